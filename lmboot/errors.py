@@ -1,0 +1,118 @@
+"""The one tree of what can go wrong; foreign exceptions are turned into these where they arise.
+
+* LmbootError                     exit code, a sentence, and a hint that says what to do
+  + UsageFault                2   wrong usage
+    - FileUnreadable          2   a file that can't be read, or is not what it is taken for
+    - ConsentImpossible       2   nobody can be asked, and --yes was not given
+  + PayloadRejected           1   the model answered, but no valid payload came
+  + ConnectionFault           3   something between lmboot and the model
+    - NoServer                3   nothing answers at that address, or something else does
+    - TokenRefused            3   the server wants a token, or another one
+    - NoSuchModel             3   the server does not list it
+    - NothingLoaded           3   the server has no model ready, or could not load it
+    - ConnectionLost          3   the stream ended before the answer did
+    - ContextOverflow         3   the prompt does not fit the loaded context
+    - EngineFailed            3   lmboot's own llama.cpp could not start, or died
+    - ServerRefused           3   any other error that a server reported
+  + SandboxFault              4   no usable sandbox, or it could not be set up
+  + RuntimeFault              5   the runtime failed, hit a limit, or could not be stopped cleanly
+  + Interrupted             130   the user pressed Ctrl+C
+
+The message says what happened and what it means; `hint` says what to do.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class LmbootError(Exception):
+    """Something went wrong that a person can understand and act on."""
+
+    exit_code: ClassVar[int] = 1
+    hint: str = ""
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        if hint is not None:
+            self.hint = hint
+
+
+class UsageFault(LmbootError):
+    """The command was used in a way that can't be carried out."""
+
+    exit_code = 2
+
+
+class FileUnreadable(UsageFault):
+    """A file can't be read, or is not what it is taken for."""
+
+
+class ConsentImpossible(UsageFault):
+    """Nobody can be asked: no terminal, and no --yes."""
+
+
+class PayloadRejected(LmbootError):
+    """The model answered, but no valid payload came after all rounds."""
+
+    exit_code = 1
+
+
+class ConnectionFault(LmbootError):
+    """Something between lmboot and the model failed."""
+
+    exit_code = 3
+
+
+class NoServer(ConnectionFault):
+    """Nothing answers at the address, or something that is no model server."""
+
+
+class TokenRefused(ConnectionFault):
+    """The server wants a token, or refused the one it was given."""
+
+
+class NoSuchModel(ConnectionFault):
+    """The server does not list the model that was asked for."""
+
+
+class NothingLoaded(ConnectionFault):
+    """The server has no model ready, or could not load it."""
+
+
+class ConnectionLost(ConnectionFault):
+    """The stream ended before the answer did; `text` is what had come."""
+
+    def __init__(self, message: str, *, hint: str | None = None, text: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.text = text
+
+
+class ContextOverflow(ConnectionFault):
+    """The prompt does not fit into the context that the model is loaded with."""
+
+
+class EngineFailed(ConnectionFault):
+    """lmboot's own llama.cpp could not start, or died."""
+
+
+class ServerRefused(ConnectionFault):
+    """A server reported an error that has no class of its own."""
+
+
+class SandboxFault(LmbootError):
+    """No usable sandbox, or it could not be set up; nothing was run."""
+
+    exit_code = 4
+
+
+class RuntimeFault(LmbootError):
+    """The runtime failed, hit a limit, or could not be stopped cleanly."""
+
+    exit_code = 5
+
+
+class Interrupted(LmbootError):
+    """The user pressed Ctrl+C."""
+
+    exit_code = 130
