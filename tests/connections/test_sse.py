@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,7 +49,7 @@ def test_events_do_not_depend_on_bytes_coming_one_by_one() -> None:
 @given(st.lists(st.integers(0, len(STREAM)), max_size=12))
 def test_events_do_not_depend_on_any_set_of_cuts(cuts: list[int]) -> None:
     places = [0, *sorted(cuts), len(STREAM)]
-    chunks = [STREAM[a:b] for a, b in zip(places, places[1:], strict=False)]
+    chunks = [STREAM[a:b] for a, b in itertools.pairwise(places)]
 
     assert read(*chunks) == EVENTS
 
@@ -86,9 +88,12 @@ def test_broken_utf8_is_replaced_and_not_raised() -> None:
 def test_an_event_over_the_ceiling_is_refused(line: bytes) -> None:
     reader = SseReader(max_event_bytes=64)
 
-    with pytest.raises(ServerRefused, match="64 bytes"):
+    def feed_in_sevens() -> None:
         for start in range(0, len(line), 7):
             reader.feed(line[start : start + 7])
+
+    with pytest.raises(ServerRefused, match="64 bytes"):
+        feed_in_sevens()
 
 
 def test_pings_may_go_on_for_ever() -> None:
@@ -100,9 +105,11 @@ def test_pings_may_go_on_for_ever() -> None:
     assert reader.feed(b"data: one\n\n") == [ONE]
 
 
-def test_a_long_event_in_tiny_chunks_takes_linear_work() -> None:
+def test_a_long_event_in_tiny_chunks_arrives_whole() -> None:
     reader = SseReader()
-    for _ in range(200_000):
-        reader.feed(b"data: x" if not reader._line else b"y")
+    reader.feed(b"data: ")
 
-    assert len(reader.feed(b"\n\n")[0].data) == 200_000
+    for _ in range(200_000):
+        reader.feed(b"y")
+
+    assert reader.feed(b"\n\n") == [ServerSentEvent("y" * 200_000)]
