@@ -8,6 +8,9 @@ in assets/seed/README.md.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lmboot.runtime.policy import ROUTES
 
 TRIGGERS = ("### RUNTIME_BOOTSTRAP ###", "### BOOTSTRAP_RUNTIME ###", "BOOTSTRAP_AI_RUNTIME_NOW")
 TRIGGER = TRIGGERS[0]
@@ -40,9 +43,49 @@ own. The host provides a module for everything else, so do not write that: {GUES
 
 Answer any other message as a helpful assistant, in plain words."""
 
-LONGER = "Your answer was cut off. Send the whole JSON object again, from its first character."
+LAST_LINES = "The runtime's last lines:"
 
-MODELFILE = "FROM {model}\nPARAMETER temperature 0\nSYSTEM {quotes}{primer}{quotes}\n"
+SCHEMA: dict[str, Any] = {
+    # Plain on purpose: servers refuse or ignore patterns, formats and unions. Every key that is
+    # required stands in the order in which grammars make a model write it.
+    "type": "object",
+    "properties": {
+        "manifest": {
+            "type": "object",
+            "properties": {
+                "name": {"type": "string"},
+                "version": {"type": "string"},
+                "routes": {
+                    "type": "object",
+                    "additionalProperties": {"type": "string", "enum": list(ROUTES)},
+                },
+            },
+            "required": ["name", "version", "routes"],
+            "additionalProperties": False,
+        },
+        "files": {
+            "type": "array",
+            "minItems": 1,
+            "items": {
+                "type": "object",
+                "properties": {"path": {"type": "string"}, "content": {"type": "string"}},
+                "required": ["path", "content"],
+                "additionalProperties": False,
+            },
+        },
+        "entrypoint": {"type": "string"},
+    },
+    "required": ["manifest", "files", "entrypoint"],
+    "additionalProperties": False,
+}
+
+_MODELFILE = """\
+# For Ollama: put your model's name after FROM, then: ollama create bootstrapper -f Modelfile
+# The line that starts a bootstrap: {trigger}
+FROM llama3.2
+PARAMETER temperature 0
+SYSTEM {quotes}{primer}{quotes}
+"""
 
 
 def repair(problems: Sequence[str]) -> str:
@@ -62,3 +105,13 @@ def interactive(name: str, routes: Mapping[str, str]) -> str:
         f"the user talks to it with :rt and to you with :ai. Routes: {table}. "
         "Answer the user in plain words."
     )
+
+
+def with_last_lines(text: str, lines: Sequence[str]) -> str:
+    """Return the text of `:ai+`: the question, then what the runtime printed last."""
+    return "\n".join([text, "", LAST_LINES, *lines])
+
+
+def modelfile() -> str:
+    """Return an Ollama Modelfile that holds the primer."""
+    return _MODELFILE.format(trigger=TRIGGER, primer=PRIMER, quotes='"""')

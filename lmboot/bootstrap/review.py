@@ -1,0 +1,88 @@
+"""What a person should know before agreeing to a payload; pure."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from lmboot.bootstrap.imports import parse
+from lmboot.bootstrap.judge import Verdict
+from lmboot.bootstrap.payload import Payload
+from lmboot.runtime.policy import Limits, Route
+from lmboot.text import hidden_in
+
+_RISKY_MODULES = {
+    "ctypes": "calls native code",
+    "multiprocessing": "starts processes",
+    "pickle": "can run code while it reads",
+    "marshal": "can crash the interpreter",
+    "socket": "opens sockets",
+    "subprocess": "starts programs",
+}
+_RISKY_CALLS = {
+    "eval": "runs text as code",
+    "exec": "runs text as code",
+    "compile": "turns text into code",
+    "__import__": "imports by name",
+    "fork": "starts processes",
+    "system": "starts programs",
+    "popen": "starts programs",
+    "kill": "sends signals",
+    "rmtree": "removes whole folders",
+}
+_TOO_LONG = 512 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """Everything shown before consent. `agreed_before`: these very bytes were agreed to."""
+
+    payload: Payload
+    verdict: Verdict
+    model: str
+    sandbox: str
+    command: str
+    limits: Limits
+    routes: Mapping[str, Route]
+    warnings: tuple[str, ...]
+    agreed_before: bool = False
+
+
+def warnings_about(payload: Payload, verdict: Verdict) -> tuple[str, ...]:
+    """Return one sentence for each thing worth a second look."""
+    found = [sentence for path, content in payload.files for sentence in _in_file(path, content)]
+    found += [note.message for note in verdict.notes if note.code == "import"]
+    found += [
+        f"{operation} is asked for from the host"
+        for operation, route in payload.routes.items()
+        if route == "HOST"
+    ]
+    return tuple(found)
+
+
+def _in_file(path: str, content: str) -> Iterator[str]:
+    hidden = hidden_in(content)
+    if hidden:
+        listed = ", ".join(f"{count} x {code}" for code, count in sorted(hidden.items())[:5])
+        yield f"{path} has characters that a screen hides: {listed}"
+    if path.endswith(".py") and len(content) <= _TOO_LONG:
+        tree = parse(content)
+        if tree is None:
+            yield f"{path} is not valid Python"
+        else:
+            yield from (f"{path} {sentence}" for sentence in sorted(set(_risky(tree))))
+
+
+def _risky(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name.split(".")[0] for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module.split(".")[0]]
+        elif isinstance(node, ast.Call):
+            name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+            if name in _RISKY_CALLS:
+                yield f"{_RISKY_CALLS[name]} ({name})"
+        yield from (f"{_RISKY_MODULES[n]} ({n})" for n in names if n in _RISKY_MODULES)
