@@ -1,0 +1,61 @@
+"""The back ends: each turns a job's values into what to start; nothing here starts anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+# The runtime's descriptors beside 0, 1 and 2. The payload's comes right after the channel's: the
+# launcher inside reads the one and finds the other there. All but the channel are closed inside.
+CHANNEL, PAYLOAD, SECCOMP, INFO, START, LIBRARY = range(3, 9)
+
+NOT_BUILT = ("podman", "docker", "landlock", "wasm", "firejail", "seatbelt", "appcontainer")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to start: a pure value, so that it can be compared.
+
+    `library` is where the host's library lies for the runtime. `contents` maps the runtime's
+    descriptor numbers to the bytes that they hold; `info` is the number on which a sandbox tells
+    its first process; `folders` are the writable file systems, the workspace first.
+    """
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    library: str
+    contents: Mapping[int, bytes]
+    info: int | None = None
+    folders: tuple[str, ...] = ()
+
+
+class Backend(Protocol):
+    """One way to run a job."""
+
+    name: ClassVar[str]
+    isolates: ClassVar[bool]  # False: the runtime has its user's rights, and his folders
+
+    def plan(
+        self, argv: tuple[str, ...], *, disk_bytes: int, routes: Mapping[str, str], workspace: str
+    ) -> Plan:
+        """Return what to start for `argv` (FILE and its arguments)."""
+        ...
+
+    def remedy(self, said: str) -> tuple[str, str]:
+        """Return (what a failure to start means, what to do), from what the back end said."""
+        ...
+
+
+def environment(
+    *, home: str, temporary: str, path: str, routes: Mapping[str, str]
+) -> dict[str, str]:
+    """Return all of a runtime's environment; nothing is inherited."""
+    return {
+        "PATH": path,
+        "LANG": "C.UTF-8",
+        "HOME": home,
+        "TMPDIR": temporary,
+        "LMBOOT_FD": str(CHANNEL),
+        "LMBOOT_ROUTES": " ".join(f"{name}={route}" for name, route in routes.items()),
+    }

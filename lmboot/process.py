@@ -1,0 +1,426 @@
+"""lmboot's side of a supervised process: asyncio in front, `supervisor.py` behind.
+
+A `Supervisor` is started ahead of need and launches one `Child`. Nothing is read from a child
+before its consumer asks for it, so a consumer that can't keep up slows the child, not lmboot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+CHUNK = 1 << 16
+MAX_UNREAD_BYTES = 1 << 20  # what may wait for a child that does not read its stdin
+DRAIN_SECONDS = 0.5  # for what is left in the pipes when somebody still holds them open
+LOST_SECONDS = 1.0  # for the tree to die when the supervisor was killed
+EXIT_SECONDS = 35.0  # a supervisor that could not end its tree goes on trying for 30
+KILLED = 128 + 9  # the status of a process that SIGKILL ended
+
+_SCRIPT = Path(__file__).with_name("supervisor.py")
+
+
+class StartFailed(Exception):
+    """The child could not be set up; nothing of it has run. `text` is what is known of why."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What the child wrote to one stream, raw, at most 64 KiB."""
+
+    stream: Literal["out", "err"]
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The last event: `code` is the child's own status, 128 + n for signal n.
+
+    `limit` names the limit that ended it, if one did; `clean` False: not all of the tree is gone.
+    """
+
+    code: int
+    limit: str | None
+    clean: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a supervisor is to start. Its descriptors are ours to give: they are closed here.
+
+    `descriptors` maps the child's numbers (from 3) to ours. `channel` is the host's end of the
+    socket on which the launcher inside answers READY and `nonce`. `folders` are opened inside
+    before anything runs; `info` is where a sandbox tells the first process of its inside.
+    """
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    descriptors: Mapping[int, int]
+    channel: int
+    nonce: str
+    limits: Mapping[str, float | None]
+    folders: tuple[str, ...] = ()
+    info: int | None = None
+
+
+class Supervisor:
+    """A started supervisor that has nothing to do yet; it serves one launch."""
+
+    def __init__(self, process: subprocess.Popen[bytes], link: _Link) -> None:
+        self._process = process
+        self._link = link
+
+    @classmethod
+    async def start(cls, uid: int | None = None) -> Supervisor:
+        """Start one, as an unprivileged user if `uid` is given; raise StartFailed."""
+        ours, theirs = socket.socketpair()
+        descriptor = theirs.fileno()
+        arguments = [str(descriptor), *([] if uid is None else [str(uid)])]
+        with theirs:
+            process = subprocess.Popen(  # noqa: ASYNC220 (a fork; there is nothing to wait for)
+                [sys.executable, "-I", "-S", str(_SCRIPT), *arguments],
+                pass_fds=[descriptor],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,  # a Ctrl+C in lmboot's terminal is not meant for it
+            )
+        return cls(process, _Link(ours))
+
+    async def launch(self, order: Order) -> Child:
+        """Start the child and return it once its launcher is ready; raise StartFailed."""
+        stdin, stdin_ours = os.pipe()
+        out_ours, out = os.pipe()
+        err_ours, err = os.pipe()
+        given = {0: stdin, 1: out, 2: err, **order.descriptors}
+        try:
+            ready = await self._link.answer("ready")
+            if ready["event"] != "ready":
+                raise StartFailed(ready.get("text", "the supervisor did not start"))
+            await self._link.tell(
+                [*given.values(), order.channel],
+                do="launch",
+                argv=order.argv,
+                env=dict(order.env),
+                targets=list(given),
+                info=order.info,
+                nonce=order.nonce,
+                limits=dict(order.limits),
+                folders=order.folders,
+            )
+            _close_all([*given.values(), order.channel])
+            given = {}
+            started = await self._link.answer("started")
+            if started["event"] != "started":
+                raise StartFailed(_why(started, err_ours))
+        except BaseException:
+            _close_all([*given.values(), stdin_ours, out_ours, err_ours])
+            raise
+        return Child(self, self._link, started, (stdin_ours, out_ours, err_ours))
+
+    async def close(self) -> None:
+        """End the supervisor, and with it whatever it has started; idempotent."""
+        self._link.close()
+        try:
+            await asyncio.to_thread(self._process.wait, EXIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+
+
+def _why(answer: Mapping[str, Any], stderr: int) -> str:
+    """Return what is known of a failed start: the supervisor's word and the sandbox's own."""
+    os.set_blocking(stderr, False)
+    said = b""
+    with contextlib.suppress(BlockingIOError):
+        said = os.read(stderr, CHUNK)
+    words = [answer.get("text", "the supervisor was killed"), said.decode("utf-8", "replace")]
+    return ": ".join(filter(None, (word.strip() for word in words)))
+
+
+class _Link:
+    """The socket to a supervisor: JSON lines both ways, descriptors beside them."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        connection.setblocking(False)
+        self._socket = connection
+        self._loop = asyncio.get_running_loop()
+        self._pending = b""
+        self.answers: dict[str, asyncio.Future[dict[str, Any]]] = {
+            name: self._loop.create_future() for name in ("ready", "started", "gone")
+        }
+        self.descriptors: list[int] = []
+        self._loop.add_reader(connection, self._take)
+
+    async def answer(self, name: str) -> dict[str, Any]:
+        """Wait for an answer; in its place a fault, or {"event": "lost"} when nobody is left."""
+        return await asyncio.shield(self.answers[name])
+
+    async def tell(self, descriptors: Iterable[int] = (), **message: Any) -> None:
+        """Send one message; a supervisor that is gone is told by the answers."""
+        data = json.dumps(message).encode() + b"\n"
+        with contextlib.suppress(OSError):
+            sent = socket.send_fds(self._socket, [data], list(descriptors))
+            if sent < len(data):
+                await self._loop.sock_sendall(self._socket, data[sent:])
+
+    def tell_soon(self, **message: Any) -> None:
+        """Send one short message now; one that finds no room is lost with its supervisor."""
+        with contextlib.suppress(OSError):
+            self._socket.send(json.dumps(message).encode() + b"\n")
+
+    def close(self) -> None:
+        """Hang up; whoever waits for an answer is told that nobody is left. Idempotent."""
+        if self._socket.fileno() >= 0:
+            self._loop.remove_reader(self._socket)
+            self._socket.close()
+            _close_all(self.descriptors)
+            self.descriptors = []
+        self._settle({"event": "lost"}, *self.answers)
+
+    def _take(self) -> None:
+        try:
+            data, descriptors, _, _ = socket.recv_fds(self._socket, CHUNK, 8)
+        except BlockingIOError:
+            return
+        except OSError:
+            data, descriptors = b"", []
+        for descriptor in descriptors:
+            os.set_inheritable(descriptor, False)
+        self.descriptors += descriptors
+        if not data:
+            self._loop.remove_reader(self._socket)
+            self._settle({"event": "lost"}, *self.answers)
+            return
+        *lines, self._pending = (self._pending + data).split(b"\n")
+        for line in lines:
+            message = json.loads(line)
+            name = message["event"]
+            self._settle(message, *(self.answers if name == "fault" else [name]))
+
+    def _settle(self, message: dict[str, Any], *names: str) -> None:
+        for name in names:
+            if not self.answers[name].done():
+                self.answers[name].set_result(message)
+
+
+class Child:
+    """A running child: its output, its stdin, its end."""
+
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        link: _Link,
+        started: dict[str, Any],
+        pipes: tuple[int, int, int],
+    ) -> None:
+        self._supervisor = supervisor
+        self._link = link
+        self._loop = asyncio.get_running_loop()
+        self._handles = _handles(started["pids"])
+        self._stdin = _Inlet(pipes[0])
+        self._changed = asyncio.Event()
+        self._outlets = [
+            _Outlet("out", pipes[1], self._changed),
+            _Outlet("err", pipes[2], self._changed),
+        ]
+        self._gone: asyncio.Future[Ended] = self._loop.create_future()
+        self._last_words = asyncio.create_task(self._await_end())
+        self.folders, link.descriptors = link.descriptors, []
+
+    async def events(self) -> AsyncIterator[Output | Ended]:
+        """Yield what the child writes, then Ended. What is not asked for is not read."""
+        while self._outlets:
+            output = self._read()
+            if output is not None:
+                yield output
+                await asyncio.sleep(0)  # a child that never stops writing must not keep the loop
+            elif self._outlets and not await self._wait_for_output():
+                self._close_outlets()
+        yield await asyncio.shield(self._gone)
+
+    async def send(self, data: bytes) -> bool:
+        """Queue bytes for stdin; False when that is closed, or more than 1 MiB waits already."""
+        return self._stdin.put(data)
+
+    def interrupt(self) -> None:
+        """Send SIGINT to the child's processes, not to a sandbox around them."""
+        self._link.tell_soon(do="interrupt")
+
+    async def stop(self) -> None:
+        """Close stdin; 500 ms; SIGTERM; 700 ms; kill the whole tree. Returns when it is gone."""
+        self._stdin.close()
+        self._link.tell_soon(do="stop")
+        await asyncio.shield(self._gone)
+
+    async def end(self, limit: str) -> None:
+        """Kill the whole tree because of a limit that the caller judges."""
+        self._link.tell_soon(do="end", limit=limit)
+        await asyncio.shield(self._gone)
+
+    async def close(self) -> None:
+        """Kill what is left and release everything; idempotent."""
+        self._stdin.close()
+        self._close_outlets()
+        await self._supervisor.close()
+        await self._last_words
+        _close_all(self.folders)
+        self.folders = []
+
+    def _read(self) -> Output | None:
+        """Return what one stream has now, the streams by turns; forget those that have ended."""
+        for outlet in list(self._outlets):
+            data = outlet.read()
+            if data == b"":
+                outlet.close()
+                self._outlets.remove(outlet)
+            elif data is not None:
+                self._outlets.remove(outlet)
+                self._outlets.append(outlet)
+                return Output(outlet.stream, data)
+        return None
+
+    async def _wait_for_output(self) -> bool:
+        """Wait until a stream has something; False when the child is gone and nothing comes."""
+        self._changed.clear()
+        for outlet in self._outlets:
+            outlet.arm()
+        waiting = asyncio.ensure_future(self._changed.wait())
+        try:
+            await asyncio.wait([waiting, self._gone], return_when=asyncio.FIRST_COMPLETED)
+            if waiting.done():
+                return True
+            await asyncio.wait([waiting], timeout=DRAIN_SECONDS)
+            return waiting.done()
+        finally:
+            waiting.cancel()
+
+    def _close_outlets(self) -> None:
+        for outlet in self._outlets:
+            outlet.close()
+        self._outlets = []
+
+    async def _await_end(self) -> None:
+        """Turn the supervisor's last words, or their absence, into the last event."""
+        answer = await self._link.answer("gone")
+        if answer["event"] == "lost":
+            clean = await asyncio.to_thread(_kill, self._handles)
+            ended = Ended(KILLED, None, clean)
+        else:
+            code = KILLED if answer["code"] is None else answer["code"]
+            ended = Ended(code, answer["limit"], answer["clean"])
+        _close_all(self._handles)
+        self._stdin.close()
+        self._gone.set_result(ended)
+
+
+class _Outlet:
+    """The reading end of one of the child's streams."""
+
+    def __init__(self, stream: Literal["out", "err"], descriptor: int, changed: asyncio.Event):
+        os.set_blocking(descriptor, False)
+        self.stream = stream
+        self._descriptor = descriptor
+        self._changed = changed
+        self._loop = asyncio.get_running_loop()
+
+    def read(self) -> bytes | None:
+        """Return what there is, b"" at the end, None when nothing is there yet."""
+        try:
+            return os.read(self._descriptor, CHUNK)
+        except BlockingIOError:
+            return None
+
+    def arm(self) -> None:
+        """Set the event once there is something to read."""
+        self._loop.add_reader(self._descriptor, self._ready)
+
+    def close(self) -> None:
+        self._loop.remove_reader(self._descriptor)
+        os.close(self._descriptor)
+
+    def _ready(self) -> None:
+        self._loop.remove_reader(self._descriptor)
+        self._changed.set()
+
+
+class _Inlet:
+    """The writing end of the child's stdin."""
+
+    def __init__(self, descriptor: int) -> None:
+        os.set_blocking(descriptor, False)
+        self._descriptor = descriptor
+        self._waiting = bytearray()
+        self._loop = asyncio.get_running_loop()
+        self._open = True
+
+    def put(self, data: bytes) -> bool:
+        """Queue bytes unless nobody will or does read them; say whether they were taken."""
+        if not self._open or len(self._waiting) > MAX_UNREAD_BYTES:
+            return False
+        self._waiting += data
+        self._flush()
+        return self._open
+
+    def close(self) -> None:
+        """Close it now, with what still waits; idempotent."""
+        if self._open:
+            self._open = False
+            self._loop.remove_writer(self._descriptor)
+            os.close(self._descriptor)
+
+    def _flush(self) -> None:
+        try:
+            while self._waiting:
+                del self._waiting[: os.write(self._descriptor, self._waiting[:CHUNK])]
+        except BlockingIOError:
+            self._loop.add_writer(self._descriptor, self._flush)
+        except OSError:
+            self.close()
+        else:
+            self._loop.remove_writer(self._descriptor)
+
+
+def _handles(pids: Iterable[int]) -> list[int]:
+    """Return handles of processes, so that they can be killed when the supervisor can't."""
+    handles = []
+    for pid in pids if hasattr(os, "pidfd_open") else ():
+        with contextlib.suppress(OSError):
+            handles.append(os.pidfd_open(pid))
+    return handles
+
+
+def _kill(handles: Iterable[int]) -> bool:
+    """Kill processes by their handles; say whether they are gone within a second."""
+    poller = select.poll()
+    left = set(handles)
+    for handle in left:
+        poller.register(handle, select.POLLIN)
+        with contextlib.suppress(OSError):
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+    while left:
+        ended = poller.poll(LOST_SECONDS * 1000)
+        if not ended:
+            return False
+        for handle, _ in ended:
+            poller.unregister(handle)
+            left.discard(handle)
+    return True
+
+
+def _close_all(descriptors: Iterable[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)

@@ -1,0 +1,138 @@
+"""Start a payload's FILE as `python FILE args` would; runs inside, before the payload does.
+
+Descriptor LMBOOT_FD is a socket to the host; the one after it holds a header and the payload's
+files as netstrings. All of them are unpacked into the working folder, then READY is told; only
+after GO do the limits apply and FILE runs. Standard library only, Python 3.9+; every import and
+every line here costs the user time at each start.
+"""
+
+import builtins
+import os
+import sys
+
+
+def prepare(channel):
+    """Unpack the files and wait for GO; return (folder of the host's library, limits)."""
+    try:
+        header, *files = netstrings(read_all(channel + 1))
+        os.close(channel + 1)
+        for at in range(0, len(files), 2):
+            write(files[at], files[at + 1])
+        nonce, library, *limits = header.decode().split("\n")
+    except Exception as error:  # noqa: BLE001 whatever it is: the host must hear of it, and nothing may run
+        os.write(channel, f"FAULT {error!r:.300}\n".encode())
+        os._exit(1)
+    os.write(channel, f"READY {nonce}\n".encode())
+    if os.read(channel, 16) != b"GO\n":
+        os._exit(1)
+    os.closerange(3, channel)
+    os.closerange(channel + 1, 4096)
+    return library, limits
+
+
+def read_all(descriptor):
+    """Return what a file holds."""
+    chunks = [b"-"]
+    while chunks[-1]:
+        chunks.append(os.read(descriptor, 1 << 24))
+    return b"".join(chunks[1:])
+
+
+def netstrings(data):
+    """Return the strings of `5:hello,0:,`; raise ValueError where that is not the form."""
+    strings, at = [], 0
+    while at < len(data):
+        colon = data.index(b":", at)
+        at = colon + 1 + int(data[at:colon])
+        strings.append(data[colon + 1 : at])
+        if data[at : at + 1] != b",":
+            raise ValueError("not a netstring")
+        at += 1
+    return strings
+
+
+def write(path, content):
+    """Write one new file, and the folders above it."""
+    if b"/" in path:
+        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    while content:
+        content = content[os.write(descriptor, content) :]
+    os.close(descriptor)
+
+
+def restrict(limits):
+    """Set what the kernel can bound for one process: lines such as `NOFILE 256 256`."""
+    import resource
+
+    for line in limits:
+        name, soft, hard = line.split()
+        which = getattr(resource, "RLIMIT_" + name)
+        ceiling = resource.getrlimit(which)[1]
+        wanted = [int(soft), int(hard)]
+        if ceiling != resource.RLIM_INFINITY:
+            wanted = [min(value, ceiling) for value in wanted]
+        resource.setrlimit(which, wanted)
+
+
+def program(file, library):
+    """Return (path, module) of FILE as the real __main__, with sys.path and builtins as usual."""
+    import _sitebuiltins
+
+    builtins.exit = _sitebuiltins.Quitter("exit", "Ctrl-D (i.e. EOF)")
+    builtins.quit = _sitebuiltins.Quitter("quit", "Ctrl-D (i.e. EOF)")
+    builtins.help = _sitebuiltins._Helper()
+    workspace = os.getcwd()
+    path = os.path.join(workspace, file)
+    folder = os.path.dirname(path)
+    sys.path[:0] = [folder, library] if folder == workspace else [folder, workspace, library]
+    module = type(sys)("__main__")
+    loader = type(__loader__)("__main__", path)
+    module.__dict__.update(
+        __annotations__={},
+        __builtins__=builtins,
+        __cached__=None,
+        __file__=path,
+        __loader__=loader,
+    )
+    return path, module
+
+
+def report(error):
+    """Show an exception as the interpreter does, without the frames of this file."""
+    hook = getattr(sys, "excepthook", sys.__excepthook__)
+    try:
+        hook(type(error), error, error.__traceback__)
+    except SystemExit:
+        raise
+    except BaseException as failure:  # noqa: BLE001 shown, as the interpreter does
+        shown = failure.with_traceback(failure.__traceback__.tb_next)
+        sys.stderr.write("Error in sys.excepthook:\n")
+        sys.__excepthook__(type(shown), shown, shown.__traceback__)
+        sys.stderr.write("\nOriginal exception was:\n")
+        sys.__excepthook__(type(error), error, error.__traceback__)
+    sys.excepthook = lambda *_: None  # shown; what remains is the exit status
+
+
+def start():
+    """Prepare; return (path, module) of the program."""
+    library, limits = prepare(int(os.environ["LMBOOT_FD"]))
+    os.environ.pop("PWD", None)  # bubblewrap's own
+    os.environ.pop("LC_CTYPE", None)  # the interpreter's own
+    sys.argv[:] = sys.argv[1:]
+    restrict(limits)
+    return program(sys.argv[0], library)
+
+
+if __name__ == "__main__":
+    path, module = start()
+    sys.modules["__main__"] = module
+    try:
+        with open(path, "rb") as file:
+            source = file.read()
+        exec(compile(source, path, "exec", dont_inherit=True), module.__dict__)  # noqa: S102
+    except SystemExit:
+        raise
+    except BaseException as error:
+        report(error.with_traceback(error.__traceback__.tb_next))
+        raise

@@ -1,0 +1,170 @@
+"""The system calls that a runtime may not make, as a classic BPF program; pure.
+
+What no table names is allowed: a Python program needs hundreds of calls, and what they could
+reach is already out of sight. The tables close what namespaces leave open: kernel interfaces with
+a record of holes, sockets of every family (the way out is an inherited socketpair), namespaces
+within namespaces, and memory that no process is charged for.
+"""
+
+from __future__ import annotations
+
+import errno
+import struct
+from dataclasses import dataclass
+
+ALLOW = 0x7FFF0000
+KILL_PROCESS = 0x80000000
+ERRNO = 0x00050000
+
+AF_UNIX = 1
+TIOCSTI, TIOCLINUX = 0x5412, 0x541C  # both type into a terminal as if its user did
+# CLONE_NEW: TIME, NS, CGROUP, UTS, IPC, USER, PID and NET.
+NAMESPACES = 0x80 | 0x20000 | 0x2000000 | 0x4000000 | 0x8000000 | 0x10000000 | 0x60000000
+X32_BIT = 0x40000000
+
+_LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+_NUMBER_AT, _ARCH_AT, _ARGUMENTS_AT = 0, 4, 16  # in struct seccomp_data
+
+# name: (number on x86_64, number on aarch64); None where the architecture has no such call.
+DENIED: dict[str, tuple[int | None, int | None]] = {
+    "ptrace": (101, 117),
+    "process_vm_readv": (310, 270),
+    "process_vm_writev": (311, 271),
+    "process_madvise": (440, 440),
+    "process_mrelease": (448, 448),
+    "kcmp": (312, 272),
+    "pidfd_getfd": (438, 438),
+    "add_key": (248, 217),
+    "request_key": (249, 218),
+    "keyctl": (250, 219),
+    "bpf": (321, 280),
+    "userfaultfd": (323, 282),
+    "perf_event_open": (298, 241),
+    "io_uring_setup": (425, 425),
+    "io_uring_enter": (426, 426),
+    "io_uring_register": (427, 427),
+    "unshare": (272, 97),
+    "setns": (308, 268),
+    "mount": (165, 40),
+    "umount2": (166, 39),
+    "pivot_root": (155, 41),
+    "chroot": (161, 51),
+    "move_mount": (429, 429),
+    "open_tree": (428, 428),
+    "fsopen": (430, 430),
+    "fsconfig": (431, 431),
+    "fsmount": (432, 432),
+    "fspick": (433, 433),
+    "mount_setattr": (442, 442),
+    "name_to_handle_at": (303, 264),
+    "open_by_handle_at": (304, 265),
+    "kexec_load": (246, 104),
+    "kexec_file_load": (320, 294),
+    "init_module": (175, 105),
+    "finit_module": (313, 273),
+    "delete_module": (176, 106),
+    "create_module": (174, None),
+    "get_kernel_syms": (177, None),
+    "query_module": (178, None),
+    "swapon": (167, 224),
+    "swapoff": (168, 225),
+    "reboot": (169, 142),
+    "acct": (163, 89),
+    "quotactl": (179, 60),
+    "quotactl_fd": (443, 443),
+    "syslog": (103, 116),
+    "nfsservctl": (180, 42),
+    "settimeofday": (164, 170),
+    "clock_settime": (227, 112),
+    "adjtimex": (159, 171),
+    "clock_adjtime": (305, 266),
+    "iopl": (172, None),
+    "ioperm": (173, None),
+    "modify_ldt": (154, None),
+    "personality": (135, 92),
+    "uselib": (134, None),
+    "vhangup": (153, 58),
+    "lookup_dcookie": (212, 18),
+    "move_pages": (279, 239),
+    "mbind": (237, 235),
+    "migrate_pages": (256, 238),
+    "set_mempolicy": (238, 237),
+    "get_mempolicy": (239, 236),
+    "set_mempolicy_home_node": (450, 450),
+    "fanotify_init": (300, 262),
+    "fanotify_mark": (301, 263),
+}
+
+# Answered as if the kernel were older: callers have a second way (clone3 hides its flags).
+ABSENT: dict[str, tuple[int | None, int | None]] = {
+    "clone3": (435, 435),
+    "memfd_create": (319, 279),
+    "memfd_secret": (447, 447),
+    "shmget": (29, 194),
+    "msgget": (68, 186),
+    "semget": (64, 190),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Arch:
+    """One architecture: its audit number, its column of the tables, and the calls with rules."""
+
+    audit: int
+    column: int
+    clone: int
+    socket: int
+    socketpair: int
+    ioctl: int
+    x32: bool  # whether a second set of calls hides behind a bit of the number
+
+
+ARCHES = {
+    "x86_64": Arch(0xC000003E, 0, clone=56, socket=41, socketpair=53, ioctl=16, x32=True),
+    "aarch64": Arch(0xC00000B7, 1, clone=220, socket=198, socketpair=199, ioctl=29, x32=False),
+}
+
+
+def build(machine: str) -> bytes:
+    """Return the program for an architecture; raise KeyError for one that has no tables."""
+    arch = ARCHES[machine]
+    lines = [_load(_ARCH_AT), _test(_EQUAL, arch.audit, 1, 0), _return(KILL_PROCESS)]
+    lines += [_load(_NUMBER_AT)]
+    if arch.x32:
+        lines += [_test(_AT_LEAST, X32_BIT, 0, 1), _return(KILL_PROCESS)]
+    lines += _always(DENIED, arch, errno.EPERM)
+    lines += _always(ABSENT, arch, errno.ENOSYS)
+    lines += _always({"socket": (arch.socket, arch.socket)}, arch, errno.EAFNOSUPPORT)
+    lines += _when(arch.clone, 0, [_test(_ANY_BIT, NAMESPACES, 0, 1)], errno.EPERM)
+    typing = [_test(_EQUAL, TIOCSTI, 1, 0), _test(_EQUAL, TIOCLINUX, 0, 1)]
+    lines += _when(arch.ioctl, 1, typing, errno.EPERM)
+    lines += _when(arch.socketpair, 0, [_test(_EQUAL, AF_UNIX, 1, 0)], errno.EAFNOSUPPORT)
+    return b"".join([*lines, _return(ALLOW)])
+
+
+def _always(table: dict[str, tuple[int | None, int | None]], arch: Arch, code: int) -> list[bytes]:
+    """Return instructions that refuse the calls of a table."""
+    numbers = [row[arch.column] for row in table.values()]
+    pairs = [(_test(_EQUAL, n, 0, 1), _return(ERRNO | code)) for n in numbers if n is not None]
+    return [line for pair in pairs for line in pair]
+
+
+def _when(number: int, argument: int, tests: list[bytes], code: int) -> list[bytes]:
+    """Return instructions that refuse a call if the tests on (half) an argument do not skip it.
+
+    They compare the lower 32 bits: what the kernel itself looks at in these calls.
+    """
+    refusal = [_load(_ARGUMENTS_AT + 8 * argument), *tests, _return(ERRNO | code)]
+    return [_test(_EQUAL, number, 0, len(refusal) + 1), *refusal, _load(_NUMBER_AT)]
+
+
+def _load(offset: int) -> bytes:
+    return struct.pack("=HBBI", _LOAD, 0, 0, offset)
+
+
+def _test(comparison: int, value: int, skip_if: int, skip_else: int) -> bytes:
+    return struct.pack("=HBBI", comparison, skip_if, skip_else, value)
+
+
+def _return(verdict: int) -> bytes:
+    return struct.pack("=HBBI", _RETURN, 0, 0, verdict)

@@ -1,0 +1,482 @@
+"""The small plain process between lmboot and one runtime: starts it, watches it, ends it.
+
+Started as `python -I -S supervisor.py FD [UID]` before the runtime is needed, so that launching
+costs no interpreter start. Standard library only; imports nothing of lmboot. FD is a stream
+socket to lmboot: one JSON object a line in both directions, descriptors beside it.
+
+    lmboot says     launch (once, with descriptors)   interrupt   stop   end
+    it answers      ready   started (with descriptors)   fault   gone
+
+The end of that socket means that lmboot is gone: the whole tree is killed at once. UID is the
+unprivileged user that it becomes first (lmboot runs as root). It is the subreaper of everything
+that it starts, so "no child is left" proves that the tree is gone.
+
+Other systems than Linux lack what `_subreaper`, `_children` and `_facts` use; each says what it
+returns then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+READY_SECONDS = 20.0  # from spawning to the launcher's READY; a cold disk needs about one
+TERM_SECONDS = 0.5  # from the closing of stdin to SIGTERM
+KILL_SECONDS = 0.7  # from SIGTERM to SIGKILL
+GONE_SECONDS = 0.7  # from SIGKILL to the verdict; the three stay below the contract's 2.0 s
+LINGER_SECONDS = 30.0  # how long it goes on killing what it had to report as not gone
+QUICKEST_LOOK, SLOWEST_LOOK = 0.05, 0.25
+FILL_BYTES_PER_SECOND = 2 << 30  # how fast a runtime is taken to be able to fill memory
+ABOVE_TARGETS = 64  # where received descriptors wait, clear of the numbers that they will get
+TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+PR_SET_CHILD_SUBREAPER = 36
+
+
+class Fault(Exception):
+    """The runtime could not be set up; nothing of the payload has run."""
+
+
+class Abandoned(Exception):
+    """lmboot is gone, or wants no runtime any more."""
+
+
+class Facts(NamedTuple):
+    """What /proc tells about one process; times in ticks."""
+
+    born: int
+    own: int
+    waited: int  # what the children that it waited for had used
+    running: bool
+
+
+# ---------------------------------------------------------------- what the system is asked for
+
+
+def become(uid: int) -> None:
+    """Become the unprivileged user for good, or raise."""
+    os.setgroups([])
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)
+    with contextlib.suppress(PermissionError):
+        os.setresuid(0, 0, 0)
+        raise Fault("root's rights could not be given up")
+
+
+def _subreaper() -> bool:
+    """Have orphans beneath this process become its children; False where that can't be done."""
+    if not sys.platform.startswith("linux"):
+        return False
+    import ctypes  # slow to import; this process is started ahead of need
+
+    return bool(ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
+
+
+def _children(pid: int) -> list[int]:
+    """Return the children of a process; none when it is gone, or where nobody can tell."""
+    found: list[int] = []
+    try:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{task}/children") as file:
+                found += map(int, file.read().split())
+    except OSError:
+        pass  # a task that ends while it is being read has no children any more
+    return found
+
+
+def _descendants(pid: int) -> list[int]:
+    found = _children(pid)
+    for child in found:  # grows while it is walked
+        found += _children(child)
+    return found
+
+
+def _facts(pid: int) -> Facts | None:
+    """Return what is known of a process; None when it is gone, or where nobody can tell."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    times = [int(field) for field in fields[11:15]]
+    return Facts(int(fields[19]), sum(times[:2]), sum(times[2:]), fields[0] == b"R")
+
+
+def _sum_of_lines(path: str, names: tuple[bytes, ...]) -> int:
+    """Return the sum of the named lines of a file of /proc, in bytes."""
+    with open(path, "rb") as file:
+        lines = file.read().split(b"\n")
+    return sum(int(line.split()[1]) for line in lines if line.startswith(names)) * 1024
+
+
+def _resident(pid: int) -> int:
+    """Return an upper bound of a process's memory: what it shares is not divided."""
+    try:
+        return _sum_of_lines(f"/proc/{pid}/status", (b"VmRSS:", b"VmSwap:"))
+    except OSError:
+        return 0
+
+
+def _proportional(pid: int) -> int:
+    """Return a process's share of memory: of a page that n processes share, the n-th part."""
+    try:
+        return _sum_of_lines(f"/proc/{pid}/smaps_rollup", (b"Pss:", b"SwapPss:"))
+    except OSError:
+        return _resident(pid)  # it has made itself unreadable: the upper bound counts
+
+
+def _signal(pid: int, number: int) -> None:
+    """Signal a process that was just seen in the tree; nothing when it is gone."""
+    with contextlib.suppress(OSError):
+        os.kill(pid, number)
+
+
+# ---------------------------------------------------------------- the tree's CPU time
+
+
+class CpuLedger:
+    """The CPU time of a tree of processes, from a look at it every now and then.
+
+    A process's time moves to its parent when that waits for it, and vanishes when the parent
+    ignores SIGCHLD. So what was last seen of the dead counts on, unless it turned up above.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[int, int], Facts] = {}
+        self._fresh: set[tuple[int, int]] = set()
+        self._lost = 0
+
+    def update(self, tree: dict[int, Facts], elapsed: int) -> int:
+        """Take in the tree `elapsed` ticks after the last look; return its ticks in all."""
+        alive = {(pid, facts.born): facts for pid, facts in tree.items()}
+        dead = {key: facts for key, facts in self._seen.items() if key not in alive}
+        turned_up = sum(
+            facts.waited - (self._seen[key].waited if key in self._seen else 0)
+            for key, facts in alive.items()
+        )
+        missing = sum(facts.own + facts.waited for facts in dead.values()) - turned_up
+        if missing > 0:
+            self._lost += missing + self._unseen(dead, elapsed)
+        self._fresh = alive.keys() - self._seen.keys()
+        self._seen = alive
+        return self._lost + sum(facts.own + facts.waited for facts in alive.values())
+
+    def _unseen(self, dead: dict[tuple[int, int], Facts], elapsed: int) -> int:
+        """Estimate what those had used that were met only once, running, before they vanished.
+
+        A life shorter than the gap between two looks is met with probability life : gap; charging
+        the whole gap to each that is met is right on average.
+        """
+        met_once = (facts for key, facts in dead.items() if key in self._fresh and facts.running)
+        return sum(max(0, elapsed - facts.own) for facts in met_once)
+
+
+# ---------------------------------------------------------------- the process itself
+
+
+class Control:
+    """The socket to lmboot."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        self._pending = b""
+        self._descriptors: list[int] = []
+
+    def tell(self, descriptors: Iterable[int] = (), **message: Any) -> None:
+        """Send one message; nobody listening is no error here."""
+        data = json.dumps(message).encode() + b"\n"
+        with contextlib.suppress(OSError):
+            socket.send_fds(self.connection, [data], list(descriptors))
+
+    def take(self) -> list[dict[str, Any]]:
+        """Return the messages that have come, waiting for some; raise Abandoned at the end."""
+        try:
+            data, descriptors, _, _ = socket.recv_fds(self.connection, 1 << 16, 32)
+        except OSError:
+            data, descriptors = b"", []
+        self._descriptors += map(_out_of_the_way, descriptors)
+        if not data:
+            raise Abandoned
+        *lines, self._pending = (self._pending + data).split(b"\n")
+        return [json.loads(line) for line in lines]
+
+    def descriptors(self) -> list[int]:
+        """Hand over the descriptors that have come."""
+        taken, self._descriptors = self._descriptors, []
+        return taken
+
+
+def _out_of_the_way(descriptor: int) -> int:
+    """Move a descriptor above those numbers that the runtime's will have; close it on exec."""
+    moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, ABOVE_TARGETS)
+    os.close(descriptor)
+    return moved
+
+
+class Supervisor:
+    """One runtime's life, from the order to launch it to the proof that nothing of it is left."""
+
+    def __init__(self, control: Control) -> None:
+        self._control = control
+        self._inbox: list[dict[str, Any]] = []
+        self._woken = _wake_on_child()
+        self._main = 0  # the child that we started: the sandbox's outer process, or the runtime
+        self._init: int | None = None  # the first process of the sandbox's own process space
+        self._code: int | None = None
+        self._limit: str | None = None
+        self._limits: dict[str, float | None] = {}
+        self._folders: list[int] = []
+        self._ledger = CpuLedger()
+        self._looked = self._born = 0.0
+        self._term_at = self._kill_at = float("inf")
+
+    def serve(self) -> None:
+        """Serve one runtime; return when nothing of it is left, or nothing more can be done."""
+        fault = None
+        try:
+            self._launch(self._order())
+            self._watch()
+        except Fault as found:
+            fault = str(found)
+        except Abandoned:
+            pass
+        finally:
+            clean = self._kill_all(GONE_SECONDS)
+        if fault is not None:
+            self._control.tell(event="fault", text=fault, clean=clean)
+        else:
+            self._control.tell(event="gone", code=self._code, limit=self._limit, clean=clean)
+        if not clean:
+            self._kill_all(LINGER_SECONDS)
+
+    def _order(self) -> dict[str, Any]:
+        while not self._inbox:
+            self._wait(None)
+        return self._inbox.pop(0)
+
+    # -- launching
+
+    def _launch(self, order: dict[str, Any]) -> None:
+        *given, channel = self._control.descriptors()
+        targets: list[int] = order["targets"]
+        info, info_for_child = os.pipe()
+        placed = list(zip(given, targets, strict=True))
+        if order["info"] is not None:
+            placed.append((_out_of_the_way(info_for_child), order["info"]))
+        self._limits = order["limits"]
+        self._spawn(order, placed)
+        for descriptor, _ in placed:
+            os.close(descriptor)
+        self._await_ready(channel, order["nonce"])
+        if order["info"] is not None:
+            self._init = json.loads(os.read(info, 1 << 16))["child-pid"]
+        self._open_folders(order["folders"])
+        os.write(channel, b"GO\n")
+        self._born = self._looked = time.monotonic()
+        pids = [pid for pid in (self._init, self._main) if pid]
+        self._control.tell(self._folders[:1], event="started", pids=pids)
+        os.close(channel)
+
+    def _spawn(self, order: dict[str, Any], placed: list[tuple[int, int]]) -> None:
+        changed = {signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD, signal.SIGINT, signal.SIGTERM}
+        try:
+            self._main = os.posix_spawn(
+                order["argv"][0],
+                order["argv"],
+                order["env"],
+                file_actions=[(os.POSIX_SPAWN_DUP2, source, target) for source, target in placed],
+                setsid=True,
+                setsigmask=(),
+                setsigdef=changed,
+            )
+        except OSError as error:
+            raise Fault(f"{order['argv'][0]}: {error.strerror}") from None
+
+    def _await_ready(self, channel: int, nonce: str) -> None:
+        """Wait until the launcher inside has everything in place and holds before the payload."""
+        deadline = time.monotonic() + READY_SECONDS
+        line = b""
+        while not line.endswith(b"\n"):
+            if self._wait(deadline - time.monotonic(), channel):
+                line += os.read(channel, 4096)
+            elif self._code is not None:
+                raise Fault(f"the sandbox ended with status {self._code}")
+            elif time.monotonic() > deadline:
+                raise Fault(f"the sandbox was not ready within {READY_SECONDS:.0f} s")
+        word, _, text = line.decode("utf-8", "replace").strip().partition(" ")
+        if word != "READY" or text != nonce:
+            raise Fault(text if word == "FAULT" else "the sandbox gave no proper sign of life")
+
+    def _open_folders(self, folders: list[str]) -> None:
+        """Hold on to the runtime's writable file systems, so that they outlive it."""
+        if not folders or self._init is None:
+            return
+        inside = _children(self._init)[0]
+        flags = os.O_DIRECTORY | os.O_RDONLY
+        self._folders = [os.open(f"/proc/{inside}/root{folder}", flags) for folder in folders]
+
+    # -- watching
+
+    def _watch(self) -> None:
+        """Watch until the runtime has ended or must be ended."""
+        pause = QUICKEST_LOOK
+        while self._code is None and self._limit is None:
+            now = time.monotonic()
+            if now >= self._looked + pause:
+                pause = self._look(now)
+                continue
+            if now >= self._term_at:
+                self._term_at = float("inf")
+                self._signal_guests(signal.SIGTERM)
+            if now >= self._kill_at:
+                return
+            self._wait(min(self._looked + pause, self._term_at, self._kill_at) - now)
+            self._obey(now)
+
+    def _obey(self, now: float) -> None:
+        for message in self._inbox:
+            if message["do"] == "interrupt":
+                self._signal_guests(signal.SIGINT)
+            elif message["do"] == "stop" and self._kill_at == float("inf"):
+                self._term_at = now + TERM_SECONDS
+                self._kill_at = self._term_at + KILL_SECONDS
+            elif message["do"] == "end":
+                self._limit = message["limit"]
+        self._inbox.clear()
+
+    def _guests(self) -> list[int]:
+        """Return the runtime's processes, without those of the sandbox around them."""
+        return _descendants(self._init if self._init is not None else os.getpid())
+
+    def _signal_guests(self, number: int) -> None:
+        for pid in self._guests():
+            _signal(pid, number)
+
+    def _look(self, now: float) -> float:
+        """Compare the tree with its limits; return the seconds until the next look."""
+        elapsed, self._looked = now - self._looked, now
+        guests = self._guests()
+        watched = guests if self._init is None else [self._init, *guests]
+        tree = {pid: facts for pid in watched if (facts := _facts(pid))}
+        used = {
+            "cpu": self._ledger.update(tree, round(elapsed * TICKS_PER_SECOND)) / TICKS_PER_SECOND,
+            "memory": self._memory(guests),
+            "processes": len(guests),
+            "wall": now - self._born,
+            "inodes": max(map(_inodes, self._folders), default=0),
+        }
+        for name, amount in used.items():
+            ceiling = self._limits.get(name)
+            if ceiling is not None and amount > ceiling:
+                self._limit = "disk" if name == "inodes" else name
+        room = (self._limits.get("memory") or 0) - used["memory"]
+        return min(max(room / FILL_BYTES_PER_SECOND, QUICKEST_LOOK), SLOWEST_LOOK)
+
+    def _memory(self, guests: list[int]) -> int:
+        """Return the tree's memory; exact (and slow to find) only when it may be too much."""
+        bound = sum(map(_resident, guests))
+        ceiling = self._limits.get("memory")
+        return bound if ceiling is None or bound <= ceiling else sum(map(_proportional, guests))
+
+    # -- ending
+
+    def _kill_all(self, seconds: float) -> bool:
+        """Kill the whole tree; say whether nothing of it is left within that time."""
+        deadline = time.monotonic() + seconds
+        if self._init is not None:
+            _signal(self._init, signal.SIGKILL)  # takes all of its process space along
+        while self._reap():
+            if self._main and self._code is None:
+                with contextlib.suppress(OSError):
+                    os.killpg(self._main, signal.SIGKILL)
+            for pid in _descendants(os.getpid()):
+                _signal(pid, signal.SIGKILL)
+            if time.monotonic() > deadline:
+                return False
+            select.select([self._woken], [], [], 0.01)
+            _drain(self._woken)
+        return True
+
+    def _reap(self) -> bool:
+        """Collect the dead; say whether children are left."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return False
+            if pid == 0:
+                return True
+            if pid == self._main:
+                code = os.waitstatus_to_exitcode(status)
+                self._code = code if code >= 0 else 128 - code
+                if self._code == 128 + signal.SIGXCPU and self._limit is None:
+                    self._limit = "cpu"
+
+    def _wait(self, seconds: float | None, other: int | None = None) -> bool:
+        """Wait for lmboot, a child's end or `other`; say whether `other` has something."""
+        sources = [self._control.connection.fileno(), self._woken]
+        sources += [] if other is None else [other]
+        timeout = None if seconds is None else max(0.0, seconds)
+        readable = select.select(sources, [], [], timeout)[0]
+        if self._woken in readable:
+            _drain(self._woken)
+            self._reap()
+        if sources[0] in readable:
+            self._inbox += self._control.take()
+        return other in readable
+
+
+def _inodes(folder: int) -> int:
+    """Return how many files a file system holds: its size does not bound their number."""
+    held = os.fstatvfs(folder)
+    return held.f_files - held.f_ffree
+
+
+def _wake_on_child() -> int:
+    """Return a descriptor that becomes readable whenever a child has ended."""
+    woken, waker = os.pipe()
+    os.set_blocking(woken, False)
+    os.set_blocking(waker, False)
+    signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    return woken
+
+
+def _drain(descriptor: int) -> None:
+    with contextlib.suppress(BlockingIOError):
+        os.read(descriptor, 4096)
+
+
+def _abandon(*_: object) -> None:
+    raise Abandoned
+
+
+def main(arguments: list[str]) -> None:
+    """Run the supervisor on the socket, as the user, that the arguments name."""
+    control = Control(socket.socket(fileno=int(arguments[0])))
+    control.connection.set_inheritable(False)
+    os.chdir("/")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        if len(arguments) > 1:
+            become(int(arguments[1]))
+        _subreaper()
+    except (OSError, Fault) as error:
+        control.tell(event="fault", text=str(error), clean=True)
+        return
+    signal.signal(signal.SIGTERM, _abandon)
+    supervisor = Supervisor(control)
+    control.tell(event="ready")
+    supervisor.serve()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
