@@ -16,7 +16,8 @@ NAMING_VARIABLES = ("LMSTUDIO_BASE_URL", "LLM_BASE_URL")
 
 # What people copy along with an address: an API's root or one of its endpoints.
 _API_PATH = re.compile(r"(?:(?:/api)?/v[01])+(?:/(?:models|(?:chat/)?completions))?$")
-_HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_.])?")
+_LABEL = "[a-z0-9_][a-z0-9_-]{0,62}"
+_HOST_NAME = re.compile(rf"(?=.{{1,253}}$){_LABEL}(?:\.{_LABEL})*\.?")
 _HINT = "Write it like http://127.0.0.1:1234 or http://my-server:1234/prefix."
 
 

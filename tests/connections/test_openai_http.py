@@ -1,0 +1,424 @@
+"""The client against the scripted look-alike: real sockets, every cruelty that is known."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import aclosing
+from dataclasses import replace
+
+import pytest
+
+from lmboot.connections.interface import (
+    Ask,
+    Connection,
+    Event,
+    Finished,
+    Message,
+    Model,
+    Notice,
+    Text,
+    Thinking,
+)
+from lmboot.connections.openai_http import OpenAIConnection
+from lmboot.errors import (
+    ConnectionFault,
+    ConnectionLost,
+    ContextOverflow,
+    NoServer,
+    NoSuchModel,
+    NothingLoaded,
+    ServerRefused,
+    TokenRefused,
+)
+from tests.connections.lookalike import Lookalike, Served
+
+ASK = Ask(
+    [Message("system", "primer"), Message("user", "go")],
+    max_tokens=1_000,
+    schema={"type": "object"},
+)
+REPLY = '{"größe": "🙂 naïve"}'
+
+
+def model_of(server: Lookalike) -> Model:
+    return Model("acme/tiny-4b", "Tiny", server.base, "lmstudio", "loaded", context_loaded=32_768)
+
+
+async def ask(
+    server: Lookalike, *, token: str | None = None, times: int = 1, ask: Ask = ASK
+) -> list[Event]:
+    connection = OpenAIConnection(model_of(server), token)
+    try:
+        for _ in range(times):
+            events = [event async for event in connection.stream(ask)]
+    finally:
+        await connection.close()
+    return events
+
+
+def text_of(events: list[Event]) -> str:
+    return "".join(event.text for event in events if isinstance(event, Text))
+
+
+def notices_of(events: list[Event]) -> list[str]:
+    return [event.text for event in events if isinstance(event, Notice)]
+
+
+@pytest.mark.parametrize(
+    "script",
+    ["plain", "dribble", "pings", "odd_chunks", "no_done", "json_body", "system_refused",
+     "grammar_refused", "fussy", "other_model"],
+)  # fmt: skip
+async def test_the_answer_comes_whole_whatever_the_server_does_to_it(script: str) -> None:
+    async with Lookalike(script, reply=REPLY) as server:
+        events = await ask(server)
+
+    assert text_of(events) == REPLY
+    assert isinstance(events[-1], Finished)
+    assert events[-1].reason == "stop"
+
+
+async def test_a_good_answer_has_the_servers_counts_and_an_enforced_schema() -> None:
+    async with Lookalike(reply=REPLY) as server:
+        events = await ask(server)
+
+    assert events[-1] == Finished("stop", 11, 7, "acme/tiny-4b", schema_enforced=True)
+    assert notices_of(events) == []
+
+
+async def test_a_whole_answer_followed_by_silence_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lmboot.connections.openai_http.AFTER_FINISH_SECONDS", 0.01)
+    async with Lookalike("silent_end", reply=REPLY) as server:
+        events = await ask(server)
+        await server.disconnected()
+
+    assert text_of(events) == REPLY
+
+
+@pytest.mark.parametrize("script", ["cut", "ends_early"])
+async def test_a_broken_connection_keeps_the_text_that_had_come(script: str) -> None:
+    async with Lookalike(script, reply="0123456789") as server:
+        with pytest.raises(ConnectionLost) as caught:
+            await ask(server)
+
+    assert caught.value.text == "01234"
+    assert caught.value.hint
+
+
+async def test_leaving_the_stream_closes_the_socket() -> None:
+    async with Lookalike("stall") as server:
+        connection = OpenAIConnection(model_of(server))
+        async with aclosing(connection.stream(ASK)) as events:
+            async for _ in events:
+                break
+        await server.disconnected()
+        await connection.close()
+
+    assert server.disconnects == 1
+
+
+@pytest.mark.parametrize("script", ["stall", "hold", "whitespace"])
+async def test_cancelling_the_task_closes_the_socket(script: str) -> None:
+    async with Lookalike(script) as server:
+        connection = OpenAIConnection(model_of(server))
+        task = asyncio.ensure_future(_drain(connection))
+        await server.asked()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await server.disconnected()
+        await connection.close()
+
+
+async def _drain(connection: OpenAIConnection) -> None:
+    async for event in connection.stream(ASK):
+        if isinstance(event, Finished):
+            await asyncio.Event().wait()
+
+
+async def test_a_connection_can_be_used_again_after_a_cancelled_answer() -> None:
+    async with Lookalike(["stall", "plain"], reply=REPLY) as server:
+        connection = OpenAIConnection(model_of(server))
+        async with aclosing(connection.stream(ASK)) as events:
+            await anext(events)
+        again = [event async for event in connection.stream(ASK)]
+        await connection.close()
+
+    assert text_of(again) == REPLY
+
+
+async def test_endless_blanks_are_cut_off_and_the_server_is_left() -> None:
+    async with Lookalike("whitespace") as server:
+        events = await ask(server)
+        await server.disconnected()
+
+    assert isinstance(events[-1], Finished)
+    assert events[-1].reason == "length"
+    assert any("blanks in a row" in notice for notice in notices_of(events))
+
+
+@pytest.mark.parametrize(
+    ("script", "fault"),
+    [
+        ("error_string", ServerRefused),
+        ("error_object", ServerRefused),
+        ("error_event", ServerRefused),
+        ("nothing_loaded", NothingLoaded),
+        ("load_fails", NothingLoaded),
+        ("model_gone", NoSuchModel),
+        ("overflow", ContextOverflow),
+        ("html", NoServer),
+    ],
+)
+async def test_every_failure_is_its_own_fault_with_a_hint(
+    script: str, fault: type[ConnectionFault]
+) -> None:
+    async with Lookalike(script) as server:
+        with pytest.raises(fault) as caught:
+            await ask(server)
+
+    assert type(caught.value) is fault
+    assert caught.value.hint
+
+
+async def test_a_wrong_path_that_is_answered_with_200_is_no_silent_nothing() -> None:
+    async with Lookalike() as server:
+        model = replace(model_of(server), server=server.base + "/wrong")
+        connection = OpenAIConnection(model)
+        with pytest.raises(NoServer, match="Unexpected endpoint"):
+            [event async for event in connection.stream(ASK)]
+        await connection.close()
+
+
+async def test_nobody_at_the_address_is_said_with_what_to_do() -> None:
+    async with Lookalike() as server:
+        model = model_of(server)
+    connection = OpenAIConnection(model)
+
+    with pytest.raises(NoServer, match="nothing answers") as caught:
+        [event async for event in connection.stream(ASK)]
+
+    await connection.close()
+    assert "Start" in caught.value.hint
+
+
+async def test_an_overflow_hint_has_the_command_that_loads_with_more() -> None:
+    async with Lookalike("overflow") as server:
+        with pytest.raises(ContextOverflow) as caught:
+            await ask(server)
+
+    assert "lms load acme/tiny-4b --context-length" in caught.value.hint
+
+
+async def test_a_token_is_asked_for_and_a_right_one_is_taken() -> None:
+    async with Lookalike(token="sk-lm-right", reply=REPLY) as server:
+        for wrong in (None, "sk-lm-wrong"):
+            with pytest.raises(TokenRefused) as caught:
+                await ask(server, token=wrong)
+            assert "sk-lm" not in str(caught.value) + caught.value.hint
+        events = await ask(server, token="sk-lm-right")
+
+    assert text_of(events) == REPLY
+
+
+@pytest.mark.parametrize("token", ["a b", "a\nb", "tökén", "a\x00"])
+def test_a_token_that_no_header_can_carry_is_refused_without_showing_it(token: str) -> None:
+    with pytest.raises(TokenRefused) as caught:
+        OpenAIConnection(Model("m", "m", "http://127.0.0.1:1", "lmstudio"), token)
+
+    assert token not in str(caught.value)
+
+
+async def test_a_token_is_in_no_log_and_no_repr(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with Lookalike(token="sk-lm-right") as server:
+        connection = OpenAIConnection(model_of(server), "sk-lm-right")
+        [event async for event in connection.stream(ASK)]
+        shown = repr(connection) + repr(connection._client.headers)
+        await connection.close()
+
+    assert "sk-lm-right" not in caplog.text + shown
+
+
+# ---------------------------------------------------------------------- asking with less
+
+
+async def test_a_refused_grammar_is_asked_for_again_without_it_and_said() -> None:
+    async with Lookalike("grammar_refused", reply=REPLY) as server:
+        events = await ask(server)
+
+    assert ["response_format" in chat for chat in server.chats] == [True, False]
+    assert "without it" in notices_of(events)[0]
+    assert isinstance(events[-1], Finished)
+    assert not events[-1].schema_enforced
+
+
+async def test_a_refused_system_role_is_merged_and_said() -> None:
+    async with Lookalike("system_refused", reply=REPLY) as server:
+        events = await ask(server)
+
+    assert server.chats[1]["messages"] == [{"role": "user", "content": "primer\n\ngo"}]
+    assert "system role" in notices_of(events)[0]
+    assert isinstance(events[-1], Finished)
+    assert events[-1].schema_enforced
+
+
+async def test_what_was_refused_once_is_left_out_at_once_next_time() -> None:
+    async with Lookalike("fussy", reply=REPLY) as server:
+        events = await ask(server, times=2)
+
+    assert len(server.chats) == 3 + 1
+    assert notices_of(events) == []
+
+
+async def test_a_refusal_after_content_is_not_asked_again() -> None:
+    async with Lookalike("error_string") as server:
+        with pytest.raises(ServerRefused):
+            await ask(server)
+
+    assert len(server.chats) == 1
+
+
+async def test_enforcement_is_no_longer_promised_after_a_refusal() -> None:
+    async with Lookalike("grammar_refused") as server:
+        connection = OpenAIConnection(model_of(server))
+        before = connection.enforces_schema
+        [event async for event in connection.stream(ASK)]
+        after = connection.enforces_schema
+        await connection.close()
+
+    assert (before, after) == (True, False)
+
+
+async def test_json_object_is_never_sent() -> None:
+    async with Lookalike("fussy") as server:
+        await ask(server)
+
+    assert "json_object" not in str(server.chats)
+
+
+# ---------------------------------------------------------------------- what the user is told
+
+
+async def test_another_model_that_answers_is_said() -> None:
+    async with Lookalike("other_model") as server:
+        events = await ask(server)
+
+    assert notices_of(events) == ["another model answers: other/model, not acme/tiny-4b"]
+
+
+async def test_thinking_that_eats_max_tokens_is_said() -> None:
+    async with Lookalike("eats_thinking") as server:
+        events = await ask(server)
+
+    assert any(isinstance(event, Thinking) for event in events)
+    assert notices_of(events) == ["the model spent all of max_tokens on thinking"]
+
+
+async def test_json_among_the_thinking_stays_thinking() -> None:
+    async with Lookalike("reasoning_json", reply=REPLY) as server:
+        events = await ask(server)
+
+    assert "".join(event.text for event in events if isinstance(event, Thinking)) == REPLY
+    assert text_of(events) == ""
+
+
+async def test_a_loaded_context_that_is_too_small_is_said_before_anything_is_sent() -> None:
+    async with Lookalike("hold") as server:
+        connection = OpenAIConnection(replace(model_of(server), context_loaded=512))
+        async with aclosing(connection.stream(ASK)) as events:
+            first = await anext(events)
+            assert server.chats == []
+        await connection.close()
+
+    assert isinstance(first, Notice)
+    assert "lms load acme/tiny-4b --context-length 8192" in first.text
+
+
+async def test_an_empty_success_has_unknown_counts() -> None:
+    async with Lookalike("empty") as server:
+        events = await ask(server)
+
+    assert events == [Finished("stop", None, None, "acme/tiny-4b", schema_enforced=True)]
+
+
+async def test_half_a_surrogate_pair_in_a_message_can_be_sent() -> None:
+    asked = Ask([Message("user", "a\ud800b")], max_tokens=10)
+    async with Lookalike(reply=REPLY) as server:
+        events = await ask(server, ask=asked)
+
+    assert text_of(events) == REPLY
+    assert server.chats[0]["messages"][0]["content"] == "a?b"
+
+
+# ---------------------------------------------------------------------- the rest of the promise
+
+
+async def test_a_server_on_this_machine_is_local_and_another_one_is_not() -> None:
+    near = OpenAIConnection(Model("m", "m", "http://127.0.0.1:1", "lmstudio"))
+    far = OpenAIConnection(Model("m", "m", "http://203.0.113.7:1234", "lmstudio"))
+
+    assert (near.local, far.local) == (True, False)
+    await near.close()
+    await far.close()
+
+
+async def test_a_proxy_of_the_environment_does_not_swallow_this_machines_servers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    async with Lookalike(reply=REPLY) as server:
+        assert text_of(await ask(server)) == REPLY
+
+
+async def test_tokens_are_estimated_where_the_server_cannot_count() -> None:
+    async with Lookalike() as server:
+        connection: Connection = OpenAIConnection(model_of(server))
+        assert await connection.count_tokens([Message("user", "x" * 30)]) == 18
+        await connection.close()
+
+    assert server.requests == []
+
+
+async def test_warming_asks_a_loaded_model_for_one_token() -> None:
+    async with Lookalike() as server:
+        connection = OpenAIConnection(model_of(server))
+        await connection.warm(ASK.messages)
+        await connection.close()
+
+    assert [chat["max_tokens"] for chat in server.chats] == [1]
+
+
+@pytest.mark.parametrize(
+    "served", [[], [Served(loaded=False)], [Served("other")]], ids=["none", "unloaded", "other"]
+)
+async def test_warming_never_makes_the_server_load_a_model(served: list[Served]) -> None:
+    async with Lookalike(models=served) as server:
+        connection = OpenAIConnection(model_of(server))
+        await connection.warm(ASK.messages)
+        await connection.close()
+
+    assert server.chats == []
+
+
+async def test_warming_does_not_disturb_an_answer_under_way() -> None:
+    async with Lookalike("stall") as server:
+        connection = OpenAIConnection(model_of(server))
+        async with aclosing(connection.stream(ASK)) as events:
+            await anext(events)
+            await connection.warm(ASK.messages)
+        await connection.close()
+
+    assert len(server.chats) == 1
+
+
+@pytest.mark.parametrize("script", ["cut", "overflow", "html", "error_string"])
+async def test_a_failed_warming_is_nobodys_concern(script: str) -> None:
+    async with Lookalike(script) as server:
+        connection = OpenAIConnection(model_of(server))
+        await connection.warm(ASK.messages)
+        await connection.close()
+
+    assert len(server.chats) == 1
