@@ -90,6 +90,8 @@ async def fetch(
         raise NoServer(
             f"{base} does not answer within {seconds:g} s", hint="Is the server busy or stopped?"
         ) from error
+    except httpx.RemoteProtocolError as error:
+        raise _not_http(base) from error
     except FOREIGN as error:
         raise fault_of_transport(error, base) from error
     return Reply(response.status_code, response.headers, received)
@@ -117,10 +119,14 @@ def fault_of_transport(error: Exception, base: str) -> ConnectionFault:
     if isinstance(error, (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.DecodingError)):
         return NoServer(f"{base} can't be asked", hint=WRONG_ADDRESS)
     if isinstance(error, httpx.RemoteProtocolError) and "illegal" in str(error):
-        return NoServer(f"something else than a web server answers at {base}", hint=WRONG_ADDRESS)
+        return _not_http(base)
     return ConnectionLost(
         f"the connection to {base} broke", hint="Look whether the server still runs; ask again."
     )
+
+
+def _not_http(base: str) -> NoServer:
+    return NoServer(f"something else than a model server answers at {base}", hint=WRONG_ADDRESS)
 
 
 def _sendable(token: str, base: str) -> str:
