@@ -8,6 +8,7 @@ which it is by the first byte; `Answer` turns one decoded chunk into events.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from lmboot.connections.dialects import same_model
@@ -42,25 +43,28 @@ class AnswerReader:
         self._document = bytearray()
         self._events_seen = 0
 
-    def feed(self, chunk: bytes) -> list[Event]:
-        """Return what `chunk` completes; ServerSaid when it is an error."""
+    def feed(self, chunk: bytes) -> Iterator[Event]:
+        """Yield what `chunk` completes; ServerSaid at an error, after what came before it."""
         if not self._began:
             chunk = chunk.lstrip(_BLANK_OR_MARK)
             if not chunk:
-                return []
+                return
             self._began = True
             self._is_document = chunk[:1] in (b"{", b"[", b"<")
-        if not self._is_document:
-            return self._take(self._sse.feed(chunk))
-        self._hold(chunk)
-        return []
+        if self._is_document:
+            self._hold(chunk)
+        else:
+            yield from self._take(self._sse.feed(chunk))
 
-    def close(self, *, schema_enforced: bool = False) -> list[Event]:
-        """Return the last events, `Finished` the very last; ConnectionLost if it is not due."""
-        events = self._whole() if self._is_document else self._take(self._sse.close())
-        if self._began and not self._is_document and not self._events_seen:
-            raise no_answer("its answer is neither a stream nor JSON")
-        return events + self.answer.finish(schema_enforced=schema_enforced)
+    def close(self, *, schema_enforced: bool = False) -> Iterator[Event]:
+        """Yield the last events, `Finished` the very last; ConnectionLost if it is not due."""
+        if self._is_document:
+            yield from self._whole()
+        else:
+            yield from self._take(self._sse.close())
+            if self._began and not self._events_seen:
+                raise no_answer("its answer is neither a stream nor JSON")
+        yield from self.answer.finish(schema_enforced=schema_enforced)
 
     def _hold(self, chunk: bytes) -> None:
         self._document += chunk
@@ -80,13 +84,11 @@ class AnswerReader:
         self.answer.done = True
         return self.answer.take(mapping(value))
 
-    def _take(self, arrived: list[ServerSentEvent]) -> list[Event]:
-        events: list[Event] = []
+    def _take(self, arrived: list[ServerSentEvent]) -> Iterator[Event]:
         for event in arrived:
             self._events_seen += 1
             if not self.answer.over:
-                events += self._translate(event)
-        return events
+                yield from self._translate(event)
 
     def _translate(self, event: ServerSentEvent) -> list[Event]:
         data = event.data.strip()

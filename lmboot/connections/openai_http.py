@@ -94,8 +94,9 @@ class OpenAIConnection:
         """
         self._asking += 1
         try:
-            for warning in self._warnings(ask):
-                yield warning
+            warning = await self._warning(ask)
+            if warning is not None:
+                yield Notice(warning)
             async with aclosing(self._climb_down(ask)) as events:
                 async for event in events:
                     yield event
@@ -130,10 +131,13 @@ class OpenAIConnection:
 
     # ------------------------------------------------------------------ asking
 
-    def _warnings(self, ask: Ask) -> list[Notice]:
-        prompt_tokens = estimate_tokens(ask.messages)
-        said = context_warning(self._model, prompt_tokens=prompt_tokens, max_tokens=ask.max_tokens)
-        return [Notice(said)] if said else []
+    async def _warning(self, ask: Ask) -> str | None:
+        """Say that the loaded context is too small; counted only where the estimate is over."""
+        guess = estimate_tokens(ask.messages)
+        if not context_warning(self._model, prompt_tokens=guess, max_tokens=ask.max_tokens):
+            return None
+        counted = await self.count_tokens(ask.messages)
+        return context_warning(self._model, prompt_tokens=counted, max_tokens=ask.max_tokens)
 
     async def _climb_down(self, ask: Ask) -> AsyncGenerator[Event, None]:
         while True:
@@ -192,7 +196,10 @@ class OpenAIConnection:
             "POST",
             "v1/chat/completions",
             content=encoded(body),
-            headers={"Content-Type": "application/json", "Accept": "text/event-stream"},
+            headers={
+                "Content-Type": "application/json",
+                "Accept": "text/event-stream, application/json",
+            },
         )
         arrived = False
         try:

@@ -23,7 +23,7 @@ from lmboot.connections.transport import Reply, fetch, open_client
 from lmboot.errors import ConnectionFault
 
 PROBE_SECONDS = 0.5  # a server on this machine answers in a few milliseconds
-NAMED_SECONDS = 3.0  # one that the user named may be busy, or far away
+NAMED_SECONDS = 6.0  # one that the user named may be busy, or far away
 _MAX_CONFIG_BYTES = 64 << 10
 
 
@@ -123,10 +123,11 @@ async def identify(base: str, token: str | None = None) -> Server:
     """
     local = await asyncio.to_thread(is_local, base)
     async with open_client(base, token) as client:
-        listed = await fetch(client, "GET", "/v1/models", seconds=2 * NAMED_SECONDS)
         kind = await _kind(client, NAMED_SECONDS)
-    if kind is None and models_in(listed) is None:
-        raise unlistable(listed, base)
+        if kind is None:
+            listed = await fetch(client, "GET", "/v1/models", seconds=NAMED_SECONDS)
+            if models_in(listed) is None:
+                raise unlistable(listed, base)
     return Server(base, kind or "openai", local)
 
 
@@ -134,7 +135,10 @@ async def _probe(base: str) -> Server | None:
     if not await _listens(base):
         return None
     async with open_client(base, connect_seconds=PROBE_SECONDS) as client:
-        kind = await _kind(client, PROBE_SECONDS)
+        try:
+            kind = await _kind(client, PROBE_SECONDS)
+        except ConnectionFault:
+            return None
     return None if kind is None else Server(base, kind)
 
 
@@ -151,10 +155,15 @@ async def _listens(base: str) -> bool:
 
 
 async def _kind(client: httpx.AsyncClient, seconds: float) -> Kind | None:
-    paths = list(dict.fromkeys(fingerprint.path for fingerprint in FINGERPRINTS))
+    """Return what answers, None where nothing proves itself; NoServer where nothing answers."""
+    # LM Studio logs an error for every path that it does not know, so it is asked alone first.
+    first, *others = FINGERPRINTS
+    if first.proves(await fetch(client, "GET", first.path, seconds=seconds)):
+        return first.kind
+    paths = list(dict.fromkeys(fingerprint.path for fingerprint in others))
     found = await asyncio.gather(*(_ask(client, path, seconds) for path in paths))
     replies = dict(zip(paths, found, strict=True))
-    for fingerprint in FINGERPRINTS:
+    for fingerprint in others:
         reply = replies[fingerprint.path]
         if reply is not None and fingerprint.proves(reply):
             return fingerprint.kind

@@ -33,13 +33,7 @@ def read(*chunks: str | bytes, asked: str | None = "tiny") -> list[Event]:
     events: list[Event] = []
     for piece in chunks:
         events += reader.feed(piece.encode() if isinstance(piece, str) else piece)
-    return events + reader.close()
-
-
-def joined(events: list[Event]) -> list[Event]:
-    """Join neighbouring pieces of text, which cuts may not change but chunks do."""
-    text = "".join(event.text for event in events if isinstance(event, Text))
-    return [Text(text), *(event for event in events if not isinstance(event, Text))]
+    return [*events, *reader.close()]
 
 
 def test_a_stream_gives_its_pieces_and_then_finished() -> None:
@@ -140,6 +134,16 @@ def test_an_error_in_the_stream_is_the_servers_word_in_every_form(error: str) ->
     assert "it broke" in caught.value.report.said
 
 
+def test_text_that_came_in_one_piece_with_an_error_is_given_before_it() -> None:
+    reader = AnswerReader("tiny")
+    events: list[Event] = []
+
+    with pytest.raises(ServerSaid):
+        events.extend(reader.feed((say("kept") + 'data: {"error": "x"}\n\n').encode()))
+
+    assert events == [Text("kept")]
+
+
 def test_a_null_error_is_no_error() -> None:
     assert read(chunk({"content": "x"}, error=None), STOP)[0] == Text("x")
 
@@ -206,10 +210,10 @@ def test_zero_usage_counts_as_unknown() -> None:
 @pytest.mark.parametrize("blank", [" ", "\n\t", "\n" * 50])
 def test_endless_blanks_end_the_answer_as_too_long(blank: str) -> None:
     reader = AnswerReader("tiny")
-    reader.feed(say('{"a":').encode())
+    list(reader.feed(say('{"a":').encode()))
     fed = 0
     while not reader.answer.over:
-        reader.feed(say(blank).encode())
+        list(reader.feed(say(blank).encode()))
         fed += len(blank)
 
     *_, notice, finished = reader.close()

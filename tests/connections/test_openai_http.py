@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
+from typing import TypeVar
 
+import httpx
 import pytest
+import respx
 
 from lmboot.connections.interface import (
     Ask,
     Connection,
     Event,
     Finished,
+    Kind,
     Message,
     Model,
     Notice,
@@ -38,6 +46,7 @@ ASK = Ask(
     max_tokens=1_000,
     schema={"type": "object"},
 )
+Result = TypeVar("Result")
 REPLY = '{"größe": "🙂 naïve"}'
 
 
@@ -422,3 +431,185 @@ async def test_a_failed_warming_is_nobodys_concern(script: str) -> None:
         await connection.close()
 
     assert len(server.chats) == 1
+
+
+# ---------------------------------------------------------------------- other kinds of server
+
+LLAMA = Model("tiny", "Tiny", "http://127.0.0.1:9931", "llamacpp", "loaded", context_loaded=4_096)
+STREAM = (
+    b'data: {"model":"tiny","choices":[{"delta":{"content":"hi"},"finish_reason":"stop"}]}\n\n'
+    b"data: [DONE]\n\n"
+)
+
+
+async def from_mock(
+    model: Model, pages: Mapping[str, object], do: Callable[[OpenAIConnection], Awaitable[Result]]
+) -> tuple[Result, list[httpx.Request]]:
+    """Do something with a connection to a server that has these pages only."""
+    with respx.mock(assert_all_called=False) as router:
+        for path, page in pages.items():
+            answer = httpx.Response(200, content=page if isinstance(page, bytes) else None)
+            if not isinstance(page, bytes):
+                answer = httpx.Response(200, json=page)
+            router.route(url=model.server + path).mock(return_value=answer)
+        router.route().mock(return_value=httpx.Response(404, json={"error": {"message": "no"}}))
+        connection = OpenAIConnection(model)
+        result = await do(connection)
+        await connection.close()
+        return result, [call.request for call in router.calls]
+
+
+async def collect(connection: OpenAIConnection) -> list[Event]:
+    return [event async for event in connection.stream(ASK)]
+
+
+async def count(connection: OpenAIConnection) -> int:
+    return await connection.count_tokens([Message("user", "x" * 30)])
+
+
+async def warm(connection: OpenAIConnection) -> None:
+    await connection.warm(ASK.messages)
+
+
+@pytest.mark.parametrize(
+    ("pages", "tokens"),
+    [
+        ({"/v1/chat/completions/input_tokens": {"input_tokens": 5}}, 5),
+        ({"/apply-template": {"prompt": "<x>"}, "/tokenize": {"tokens": [1, 2, 3]}}, 3),
+        ({"/apply-template": {"prompt": 1}}, 18),
+        ({"/v1/chat/completions/input_tokens": {"input_tokens": "many"}}, 18),
+        ({}, 18),
+    ],
+)
+async def test_llama_cpp_counts_tokens_itself_as_far_as_it_can(
+    pages: dict[str, object], tokens: int
+) -> None:
+    assert (await from_mock(LLAMA, pages, count))[0] == tokens
+
+
+async def test_an_estimate_that_is_over_is_counted_before_anything_is_said() -> None:
+    pages = {
+        "/v1/chat/completions/input_tokens": {"input_tokens": 5},
+        "/v1/chat/completions": STREAM,
+    }
+    tight = replace(LLAMA, context_loaded=ASK.max_tokens + 10)
+
+    events, _ = await from_mock(tight, pages, collect)
+
+    assert notices_of(events) == []
+
+
+@pytest.mark.parametrize(("busy", "asks"), [(False, 1), (True, 0)])
+async def test_a_busy_llama_server_is_not_warmed(busy: bool, asks: int) -> None:
+    pages = {
+        "/v1/models": {"data": [{"id": "tiny", "owned_by": "llamacpp"}]},
+        "/slots": [{"id": 0, "is_processing": False}, {"id": 1, "is_processing": busy}],
+        "/v1/chat/completions": STREAM,
+    }
+
+    _, requests = await from_mock(LLAMA, pages, warm)
+
+    assert sum(request.method == "POST" for request in requests) == asks
+
+
+@pytest.mark.parametrize("kind", ["jan", "gpt4all", "koboldcpp", "openai"])
+async def test_servers_that_do_not_tell_what_is_loaded_are_never_warmed(kind: Kind) -> None:
+    _, requests = await from_mock(replace(LLAMA, kind=kind), {}, warm)
+
+    assert requests == []
+
+
+async def test_gpt4all_is_asked_for_a_whole_answer_with_nothing_that_it_rejects() -> None:
+    answer = {"choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}]}
+    model = replace(LLAMA, kind="gpt4all")
+
+    events, requests = await from_mock(model, {"/v1/chat/completions": answer}, collect)
+
+    assert events == [Text("hi"), Finished("stop")]
+    assert set(json.loads(requests[0].content)) == {
+        "model", "messages", "max_tokens", "temperature",
+    }  # fmt: skip
+
+
+async def test_koboldcpp_needs_no_done() -> None:
+    stream = STREAM.removesuffix(b"data: [DONE]\n\n")
+    model = replace(LLAMA, id="koboldcpp/tiny", kind="koboldcpp")
+
+    events, _ = await from_mock(model, {"/v1/chat/completions": stream}, collect)
+
+    assert events == [Text("hi"), Finished("stop", model="tiny")]
+
+
+async def test_an_engine_of_our_own_may_call_its_model_what_it_likes() -> None:
+    own = replace(LLAMA, id="seed", kind="seed")
+
+    events, _ = await from_mock(own, {"/v1/chat/completions": STREAM}, collect)
+
+    assert events == [Text("hi"), Finished("stop", model="tiny", schema_enforced=True)]
+
+
+async def test_a_server_behind_a_path_prefix_is_asked_there() -> None:
+    behind = replace(LLAMA, server="http://127.0.0.1:9931/proxy")
+
+    _, requests = await from_mock(behind, {"/v1/chat/completions": STREAM}, collect)
+
+    assert str(requests[0].url) == "http://127.0.0.1:9931/proxy/v1/chat/completions"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        httpx.ConnectError("refused"),
+        httpx.ConnectTimeout("slow"),
+        httpx.ReadError("reset"),
+        httpx.ReadTimeout("slow"),
+        httpx.WriteError("reset"),
+        httpx.RemoteProtocolError("illegal status line"),
+        httpx.RemoteProtocolError("Server disconnected without sending a response."),
+        httpx.LocalProtocolError("x"),
+        httpx.ProxyError("x"),
+        httpx.UnsupportedProtocol("x"),
+        httpx.DecodingError("x"),
+        httpx.TooManyRedirects("x"),
+        httpx.InvalidURL("x"),
+    ],
+)
+async def test_no_exception_of_httpx_gets_out(error: Exception) -> None:
+    connection = OpenAIConnection(LLAMA)
+    with respx.mock as router:
+        router.route().mock(side_effect=error)
+        with pytest.raises(ConnectionFault) as caught:
+            await collect(connection)
+        assert await count(connection) == 18
+        await warm(connection)
+    await connection.close()
+
+    assert caught.value.hint
+
+
+def test_the_interface_alone_does_not_load_the_http_client() -> None:
+    code = "import sys, lmboot.connections.interface; sys.exit('httpx' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_look_alike_is_a_program_too() -> None:
+    command = [sys.executable, "-m", "tests.connections.lookalike", "--reply", REPLY]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as program:
+        assert program.stdout is not None
+        base = json.loads(program.stdout.readline())["base"]
+        events = asyncio.run(_ask_once(replace(LLAMA, server=base)))
+        program.communicate()
+
+    assert text_of(events) == REPLY
+    assert program.returncode == 0
+
+
+async def _ask_once(model: Model) -> list[Event]:
+    connection = OpenAIConnection(model)
+    try:
+        return await collect(connection)
+    finally:
+        await connection.close()
