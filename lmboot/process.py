@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import os
+import random
 import select
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +28,7 @@ MAX_UNREAD_BYTES = 1 << 20  # what may wait for a child that does not read its s
 DRAIN_SECONDS = 0.5  # for what is left in the pipes when somebody still holds them open
 LOST_SECONDS = 1.0  # for the tree to die when the supervisor was killed
 EXIT_SECONDS = 35.0  # a supervisor that could not end its tree goes on trying for 30
+UIDS = range(61184, 65520)  # systemd's range for users that exist as long as one service
 KILLED = 128 + 9  # the status of a process that SIGKILL ended
 
 _SCRIPT = Path(__file__).with_name("supervisor.py")
@@ -73,6 +77,7 @@ class Order:
     channel: int
     nonce: str
     limits: Mapping[str, float | None]
+    cwd: str = "/"
     folders: tuple[str, ...] = ()
     info: int | None = None
 
@@ -103,14 +108,24 @@ class Supervisor:
 
     async def launch(self, order: Order) -> Child:
         """Start the child and return it once its launcher is ready; raise StartFailed."""
-        stdin, stdin_ours = os.pipe()
-        out_ours, out = os.pipe()
-        err_ours, err = os.pipe()
-        given = {0: stdin, 1: out, 2: err, **order.descriptors}
+        pipes = [os.pipe() for _ in range(3)]
+        ours = (pipes[0][1], pipes[1][0], pipes[2][0])
+        given = {0: pipes[0][0], 1: pipes[1][1], 2: pipes[2][1], **order.descriptors}
         try:
-            ready = await self._link.answer("ready")
-            if ready["event"] != "ready":
-                raise StartFailed(ready.get("text", "the supervisor did not start"))
+            await self._send(order, given)
+            started = await self._answer("started")
+        except BaseException as failure:
+            said = _said(ours[2])
+            _close_all(ours)
+            if isinstance(failure, StartFailed) and said:
+                raise StartFailed(f"{failure.text}: {said}") from None
+            raise
+        return Child(self, self._link, started, ours)
+
+    async def _send(self, order: Order, given: dict[int, int]) -> None:
+        """Send the order; its descriptors are closed here whatever happens."""
+        try:
+            await self._answer("ready")
             await self._link.tell(
                 [*given.values(), order.channel],
                 do="launch",
@@ -120,17 +135,18 @@ class Supervisor:
                 info=order.info,
                 nonce=order.nonce,
                 limits=dict(order.limits),
+                cwd=order.cwd,
                 folders=order.folders,
             )
+        finally:
             _close_all([*given.values(), order.channel])
-            given = {}
-            started = await self._link.answer("started")
-            if started["event"] != "started":
-                raise StartFailed(_why(started, err_ours))
-        except BaseException:
-            _close_all([*given.values(), stdin_ours, out_ours, err_ours])
-            raise
-        return Child(self, self._link, started, (stdin_ours, out_ours, err_ours))
+
+    async def _answer(self, name: str) -> dict[str, Any]:
+        """Wait for an answer; raise StartFailed when another one comes in its place."""
+        answer = await self._link.answer(name)
+        if answer["event"] != name:
+            raise StartFailed(answer.get("text", "the supervisor was killed"))
+        return answer
 
     async def close(self) -> None:
         """End the supervisor, and with it whatever it has started; idempotent."""
@@ -141,14 +157,13 @@ class Supervisor:
             self._process.kill()
 
 
-def _why(answer: Mapping[str, Any], stderr: int) -> str:
-    """Return what is known of a failed start: the supervisor's word and the sandbox's own."""
+def _said(stderr: int) -> str:
+    """Return what a back end that could not start wrote on its stderr."""
     os.set_blocking(stderr, False)
-    said = b""
-    with contextlib.suppress(BlockingIOError):
-        said = os.read(stderr, CHUNK)
-    words = [answer.get("text", "the supervisor was killed"), said.decode("utf-8", "replace")]
-    return ": ".join(filter(None, (word.strip() for word in words)))
+    try:
+        return os.read(stderr, CHUNK).decode("utf-8", "replace").strip()
+    except BlockingIOError:
+        return ""
 
 
 class _Link:
@@ -298,9 +313,10 @@ class Child:
         self._changed.clear()
         for outlet in self._outlets:
             outlet.arm()
-        waiting = asyncio.ensure_future(self._changed.wait())
+        waiting: asyncio.Future[Any] = asyncio.ensure_future(self._changed.wait())
         try:
-            await asyncio.wait([waiting, self._gone], return_when=asyncio.FIRST_COMPLETED)
+            ends: list[asyncio.Future[Any]] = [waiting, self._gone]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             if waiting.done():
                 return True
             await asyncio.wait([waiting], timeout=DRAIN_SECONDS)
@@ -392,6 +408,36 @@ class _Inlet:
             self.close()
         else:
             self._loop.remove_writer(self._descriptor)
+
+
+def unprivileged_user() -> int | None:
+    """Return a user to run as that nobody is, when lmboot is root; None when it is not.
+
+    One for each run: what two runs leave to their user's rights can't touch each other.
+    """
+    if not hasattr(os, "geteuid") or os.geteuid() != 0:
+        return None
+    taken = set()
+    for entry in os.scandir("/proc"):
+        with contextlib.suppress(OSError):
+            taken.add(entry.stat().st_uid)
+    return random.SystemRandom().choice([uid for uid in UIDS if uid not in taken])
+
+
+def in_memory(data: bytes) -> int:
+    """Return a descriptor to read data from that nobody can change."""
+    if not hasattr(os, "memfd_create"):
+        with tempfile.TemporaryFile() as file:
+            file.write(data)
+            file.seek(0)
+            return os.dup(file.fileno())
+    descriptor = os.memfd_create("lmboot", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
+    with open(descriptor, "wb", closefd=False) as file:
+        file.write(data)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    seals = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
+    return descriptor
 
 
 def _handles(pids: Iterable[int]) -> list[int]:

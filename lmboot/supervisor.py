@@ -230,6 +230,7 @@ class Supervisor:
         self._woken = _wake_on_child()
         self._main = 0  # the child that we started: the sandbox's outer process, or the runtime
         self._init: int | None = None  # the first process of the sandbox's own process space
+        self._init_handle: int | None = None
         self._code: int | None = None
         self._limit: str | None = None
         self._limits: dict[str, float | None] = {}
@@ -248,8 +249,9 @@ class Supervisor:
             fault = str(found)
         except Abandoned:
             pass
-        finally:
-            clean = self._kill_all(GONE_SECONDS)
+        except Exception as bug:  # noqa: BLE001 whatever it is, the tree must not outlive it
+            fault = f"the supervisor failed: {bug!r}"
+        clean = self._kill_all(GONE_SECONDS)
         if fault is not None:
             self._control.tell(event="fault", text=fault, clean=clean)
         else:
@@ -266,6 +268,7 @@ class Supervisor:
 
     def _launch(self, order: dict[str, Any]) -> None:
         *given, channel = self._control.descriptors()
+        os.chdir(order["cwd"])
         targets: list[int] = order["targets"]
         info, info_for_child = os.pipe()
         placed = list(zip(given, targets, strict=True))
@@ -277,8 +280,8 @@ class Supervisor:
             os.close(descriptor)
         self._await_ready(channel, order["nonce"])
         if order["info"] is not None:
-            self._init = json.loads(os.read(info, 1 << 16))["child-pid"]
-        self._open_folders(order["folders"])
+            self._find_inside(info)
+            self._open_folders(order["folders"])
         os.write(channel, b"GO\n")
         self._born = self._looked = time.monotonic()
         pids = [pid for pid in (self._init, self._main) if pid]
@@ -315,13 +318,29 @@ class Supervisor:
         if word != "READY" or text != nonce:
             raise Fault(text if word == "FAULT" else "the sandbox gave no proper sign of life")
 
+    def _find_inside(self, info: int) -> None:
+        """Learn the first process of the sandbox's process space; only it can be believed.
+
+        A back end that only says that it isolates starts the runtime as its own child.
+        """
+        os.set_blocking(info, False)
+        try:
+            pid = json.loads(os.read(info, 1 << 16))["child-pid"]
+            self._init_handle = os.pidfd_open(pid)
+        except (OSError, ValueError, KeyError, TypeError):
+            raise Fault("the sandbox did not tell where its inside is") from None
+        if pid not in _children(self._main):
+            raise Fault("the sandbox told of an inside that is not its own")
+        self._init = pid
+
     def _open_folders(self, folders: list[str]) -> None:
         """Hold on to the runtime's writable file systems, so that they outlive it."""
-        if not folders or self._init is None:
-            return
-        inside = _children(self._init)[0]
-        flags = os.O_DIRECTORY | os.O_RDONLY
-        self._folders = [os.open(f"/proc/{inside}/root{folder}", flags) for folder in folders]
+        try:
+            inside = f"/proc/{_children(self._init or 0)[0]}/root"
+            flags = os.O_DIRECTORY | os.O_RDONLY
+            self._folders = [os.open(inside + folder, flags) for folder in folders]
+        except (OSError, IndexError) as error:
+            raise Fault(f"the sandbox's own folders can't be reached: {error}") from None
 
     # -- watching
 
@@ -339,9 +358,10 @@ class Supervisor:
             if now >= self._kill_at:
                 return
             self._wait(min(self._looked + pause, self._term_at, self._kill_at) - now)
-            self._obey(now)
+            self._obey()
 
-    def _obey(self, now: float) -> None:
+    def _obey(self) -> None:
+        now = time.monotonic()
         for message in self._inbox:
             if message["do"] == "interrupt":
                 self._signal_guests(signal.SIGINT)
@@ -391,8 +411,9 @@ class Supervisor:
     def _kill_all(self, seconds: float) -> bool:
         """Kill the whole tree; say whether nothing of it is left within that time."""
         deadline = time.monotonic() + seconds
-        if self._init is not None:
-            _signal(self._init, signal.SIGKILL)  # takes all of its process space along
+        if self._init_handle is not None:
+            with contextlib.suppress(OSError):  # it takes all of its process space along
+                signal.pidfd_send_signal(self._init_handle, signal.SIGKILL)
         while self._reap():
             if self._main and self._code is None:
                 with contextlib.suppress(OSError):

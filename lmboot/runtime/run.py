@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import os
-import random
 import secrets
 import socket
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -12,12 +12,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lmboot.errors import SandboxFault
-from lmboot.process import Child, Ended, Order, Output, StartFailed, Supervisor
-from lmboot.runtime.backends import CHANNEL, PAYLOAD, Backend, Plan
+from lmboot.process import (
+    Child,
+    Ended,
+    Order,
+    Output,
+    StartFailed,
+    Supervisor,
+    in_memory,
+    unprivileged_user,
+)
+from lmboot.runtime.backends import CHANNEL, PAYLOAD, Backend
 from lmboot.runtime.policy import Limits, Route
+from lmboot.workspace import CopyReport, Workspace, copy_out, write_files
 
+PAGE = 4096
 MB = 1 << 20
-UIDS = range(61184, 65520)  # systemd's range for users that exist as long as one service
 MAX_FILES_IN_RUNTIME = 100_000
 
 
@@ -34,10 +44,13 @@ class Job:
 class Runtime:
     """A running job."""
 
-    def __init__(self, child: Child, job: Job, channel: socket.socket) -> None:
+    def __init__(
+        self, child: Child, job: Job, channel: socket.socket, workspace: Workspace | None
+    ) -> None:
         self._child = child
         self._job = job
         self._channel = channel  # the host's end of LMBOOT_FD, for the broker
+        self._workspace = workspace
 
     def events(self) -> AsyncIterator[Output | Ended]:
         """Yield what the runtime writes, then Ended. What is not asked for is not read."""
@@ -59,10 +72,20 @@ class Runtime:
         """Kill it because of a limit that the caller judges; Ended will name it."""
         await self._child.end(limit)
 
+    async def copy_out(self, folder: Path) -> CopyReport:
+        """Copy what the runtime wrote to a new or empty folder, once it has ended.
+
+        Raises UsageFault when the folder is not empty; everything else is in the report.
+        """
+        source = self._child.folders[0]
+        return await asyncio.to_thread(copy_out, source, dict(self._job.files), folder)
+
     async def close(self) -> None:
         """Kill what is left and release everything, the workspace too; idempotent."""
         self._channel.close()
         await self._child.close()
+        if self._workspace is not None:
+            await asyncio.to_thread(self._workspace.remove)
 
 
 class Box:
@@ -75,54 +98,79 @@ class Box:
     @classmethod
     async def open(cls, backend: Backend) -> Box:
         """Start the supervisor, as an unprivileged user when lmboot is root."""
-        uid = _free_uid() if backend.isolates and os.geteuid() == 0 else None
+        uid = unprivileged_user() if backend.isolates else None
         return cls(backend, await Supervisor.start(uid))
 
     async def launch(self, job: Job) -> Runtime:
         """Start the job; raise SandboxFault if it could not be set up (nothing ran then)."""
-        disk = int(job.limits.disk_mb * MB)
-        _check_size(job, disk)
-        plan = self.backend.plan(job.argv, disk_bytes=disk, routes=job.routes, workspace="/app")
-        channel, theirs = socket.socketpair()
-        nonce = secrets.token_hex(16)
-        header = [nonce, plan.library, *rlimits(job.limits)]
-        payload = netstrings(["\n".join(header).encode(), *_flat(job.files)])
-        order = _order(plan, payload, nonce, (channel, theirs), job.limits)
+        _check_size(job)
+        workspace = None if self.backend.isolates else await asyncio.to_thread(_written, job)
+        ours, theirs = socket.socketpair()
         try:
-            child = await self._supervisor.launch(order)
-        except StartFailed as failure:
-            channel.close()
-            means, hint = self.backend.remedy(failure.text)
-            raise SandboxFault(means, hint=hint) from None
-        return Runtime(child, job, channel)
+            child = await self._supervisor.launch(self._order(job, workspace, ours, theirs))
+        except BaseException as failure:
+            ours.close()
+            if workspace is not None:
+                workspace.remove()
+            if isinstance(failure, StartFailed):
+                means, hint = self.backend.remedy(failure.text)
+                raise SandboxFault(means, hint=hint) from None
+            raise
+        if workspace is not None:
+            child.folders.append(os.open(workspace.app, os.O_RDONLY | os.O_DIRECTORY))
+        return Runtime(child, job, ours, workspace)
 
     async def close(self) -> None:
         """End the supervisor; idempotent."""
         await self._supervisor.close()
 
+    def _order(
+        self, job: Job, workspace: Workspace | None, ours: socket.socket, theirs: socket.socket
+    ) -> Order:
+        plan = self.backend.plan(
+            job.argv,
+            disk_bytes=int(job.limits.disk_mb * MB),
+            routes=job.routes,
+            workspace=str(workspace.path) if workspace else "",
+        )
+        nonce = secrets.token_hex(16)
+        header = "\n".join(
+            [nonce, plan.library, *rlimits(job.limits, shared=workspace is not None)]
+        )
+        files = [] if workspace is not None else job.files
+        payload = netstrings([header.encode(), *_flat(files)])
+        contents = {**plan.contents, PAYLOAD: payload}
+        return Order(
+            argv=plan.argv,
+            env=plan.env,
+            descriptors={
+                CHANNEL: theirs.detach(),
+                **{number: in_memory(data) for number, data in contents.items()},
+            },
+            channel=os.dup(ours.fileno()),
+            nonce=nonce,
+            limits=watched(job.limits),
+            cwd=plan.cwd,
+            folders=plan.folders,
+            info=plan.info,
+        )
 
-def _order(
-    plan: Plan,
-    payload: bytes,
-    nonce: str,
-    channel: tuple[socket.socket, socket.socket],
-    limits: Limits,
-) -> Order:
-    ours, theirs = channel
-    contents = {**plan.contents, PAYLOAD: payload}
-    return Order(
-        argv=plan.argv,
-        env=plan.env,
-        descriptors={
-            CHANNEL: theirs.detach(),
-            **{number: in_memory(data) for number, data in contents.items()},
-        },
-        channel=os.dup(ours.fileno()),
-        nonce=nonce,
-        limits=watched(limits),
-        folders=plan.folders,
-        info=plan.info,
-    )
+
+def _written(job: Job) -> Workspace:
+    """Return a workspace on disk that holds the job's files, all of them or none."""
+    workspace = Workspace.create()
+    folder = os.open(workspace.app, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        write_files(folder, job.files)
+    except OSError as error:
+        workspace.remove()
+        raise SandboxFault(
+            f"the payload could not be written: {error.strerror}",
+            hint="Make room on the disk, or use a sandbox, which has its own.",
+        ) from None
+    finally:
+        os.close(folder)
+    return workspace
 
 
 def watched(limits: Limits) -> dict[str, float | None]:
@@ -136,14 +184,16 @@ def watched(limits: Limits) -> dict[str, float | None]:
     }
 
 
-def rlimits(limits: Limits) -> list[str]:
-    """Return what the kernel bounds for each process by itself: (name, soft, hard) as lines."""
+def rlimits(limits: Limits, *, shared: bool) -> list[str]:
+    """Return what the kernel bounds for each process by itself: `NAME soft hard` lines.
+
+    `shared`: the user is the person's own, whose other processes NPROC would count.
+    """
     cpu = math.ceil(limits.cpu_seconds) + 1  # the supervisor, which sees the whole tree, is first
-    memory = int(limits.memory_mb * MB)
-    disk = int(limits.disk_mb * MB)
-    processes = max(1, int(limits.processes))
-    space = 2 * memory + 512 * MB  # addresses, not memory: an interpreter alone reserves many
-    values = {"AS": space, "FSIZE": disk, "NOFILE": 256, "CORE": 0, "NPROC": processes}
+    space = 2 * int(limits.memory_mb * MB) + 512 * MB  # addresses: far more than what is used
+    values = {"AS": space, "FSIZE": int(limits.disk_mb * MB), "NOFILE": 256, "CORE": 0}
+    if not shared:
+        values["NPROC"] = max(1, int(limits.processes))
     return [*(f"{name} {value} {value}" for name, value in values.items()), f"CPU {cpu} {cpu + 1}"]
 
 
@@ -156,35 +206,12 @@ def _flat(files: Iterable[tuple[str, bytes]]) -> list[bytes]:
     return [part for path, content in files for part in (path.encode(), content)]
 
 
-def in_memory(data: bytes) -> int:
-    """Return a descriptor of a file that exists nowhere and that nobody can change."""
-    import fcntl
-
-    descriptor = os.memfd_create("lmboot", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
-    with open(descriptor, "wb", closefd=False) as file:
-        file.write(data)
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    seals = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
-    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
-    return descriptor
-
-
-def _check_size(job: Job, disk: int) -> None:
-    size = sum(len(content) for _, content in job.files)
-    if size > disk:
+def _check_size(job: Job) -> None:
+    """Refuse a payload that can't fit: every file takes whole pages of its disk."""
+    pages = sum(-(-len(content) // PAGE) for _, content in job.files)
+    if pages * PAGE > job.limits.disk_mb * MB:
         raise SandboxFault(
-            f"the payload's {size:,} bytes do not fit into its disk limit of {disk:,}",
-            hint="Give it a higher disk_mb.",
+            f"the payload needs {pages * PAGE:,} bytes of disk, and its limit is "
+            f"{job.limits.disk_mb:g} MB",
+            hint="Raise disk_mb in the settings, or ask the model for a smaller program.",
         )
-
-
-def _free_uid() -> int:
-    """Return a user that no process runs as, so that two runs can't touch each other."""
-    taken = set()
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                taken.add(entry.stat().st_uid)
-            except OSError:
-                continue
-    return random.SystemRandom().choice([uid for uid in UIDS if uid not in taken])

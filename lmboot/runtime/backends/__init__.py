@@ -19,13 +19,15 @@ class Plan:
 
     `library` is where the host's library lies for the runtime. `contents` maps the runtime's
     descriptor numbers to the bytes that they hold; `info` is the number on which a sandbox tells
-    its first process; `folders` are the writable file systems, the workspace first.
+    its first process; `folders` are the writable file systems, the workspace first; `cwd` is
+    where a back end without an inside starts.
     """
 
     argv: tuple[str, ...]
     env: Mapping[str, str]
     library: str
     contents: Mapping[int, bytes]
+    cwd: str = "/"
     info: int | None = None
     folders: tuple[str, ...] = ()
 

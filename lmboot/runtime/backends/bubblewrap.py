@@ -7,7 +7,7 @@ import platform
 import stat
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -15,17 +15,17 @@ from typing import ClassVar
 from lmboot.errors import SandboxFault
 from lmboot.runtime import seccomp
 from lmboot.runtime.backends import (
-    CHANNEL,
     INFO,
     LIBRARY,
-    PAYLOAD,
     SECCOMP,
     START,
     Plan,
     environment,
 )
+from lmboot.text import brief
 
 TRUSTED_FOLDERS = ("/usr/bin", "/bin", "/usr/local/bin")
+SYSTEM_PYTHON = "/usr/bin/python3"
 OLDEST_PYTHON = (3, 9)
 SCRATCH_BYTES = 16 << 20  # /tmp and /dev/shm each
 
@@ -92,7 +92,7 @@ class Bubblewrap:
 
     def remedy(self, said: str) -> tuple[str, str]:
         """Return (what a failure to start means, what to do)."""
-        return said, "Run `lmboot doctor`."
+        return diagnose(said, kernel())
 
 
 def _writable(disk_bytes: int) -> tuple[str, ...]:
@@ -110,12 +110,20 @@ def _writable(disk_bytes: int) -> tuple[str, ...]:
 
 
 def find() -> Bubblewrap:
-    """Return bubblewrap as it is here; raise SandboxFault with the remedy where it can't be used."""
-    binary = _binary()
-    python, prefix = _interpreter()
+    """Return bubblewrap as it is here; raise SandboxFault with the remedy where it isn't."""
+    if not sys.platform.startswith("linux"):
+        raise SandboxFault(
+            f"no sandbox is built for this system ({sys.platform}) yet",
+            hint="Run lmboot on Linux, or with --sandbox none --no-border at your own risk.",
+        )
     machine = platform.machine()
     if machine not in seccomp.ARCHES:
-        raise SandboxFault(f"there is no system call filter for {machine} yet")
+        raise SandboxFault(
+            f"lmboot has no system call filter for {machine} yet, and runs nothing without one",
+            hint="Use a machine with an x86_64 or aarch64 processor.",
+        )
+    binary = _binary()
+    python, prefix = _interpreter()
     return Bubblewrap(
         binary=binary,
         version=_version(binary),
@@ -128,9 +136,9 @@ def find() -> Bubblewrap:
     )
 
 
-def _binary() -> str:
+def _binary(folders: Iterable[str] = TRUSTED_FOLDERS) -> str:
     """Return bubblewrap's path: from root's folders only, whatever PATH says."""
-    for folder in TRUSTED_FOLDERS:
+    for folder in folders:
         path = os.path.join(folder, "bwrap")
         try:
             found = os.stat(path)
@@ -139,39 +147,116 @@ def _binary() -> str:
         if found.st_uid != 0 or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             raise SandboxFault(
                 f"{path} can be changed by others than root, so it is not trusted",
-                hint=f"Run `sudo chown root: {path} && sudo chmod 755 {path}`.",
+                hint=f"Run `sudo chown root:root {path} && sudo chmod 755 {path}`.",
             )
         return path
-    raise SandboxFault("bubblewrap is not installed", hint="Run `sudo apt install bubblewrap`.")
+    raise SandboxFault(
+        "bubblewrap, the sandbox that lmboot uses on Linux, is not installed",
+        hint="Run `sudo apt install bubblewrap` (Fedora: `sudo dnf install bubblewrap`).",
+    )
 
 
 def _version(binary: str) -> tuple[int, ...]:
-    said = subprocess.run(
-        [binary, "--version"], capture_output=True, text=True, timeout=10, env={}
-    )
-    numbers = said.stdout.split()[-1:] or ["0"]
-    return tuple(int(part) for part in numbers[0].split(".") if part.isdigit())
+    """Return (0, 8, 0); () when it does not say, which counts as old."""
+    words = _say([binary, "--version"]).split()
+    return tuple(int(part) for part in words[-1].split(".") if part.isdigit()) if words else ()
 
 
 def _interpreter() -> tuple[str, str | None]:
     """Return the path of a Python that is new enough, and its prefix if not under /usr."""
-    system = "/usr/bin/python3"
-    if os.path.exists(system):
-        line = "import sys; print(sys.version_info >= (3, 9))"
-        said = subprocess.run(
-            [system, "-I", "-S", "-c", line], capture_output=True, text=True, timeout=10, env={}
-        )
-        if said.stdout.strip() == "True":
-            return system, None
+    line = f"import sys; print(sys.version_info >= {OLDEST_PYTHON})"
+    if _say([SYSTEM_PYTHON, "-I", "-S", "-c", line]) == "True":
+        return SYSTEM_PYTHON, None
     prefix = os.path.realpath(sys.base_prefix)
-    return os.path.join(prefix, "bin", "python3"), None if prefix == "/usr" else prefix
+    name = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    outside = not f"{prefix}/".startswith("/usr/")
+    return os.path.join(prefix, "bin", name), prefix if outside else None
+
+
+def _say(argv: list[str]) -> str:
+    """Return what a program prints; nothing when it can't be run."""
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=10, env={})
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def _links() -> tuple[tuple[str, str | None], ...]:
-    found: list[tuple[str, str | None]] = []
-    for name in ("/lib", "/lib64", "/bin"):
-        if os.path.islink(name):
-            found.append((name, os.readlink(name).lstrip("/")))
-        elif os.path.isdir(name):
-            found.append((name, None))
-    return tuple(found)
+    """Return how /lib, /lib64 and /bin are here: links into /usr, or folders of their own."""
+    return tuple(
+        (name, os.readlink(name).lstrip("/") if os.path.islink(name) else None)
+        for name in ("/lib", "/lib64", "/bin")
+        if os.path.isdir(name)
+    )
+
+
+# ---------------------------------------------------------------- why it did not start
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """The settings that decide whether an ordinary user may have a namespace."""
+
+    apparmor_restricts: bool = False
+    clone_forbidden: bool = False
+    no_user_namespaces: bool = False
+    container: bool = False
+
+
+def kernel() -> Kernel:
+    """Return the settings of this machine."""
+    return Kernel(
+        apparmor_restricts=_setting("kernel/apparmor_restrict_unprivileged_userns") == "1",
+        clone_forbidden=_setting("kernel/unprivileged_userns_clone") == "0",
+        no_user_namespaces=_setting("user/max_user_namespaces") == "0",
+        container=os.path.exists("/.dockerenv") or os.path.exists("/run/.containerenv"),
+    )
+
+
+def _setting(name: str) -> str:
+    try:
+        return Path("/proc/sys", name).read_text().strip()
+    except OSError:
+        return ""
+
+
+def diagnose(said: str, settings: Kernel) -> tuple[str, str]:
+    """Return (what a failure means, what to do), from what was said and the settings; pure."""
+    means = f"bubblewrap could not set up the sandbox: {brief(said)}"
+    if settings.no_user_namespaces:
+        return (
+            f"{means}; this system allows no user namespaces (user.max_user_namespaces is 0)",
+            "Run `sudo sysctl user.max_user_namespaces=10000`.",
+        )
+    if settings.clone_forbidden:
+        return (
+            f"{means}; this system keeps user namespaces from ordinary users",
+            "Run `sudo sysctl kernel.unprivileged_userns_clone=1`.",
+        )
+    if settings.apparmor_restricts and _is_refusal(said):
+        return (
+            f"{means}; AppArmor keeps user namespaces from programs without a profile",
+            "Run `sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0`, "
+            "or give /usr/bin/bwrap an AppArmor profile with `userns,`.",
+        )
+    if settings.container and _is_refusal(said):
+        return (
+            f"{means}; the container around lmboot forbids it",
+            "Run lmboot outside, or start the container with "
+            "`--security-opt seccomp=unconfined --security-opt systempaths=unconfined`.",
+        )
+    if "find source path" in said:
+        return (
+            f"{means}; the sandbox's user can't read the Python that lmboot runs on",
+            "Run `sudo apt install python3`: a Python under /usr is taken first.",
+        )
+    if "Unknown option" in said:
+        return f"{means}; it is too old", "Install bubblewrap 0.5 or newer."
+    return means, "Run `lmboot doctor`, which tries the sandbox and tells what is missing."
+
+
+def _is_refusal(said: str) -> bool:
+    return any(
+        word in said for word in ("Operation not permitted", "Permission denied", "No perm")
+    )

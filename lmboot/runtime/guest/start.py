@@ -10,8 +10,10 @@ import builtins
 import os
 import sys
 
+ModuleType = type(sys)
 
-def prepare(channel):
+
+def prepare(channel: int) -> tuple[str, list[str]]:
     """Unpack the files and wait for GO; return (folder of the host's library, limits)."""
     try:
         header, *files = netstrings(read_all(channel + 1))
@@ -30,7 +32,7 @@ def prepare(channel):
     return library, limits
 
 
-def read_all(descriptor):
+def read_all(descriptor: int) -> bytes:
     """Return what a file holds."""
     chunks = [b"-"]
     while chunks[-1]:
@@ -38,7 +40,7 @@ def read_all(descriptor):
     return b"".join(chunks[1:])
 
 
-def netstrings(data):
+def netstrings(data: bytes) -> list[bytes]:
     """Return the strings of `5:hello,0:,`; raise ValueError where that is not the form."""
     strings, at = [], 0
     while at < len(data):
@@ -51,7 +53,7 @@ def netstrings(data):
     return strings
 
 
-def write(path, content):
+def write(path: bytes, content: bytes) -> None:
     """Write one new file, and the folders above it."""
     if b"/" in path:
         os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
@@ -61,7 +63,7 @@ def write(path, content):
     os.close(descriptor)
 
 
-def restrict(limits):
+def restrict(limits: list[str]) -> None:
     """Set what the kernel can bound for one process: lines such as `NOFILE 256 256`."""
     import resource
 
@@ -69,14 +71,14 @@ def restrict(limits):
         name, soft, hard = line.split()
         which = getattr(resource, "RLIMIT_" + name)
         ceiling = resource.getrlimit(which)[1]
-        wanted = [int(soft), int(hard)]
+        wanted = (int(soft), int(hard))
         if ceiling != resource.RLIM_INFINITY:
-            wanted = [min(value, ceiling) for value in wanted]
+            wanted = (min(wanted[0], ceiling), min(wanted[1], ceiling))
         resource.setrlimit(which, wanted)
 
 
-def program(file, library):
-    """Return (path, module) of FILE as the real __main__, with sys.path and builtins as usual."""
+def program(file: str, library: str) -> tuple[str, dict[str, object]]:
+    """Return (path, names) of FILE as the real __main__, with sys.path and builtins as usual."""
     import _sitebuiltins
 
     builtins.exit = _sitebuiltins.Quitter("exit", "Ctrl-D (i.e. EOF)")
@@ -87,7 +89,7 @@ def program(file, library):
     folder = os.path.dirname(path)
     sys.path[:0] = [folder, library] if folder == workspace else [folder, workspace, library]
     module = type(sys)("__main__")
-    loader = type(__loader__)("__main__", path)
+    loader = type(globals()["__loader__"])("__main__", path)
     module.__dict__.update(
         __annotations__={},
         __builtins__=builtins,
@@ -95,10 +97,17 @@ def program(file, library):
         __file__=path,
         __loader__=loader,
     )
-    return path, module
+    sys.modules["__main__"] = module
+    return path, module.__dict__
 
 
-def report(error):
+def without_us(error: BaseException) -> BaseException:
+    """Return an exception without the frame of this file, which is the first of its traceback."""
+    traceback = error.__traceback__
+    return error.with_traceback(traceback and traceback.tb_next)
+
+
+def report(error: BaseException) -> None:
     """Show an exception as the interpreter does, without the frames of this file."""
     hook = getattr(sys, "excepthook", sys.__excepthook__)
     try:
@@ -106,7 +115,7 @@ def report(error):
     except SystemExit:
         raise
     except BaseException as failure:  # noqa: BLE001 shown, as the interpreter does
-        shown = failure.with_traceback(failure.__traceback__.tb_next)
+        shown = without_us(failure)
         sys.stderr.write("Error in sys.excepthook:\n")
         sys.__excepthook__(type(shown), shown, shown.__traceback__)
         sys.stderr.write("\nOriginal exception was:\n")
@@ -114,8 +123,8 @@ def report(error):
     sys.excepthook = lambda *_: None  # shown; what remains is the exit status
 
 
-def start():
-    """Prepare; return (path, module) of the program."""
+def start() -> tuple[str, dict[str, object]]:
+    """Prepare everything; return (path, names) of the program."""
     library, limits = prepare(int(os.environ["LMBOOT_FD"]))
     os.environ.pop("PWD", None)  # bubblewrap's own
     os.environ.pop("LC_CTYPE", None)  # the interpreter's own
@@ -125,14 +134,13 @@ def start():
 
 
 if __name__ == "__main__":
-    path, module = start()
-    sys.modules["__main__"] = module
+    path, names = start()
     try:
         with open(path, "rb") as file:
             source = file.read()
-        exec(compile(source, path, "exec", dont_inherit=True), module.__dict__)  # noqa: S102
+        exec(compile(source, path, "exec", dont_inherit=True), names)  # noqa: S102
     except SystemExit:
         raise
     except BaseException as error:
-        report(error.with_traceback(error.__traceback__.tb_next))
+        report(without_us(error))
         raise

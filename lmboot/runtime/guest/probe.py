@@ -1,0 +1,149 @@
+"""Try to get out, and tell what happened: the payload that proves a sandbox. Python 3.9+.
+
+Arguments are NAME=VALUE: what the host put up for this purpose. The last line printed is JSON:
+{"nonce": ..., "tried": {attempt: outcome}}, where an outcome is "ok ..." or an error's name.
+"""
+
+import ctypes
+import errno
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+
+given = dict(argument.split("=", 1) for argument in sys.argv[1:])
+
+
+def outcome(attempt: Callable[[], object]) -> str:
+    """Run one attempt; return "ok" with its result, or the name of what stopped it."""
+    try:
+        return f"ok {attempt()}"
+    except OSError as error:
+        return errno.errorcode.get(error.errno or 0, "OSError")
+
+
+def read(path: str) -> str:
+    with open(path) as file:
+        return file.read(64)
+
+
+def write(path: str) -> None:
+    with open(path, "w") as file:
+        file.write("x")
+
+
+def connect(family: int, address: object) -> None:
+    with socket.socket(family) as connection:
+        connection.settimeout(2)
+        connection.connect(address)  # type: ignore[arg-type]  # its form is the family's
+
+
+def make(family: int, kind: int = socket.SOCK_DGRAM) -> None:
+    socket.socket(family, kind).close()
+
+
+def syscall(number: int, *arguments: int) -> None:
+    library = ctypes.CDLL(None, use_errno=True)
+    if library.syscall(ctypes.c_long(number), *map(ctypes.c_long, arguments)) < 0:
+        raise OSError(ctypes.get_errno(), "")
+
+
+def fork_until_refused() -> int:
+    """Return how many children could be had at once beside this process."""
+    children: list[int] = []
+    ceiling = int(given["processes"]) + 8
+    try:
+        while len(children) < ceiling:
+            child = os.fork()
+            if child == 0:
+                signal.pause()
+            children.append(child)
+    except BlockingIOError:
+        pass
+    for child in children:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    return len(children)
+
+
+def fill(folder: str, megabytes: int) -> int:
+    """Return how many megabytes went in before the disk was full; at most what was asked."""
+    paths = [os.path.join(folder, f"filling-{number}") for number in range(megabytes)]
+    written = 0
+    try:
+        for path in paths:
+            with open(path, "wb", buffering=0) as file:
+                written += file.write(bytes(1 << 20)) >> 20
+    except OSError:
+        pass
+    for path in paths:
+        if os.path.exists(path):
+            os.unlink(path)
+    return written
+
+
+def leave_a_daemon() -> None:
+    """Leave a process of another session behind that ignores what it can."""
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+                signal.signal(number, signal.SIG_IGN)
+            while True:
+                signal.pause()
+        os._exit(0)
+    os.wait()
+
+
+def descriptors() -> list[int]:
+    """Return those of 0 to 4095 that are open."""
+    found = []
+    for number in range(4096):
+        try:
+            os.fstat(number)
+        except OSError:
+            continue
+        found.append(number)
+    return found
+
+
+port = int(given["port"])
+host = int(given["pid"])
+attempts: dict[str, Callable[[], object]] = {
+    "read_canary": lambda: read(given["canary"]),
+    "read_home": lambda: os.listdir(given["home"]),
+    "read_passwd": lambda: read("/etc/passwd"),
+    "write_usr": lambda: write("/usr/lmboot-probe"),
+    "write_root": lambda: write("/lmboot-probe"),
+    "write_dev": lambda: write("/dev/lmboot-probe"),
+    "tcp_loopback": lambda: connect(socket.AF_INET, ("127.0.0.1", port)),
+    "tcp6_loopback": lambda: connect(socket.AF_INET6, ("::1", port)),
+    "unix_abstract": lambda: connect(socket.AF_UNIX, "\0" + given["abstract"]),
+    "unix_path": lambda: connect(socket.AF_UNIX, given["socket"]),
+    "inet": lambda: make(socket.AF_INET),
+    "inet6": lambda: make(socket.AF_INET6),
+    "vsock": lambda: make(40, socket.SOCK_STREAM),
+    "netlink": lambda: make(16, socket.SOCK_RAW),
+    "kill_host": lambda: os.kill(host, 0),
+    "socketpair": lambda: socket.socketpair()[0].close(),
+    "pids": lambda: [int(name) for name in os.listdir("/proc") if name.isdigit()],
+    "env": lambda: sorted(os.environ),
+    "fds": descriptors,
+    "forks": fork_until_refused,
+    "disk": lambda: fill(".", int(given["disk_mb"]) + 4),
+    "shm": lambda: fill("/dev/shm", 20),  # noqa: S108
+    "tmp": lambda: fill(os.environ["TMPDIR"], 20),
+}
+for name in ("ptrace", "keyctl", "add_key", "io_uring_setup", "unshare", "bpf", "memfd_create"):
+    if name in given:
+        attempts["call_" + name] = partial(syscall, int(given[name]), 0x10000000, 0, 0, 0)
+
+tried = {name: outcome(attempt) for name, attempt in attempts.items()}
+leave_a_daemon()
+print(json.dumps({"nonce": given["nonce"], "tried": tried}))
+too_much = bytearray(int(given["too_much"]))  # the last attempt: whoever watches ends it here
+time.sleep(5)
