@@ -12,7 +12,7 @@ memory_mb = 256
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -52,7 +52,7 @@ class Settings:
     trigger: str | None = None
     passphrase: str | None = None
     context: int = 8192
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     complaint: str | None = None
 
     def is_trigger(self, text: str, known: tuple[str, ...]) -> bool:

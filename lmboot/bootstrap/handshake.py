@@ -6,7 +6,8 @@ readers of one thing. It ends with `Accepted` or `Refused`; a connection's fault
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from lmboot.bootstrap import prompts
@@ -16,6 +17,7 @@ from lmboot.bootstrap.progress import Progress
 from lmboot.connections.interface import (
     Ask,
     Connection,
+    Event,
     Finished,
     Message,
     Notice,
@@ -113,15 +115,16 @@ class _Handshake:
     all_of_it: bool = False
     fallback: Accepted | None = None
 
-    async def run(self) -> AsyncIterator[Step]:
+    async def run(self) -> AsyncGenerator[Step, None]:
         messages = self._question()
         while True:
             room = await self._room(messages)
             if not self.round and room < SCARCE_ANSWER:
                 yield Said(self._scarce(room))
             answer = _Answer()
-            async for step in self._ask(messages, room, answer):
-                yield step
+            async with aclosing(self._ask(messages, room, answer)) as asking:
+                async for each in asking:
+                    yield each
             verdict = judge(answer.reply, self.limits)
             step = self._next(verdict, answer)
             yield step
@@ -172,32 +175,36 @@ class _Handshake:
 
     async def _ask(
         self, messages: Sequence[Message], room: int, answer: _Answer
-    ) -> AsyncIterator[Step]:
+    ) -> AsyncGenerator[Step, None]:
         max_tokens = room if self.all_of_it else min(max(room // 2, LEAST_ANSWER), FIRST_ANSWER)
         yield Asked(self.round, max_tokens)
         progress = Progress()
-        stream = self.connection.stream(Ask(messages, max_tokens, 0.0, prompts.SCHEMA))
+        request = Ask(messages, max_tokens, 0.0, prompts.SCHEMA)
         try:
-            async for event in stream:
-                if isinstance(event, Text):
-                    answer.text.append(event.text)
-                    progress.feed(event.text)
-                    yield Streaming(progress, event.text)
+            async with aclosing(self.connection.stream(request)) as events:
+                async for event in events:
+                    if step := self._take(event, answer, progress):
+                        yield step
                     if progress.closed and self.connection.enforces_schema:
                         return
-                elif isinstance(event, Thinking):
-                    answer.thinking.append(event.text)
-                    progress.think(event.text)
-                    yield Streaming(progress, event.text, thinking=True)
-                elif isinstance(event, Notice):
-                    yield Said(event.text)
-                else:
-                    answer.finished = event
         except ConnectionLost as lost:
             lost.text = lost.text or answer.reply
             raise
-        finally:
-            await _aclose(stream)
+
+    def _take(self, event: Event, answer: _Answer, progress: Progress) -> Step | None:
+        """Put an event into the answer; return what is to be shown of it."""
+        if isinstance(event, Text):
+            answer.text.append(event.text)
+            progress.feed(event.text)
+            return Streaming(progress, event.text)
+        if isinstance(event, Thinking):
+            answer.thinking.append(event.text)
+            progress.think(event.text)
+            return Streaming(progress, event.text, thinking=True)
+        if isinstance(event, Notice):
+            return Said(event.text)
+        answer.finished = event
+        return None
 
     def _next(self, verdict: Verdict, answer: _Answer) -> Repairing | Accepted | Refused:
         imports = tuple(note for note in verdict.notes if note.code == "import")
@@ -224,14 +231,15 @@ async def bootstrap(
     trigger: str = prompts.TRIGGER,
     repairs: int = REPAIR_ROUNDS,
     limits: Limits | None = None,
-) -> AsyncIterator[Step]:
+) -> AsyncGenerator[Step, None]:
     """Ask for a payload and yield every step; the last is Accepted or Refused.
 
     Closing the iterator cancels the request. ContextOverflow is raised before anything is sent.
     """
     handshake = _Handshake(connection, limits or Limits(), repairs, trigger)
-    async for step in handshake.run():
-        yield step
+    async with aclosing(handshake.run()) as steps:
+        async for step in steps:
+            yield step
 
 
 def reload_hint(connection: Connection) -> str:
@@ -245,9 +253,3 @@ def reload_hint(connection: Connection) -> str:
         "vllm": "Start vLLM with --max-model-len 16384.",
     }
     return hints.get(model.kind, "Load the model with a larger context, for example 16384 tokens.")
-
-
-async def _aclose(stream: AsyncIterator[object]) -> None:
-    closing = getattr(stream, "aclose", None)
-    if closing is not None:
-        await closing()

@@ -129,7 +129,7 @@ def write_whole(file: Path, text: str) -> None:
         raise
 
 
-def as_json(name: str, kept: Kept | None) -> dict[str, Any]:
+def row_of(name: str, kept: Kept | None) -> dict[str, Any]:
     """Return one row of `payloads list --json`."""
     if kept is None:
         return {"sha256": name, "damaged": True}

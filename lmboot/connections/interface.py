@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 Kind = Literal[
-    "lmstudio", "ollama", "llamacpp", "koboldcpp", "jan", "vllm", "gpt4all", "openai", "file", "seed"
+    "lmstudio",
+    "ollama",
+    "llamacpp",
+    "koboldcpp",
+    "jan",
+    "vllm",
+    "gpt4all",
+    "openai",
+    "file",
+    "seed",
 ]
 State = Literal["loaded", "available", "unknown"]
 
@@ -117,7 +126,7 @@ class Connection(Protocol):
         """Say whether `Ask.schema` will constrain the answer, as far as is known."""
         ...
 
-    def stream(self, ask: Ask) -> AsyncIterator[Event]:
+    def stream(self, ask: Ask) -> AsyncGenerator[Event, None]:
         """Ask, and yield what comes until `Finished`; raise ConnectionLost if it does not come."""
         ...
 

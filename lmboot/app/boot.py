@@ -1,0 +1,253 @@
+"""The main job, the same for every front end: from a model, or a payload given, to a session."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lmboot.app.models import choose, open_model
+from lmboot.app.places import Places
+from lmboot.app.talk import Talk
+from lmboot.app.transcript import Transcript
+from lmboot.app.view import Declined, View
+from lmboot.bootstrap import prompts
+from lmboot.bootstrap.handshake import Accepted, Refused, bootstrap
+from lmboot.bootstrap.judge import Verdict, judge_bytes
+from lmboot.bootstrap.library import Library
+from lmboot.bootstrap.payload import Payload
+from lmboot.bootstrap.review import Review, warnings_about
+from lmboot.connections.interface import Connection, Message
+from lmboot.errors import ConsentImpossible, FileUnreadable, LmbootError, PayloadRejected
+from lmboot.runtime.launcher import Job, Launcher
+from lmboot.settings import Settings
+from lmboot.text import brief
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the user asked for; `payload` is a reply to judge in place of asking a model."""
+
+    server: str | None = None
+    model: str | None = None
+    payload: bytes | None = None
+    sandbox: str = "auto"
+    no_border: bool = False
+    yes: bool = False
+    can_ask: bool = False
+    wait_seconds: float = 10.0
+    repairs: int = 2
+    keep: Path | None = None
+    paced: bool = True
+
+
+@dataclass(slots=True)
+class Boot:
+    """One run of the main job, from the choice of a model to the end of the session."""
+
+    options: Options
+    view: View
+    settings: Settings
+    places: Places
+    connection: Connection | None = None
+    talk: Talk = field(init=False)
+    launcher: Launcher | None = None
+
+    async def run(self, lines: AsyncIterator[str]) -> LmbootError | None:
+        """Do it all; return the failure that the session ended with, raise one before it began."""
+        transcript = Transcript.begin(self.places.transcripts)
+        try:
+            if self.settings.complaint:
+                self.view.status(self.settings.complaint)
+            await self._prepare()
+            self.talk = Talk(
+                self.view,
+                transcript,
+                connection=self.connection,
+                wait_seconds=self.options.wait_seconds,
+                is_trigger=self._is_trigger,
+                bootstrap_anew=self._anew,
+            )
+            self.talk.keep = self.options.keep
+            try:
+                await self._first()
+                await self._converse(lines)
+            finally:
+                await self.talk.stop()
+        except Declined:
+            return None
+        else:
+            return self.talk.failure
+        finally:
+            await self._close()
+            transcript.close()
+
+    async def _prepare(self) -> None:
+        """Find a sandbox and open the model at the same time: both take their moment."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._new_launcher())
+                group.create_task(self._open())
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+
+    async def _new_launcher(self) -> None:
+        options = self.options
+        self.launcher = await Launcher.prepare(options.sandbox, no_border=options.no_border)
+
+    async def _open(self) -> None:
+        options = self.options
+        if options.payload is not None and not (options.model or options.server):
+            return
+        ask = self.view if options.can_ask else None
+        model, token = await choose(options.model, options.server, ask)
+        self.connection = await open_model(
+            model, token, context=self.settings.context, status=self.view.status
+        )
+        if not self.connection.local:
+            self.view.status(f"{model.id} runs on another machine: {model.server}")
+
+    def _is_trigger(self, text: str) -> bool:
+        return self.settings.is_trigger(text, prompts.TRIGGERS)
+
+    async def _first(self) -> None:
+        if self.options.payload is not None:
+            verdict = await asyncio.to_thread(
+                judge_bytes, self.options.payload, self.settings.limits
+            )
+            if verdict.payload is None:
+                raise await self._refusal(verdict, None)
+            await self._accepted(verdict.payload, verdict, "a file")
+        elif self.connection is not None:
+            await self._ask(self.connection)
+
+    async def _anew(self) -> None:
+        """Bootstrap once more: the runtime that runs is ended only when another is agreed to."""
+        if self.connection is None:
+            await self.talk.show("sys", "there is no model in this session")
+            return
+        if self.launcher is None:
+            await self._new_launcher()
+        try:
+            await self._ask(self.connection)
+        except Declined:
+            await self.talk.show(
+                "sys", "nothing was written or run; the session goes on as it was"
+            )
+
+    async def _ask(self, connection: Connection) -> None:
+        steps = bootstrap(
+            connection,
+            trigger=self.settings.trigger or prompts.TRIGGER,
+            repairs=self.options.repairs,
+            limits=self.settings.limits,
+        )
+        async with aclosing(steps):
+            async for step in steps:
+                await self.view.step(step)
+                if isinstance(step, Refused):
+                    raise await self._refusal(step.verdict, step.reply)
+                if isinstance(step, Accepted):
+                    await self._accepted(step.payload, step.verdict, connection.model.id)
+
+    async def _refusal(self, verdict: Verdict, reply: str | None) -> LmbootError:
+        problems = [problem._asdict() for problem in verdict.problems]
+        first = verdict.problems[0]
+        sentence = f"no valid payload came: {first.where}: {first.message}"
+        if len(problems) > 1:
+            sentence += f" (and {len(problems) - 1} more)"
+        await self.talk.show("sys", sentence, "refused", problems=problems)
+        return Rejection(verdict, reply, sentence)
+
+    async def _accepted(self, payload: Payload, verdict: Verdict, model: str) -> None:
+        library = Library(self.places.payloads)
+        await self.talk.show("sys", payload.summary, "payload", sha256=payload.sha256)
+        review = self._review(payload, verdict, model, library)
+        agreed_now = await self._agree(review)
+        try:
+            library.keep(payload, model, agreed=agreed_now)
+        except FileUnreadable as error:
+            self.view.complain(error)
+        await self._launch(payload, review)
+
+    def _review(self, payload: Payload, verdict: Verdict, model: str, library: Library) -> Review:
+        assert self.launcher is not None  # noqa: S101 - prepared before anything is asked
+        return Review(
+            payload=payload,
+            verdict=verdict,
+            model=model,
+            sandbox=self.launcher.backend,
+            command=f"python3 {shlex.join(payload.argv)}",
+            limits=payload.limits_within(self.settings.limits),
+            routes=payload.routes,
+            warnings=warnings_about(payload, verdict),
+            agreed_before=library.agreed(payload),
+        )
+
+    async def _agree(self, review: Review) -> bool:
+        """Get consent; return whether a person read and agreed now, raise when there is none."""
+        without_border = review.sandbox == "none" and not self.options.no_border
+        if without_border and not self.options.can_ask:
+            raise ConsentImpossible(
+                "running without a sandbox needs typed consent, but there is no terminal",
+                hint="In a script, say so with --no-border beside --yes.",
+            )
+        if without_border and not await self.view.consent_without_border(review):
+            raise Declined
+        if self.options.yes or review.agreed_before:
+            return False
+        if not self.options.can_ask:
+            raise ConsentImpossible(
+                f"payload {review.payload.sha256[:12]} was not run: there is no terminal to ask "
+                "for consent on",
+                hint="Read it with `lmboot payloads show`, or agree beforehand with --yes.",
+            )
+        if not await self.view.consent(review):
+            raise Declined
+        return True
+
+    async def _launch(self, payload: Payload, review: Review) -> None:
+        launcher, self.launcher = self.launcher, None
+        assert launcher is not None  # noqa: S101 - prepared before anything is asked
+        await self.talk.stop()
+        files = tuple((path, content.encode()) for path, content in payload.files)
+        try:
+            runtime = await launcher.launch(Job(files, payload.argv, review.limits, review.routes))
+        except BaseException:
+            await launcher.close()
+            raise
+        routes = {name: route for name, route in review.routes.items() if route != "DENY"}
+        system = prompts.interactive(brief(payload.name, 100), routes)
+        await self.talk.show("sys", f"runtime started in {launcher.backend}", "started")
+        await self.talk.run(runtime, system, review.limits.output_mb)
+
+    async def _converse(self, lines: AsyncIterator[str]) -> None:
+        if self.options.paced:
+            await self.talk.ready()
+        async for line in lines:
+            if not await self.talk.take(line, paced=self.options.paced):
+                return
+
+    async def _close(self) -> None:
+        if self.launcher is not None:
+            await self.launcher.close()
+        if self.connection is not None:
+            await self.connection.close()
+
+
+class Rejection(PayloadRejected):
+    """No valid payload came; `verdict` and `reply` are what the last round gave."""
+
+    def __init__(self, verdict: Verdict, reply: str | None, sentence: str) -> None:
+        """Take what is to be shown."""
+        super().__init__(sentence, hint="Try again, or choose a larger model.")
+        self.verdict, self.reply = verdict, reply
+
+
+async def warm(connection: Connection) -> None:
+    """Read the primer into a loaded model's cache, so that Bootstrap answers at once."""
+    messages = [Message("system", prompts.PRIMER), Message("user", prompts.TRIGGER)]
+    await connection.warm(messages)

@@ -1,0 +1,246 @@
+"""Which models there are, and how one is opened: servers that run, files, the seed model."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from lmboot.app.view import View
+from lmboot.assets import asset
+from lmboot.connections.addresses import named_server
+from lmboot.connections.engine import Engine
+from lmboot.connections.interface import Ask, Connection, Event, Model
+from lmboot.connections.listing import Server, find_model, list_models
+from lmboot.connections.openai_http import OpenAIConnection
+from lmboot.connections.servers import discover, identify
+from lmboot.connections.tokens import remember, token_for
+from lmboot.errors import (
+    ConnectionFault,
+    ConnectionLost,
+    LmbootError,
+    NoServer,
+    NoSuchModel,
+    NothingLoaded,
+    TokenRefused,
+    UsageFault,
+)
+from lmboot.gguf import read_header
+
+SEED = "seed"
+_TOKEN_NAMES = ("LLM_API_KEY", "LM_API_TOKEN")
+Status = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Found:
+    """What a look around found: the models, the token each server wants, what went wrong."""
+
+    models: list[Model] = field(default_factory=list)
+    tokens: dict[str, str | None] = field(default_factory=dict)
+    complaints: list[LmbootError] = field(default_factory=list)
+
+
+async def look_around(server: str | None, environ: Mapping[str, str] = os.environ) -> Found:
+    """Return every model of the named server, else of every server that runs here, and the seed.
+
+    A named server that fails raises; one that was only found is a complaint.
+    """
+    base = named_server(server, environ)
+    found = Found()
+    if base is not None:
+        await _list_named(base, environ, found)
+    else:
+        servers = await discover()
+        await asyncio.gather(*(_list_found(each, found) for each in servers))
+        order = {each.base: place for place, each in enumerate(servers)}
+        found.models.sort(key=lambda model: order[model.server])
+    if server is None:
+        found.models.append(seed_row())
+    return found
+
+
+async def _list_named(base: str, environ: Mapping[str, str], found: Found) -> None:
+    token = _environment_token(base, environ)
+    try:
+        server = await identify(base, token)
+        found.models += await _list(server, token, found)
+    except TokenRefused:
+        kept = await asyncio.to_thread(token_for, base, named=False, environ={})
+        if kept is None or kept == token:
+            raise
+        server = await identify(base, kept)
+        found.models += await _list(server, kept, found)
+
+
+def _environment_token(base: str, environ: Mapping[str, str]) -> str | None:
+    """Return the token of a named server, before it is known which kind of server it is."""
+    given = (environ.get(name, "").strip() for name in _TOKEN_NAMES)
+    return next((token for token in given if token), None)
+
+
+async def _list(server: Server, token: str | None, found: Found) -> list[Model]:
+    models = await list_models(server, token)
+    found.tokens[server.base] = token
+    return models
+
+
+async def _list_found(server: Server, found: Found) -> None:
+    """List a server that nobody named: it gets a token only if one was kept for it."""
+    try:
+        try:
+            found.models += await _list(server, None, found)
+        except TokenRefused:
+            token = await asyncio.to_thread(token_for, server.base, named=False)
+            if token is None:
+                raise
+            found.models += await _list(server, token, found)
+    except ConnectionFault as error:
+        found.complaints.append(error)
+
+
+def seed_row() -> Model:
+    """Return the row of the seed model."""
+    return replace(
+        _file_row(asset("seed/seed.gguf")), id=SEED, name="seed model", server="", kind="seed"
+    )
+
+
+def _file_row(path: Path) -> Model:
+    header = read_header(path)
+    return Model(
+        id=str(path),
+        name=header.name or path.stem,
+        server=str(path),
+        kind="file",
+        state="available",
+        context=header.context_length,
+        quantization=header.quantization,
+        architecture=header.architecture,
+        size_bytes=header.size_bytes,
+    )
+
+
+def is_file(choice: str) -> bool:
+    """Say whether a choice names a file, not a server's model."""
+    return choice.lower().endswith((".gguf", ".4dllm")) or os.path.isabs(choice)
+
+
+async def choose(
+    choice: str | None,
+    server: str | None,
+    ask: View | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> tuple[Model, str | None]:
+    """Return the model to open and its server's token.
+
+    Without a choice it is LLM_MODEL, else the user's pick; with nobody to ask, the one that is
+    loaded, else the only one there is.
+    """
+    choice = choice or environ.get("LLM_MODEL") or None
+    if choice == SEED:
+        return seed_row(), None
+    if choice and choice.lower().endswith(".4dllm"):
+        raise UsageFault(
+            "this version of lmboot can't open .4dllm packages yet",
+            hint="Give it a .gguf file or a server's model.",
+        )
+    if choice and is_file(choice):
+        return await asyncio.to_thread(_file_row, Path(choice)), None
+    found = await _look_around_asking(server, ask, environ)
+    served = [model for model in found.models if model.kind != "seed"]
+    if ask is not None and choice is None and found.models:
+        model = await ask.pick(found.models)
+    elif not served:
+        raise _nothing_served(found, named_server(server, environ))
+    else:
+        model = find_model(served, choice) if choice else _obvious(served)
+    return model, found.tokens.get(model.server)
+
+
+async def _look_around_asking(
+    server: str | None, ask: View | None, environ: Mapping[str, str]
+) -> Found:
+    """Look around; where the named server wants a token, ask for it right there."""
+    while True:
+        try:
+            return await look_around(server, environ)
+        except TokenRefused:
+            base = named_server(server, environ)
+            if ask is None or base is None:
+                raise
+            token = await ask.token(base)
+            if not token:
+                raise
+            if await asyncio.to_thread(remember, base, token) == "session":
+                ask.status("this system has no keyring: the token is kept for this session only")
+            environ = {name: environ[name] for name in environ if name not in _TOKEN_NAMES}
+
+
+def _nothing_served(found: Found, server: str | None) -> LmbootError:
+    if found.complaints:
+        return found.complaints[0]
+    if server is not None:
+        return NothingLoaded(
+            f"the server at {server} lists no models",
+            hint="Download or load one there, then try again.",
+        )
+    return NoServer(
+        "no model server was found on this machine",
+        hint="Start LM Studio's server (Developer tab, or `lms server start`), name one with "
+        "--server URL, or try the built-in demonstration: --model seed",
+    )
+
+
+def _obvious(models: list[Model]) -> Model:
+    loaded = [model for model in models if model.state == "loaded"]
+    for only in (loaded, models):
+        if len(only) == 1:
+            return only[0]
+    listed = ", ".join(model.id for model in models[:20])
+    raise NoSuchModel(
+        "more than one model is there; say which", hint=f"Use --model with one of: {listed}"
+    )
+
+
+async def open_model(
+    model: Model, token: str | None, *, context: int, status: Status
+) -> Connection:
+    """Open a connection to a model; a file and the seed model get an engine of their own."""
+    if model.kind not in ("file", "seed"):
+        return OpenAIConnection(model, token)
+    path = asset("seed/seed.gguf") if model.kind == "seed" else Path(model.server)
+    status(f"loading {model.name}")
+    context = min(model.context or context, context)
+    engine = await Engine.start(path, alias=model.id, context=context)
+    status(f"{model.name} loaded in {engine.load_seconds:.1f} s")
+    loaded = replace(model, state="loaded", context_loaded=context)
+    return EngineConnection(loaded, engine)
+
+
+class EngineConnection(OpenAIConnection):
+    """A connection that owns the engine behind it: closing it ends the engine."""
+
+    def __init__(self, model: Model, engine: Engine) -> None:
+        """Connect to an engine that runs."""
+        super().__init__(model, engine.api_key, base=engine.url)
+        self._engine = engine
+
+    async def stream(self, ask: Ask) -> AsyncGenerator[Event, None]:
+        """Ask as any connection does; an engine that died is told as such."""
+        try:
+            async with aclosing(super().stream(ask)) as events:
+                async for event in events:
+                    yield event
+        except (ConnectionLost, NoServer) as error:
+            if self._engine.fault is None:
+                raise
+            raise self._engine.fault from error
+
+    async def close(self) -> None:
+        """Release the sockets and end the engine."""
+        await super().close()
+        await self._engine.stop()

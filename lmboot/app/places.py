@@ -1,0 +1,27 @@
+"""Where lmboot keeps the user's things, by the system's own conventions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The folders and files of one user; none is made before something is written there."""
+
+    settings: Path
+    payloads: Path
+    transcripts: Path
+
+
+def places() -> Places:
+    """Return the places of the user who runs lmboot."""
+    data = platformdirs.user_data_path("lmboot", appauthor=False)
+    return Places(
+        settings=platformdirs.user_config_path("lmboot", appauthor=False) / "settings.toml",
+        payloads=data / "payloads",
+        transcripts=platformdirs.user_state_path("lmboot", appauthor=False) / "transcripts",
+    )

@@ -1,0 +1,317 @@
+"""One session: the lines of the user on one side, the runtime and the model on the other.
+
+The rules of pace (what a line's answer is, how long quiet lasts) are the contract's; a terminal
+and a window don't pace, a pipe does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from time import monotonic
+
+from lmboot.app.transcript import Transcript
+from lmboot.app.view import Pane, Shown, View
+from lmboot.bootstrap import prompts
+from lmboot.bootstrap.progress import ThinkFilter
+from lmboot.connections.interface import Ask, Connection, Message, Notice, Text
+from lmboot.errors import FileUnreadable, LmbootError, RuntimeFault
+from lmboot.lines import LineReader, Piece
+from lmboot.runtime.launcher import Ended, Output, Runtime
+from lmboot.session import HELP, Command, Conversation, Router, estimated_tokens
+from lmboot.text import brief, plain
+
+HALF_LINE_SECONDS = 0.1
+QUIET_SECONDS = 0.3
+CHAT_TOKENS = 2048
+CHAT_TEMPERATURE = 0.0
+LAST_LINES = 20
+_LIMIT_HINT = "The limits are those of the payload's manifest and of the settings."
+_UNCLEAN_HINT = "Look for what is left with `ps -ef`, and end it."
+_CRASH_HINT = "Its own messages are in the panes rt and rt!."
+_PANES: dict[str, Pane] = {"out": "rt", "err": "rt!"}
+
+
+class Talk:
+    """A session with at most one runtime at a time; `failure` is what it will end with."""
+
+    def __init__(
+        self,
+        view: View,
+        transcript: Transcript,
+        *,
+        connection: Connection | None,
+        wait_seconds: float,
+        is_trigger: Callable[[str], bool],
+        bootstrap_anew: Callable[[], Awaitable[None]],
+    ) -> None:
+        """Begin without a runtime; `run` gives it one, a trigger calls `bootstrap_anew`."""
+        self.failure: LmbootError | None = None
+        self.keep: Path | None = None
+        self.runtime: Runtime | None = None
+        self.ended: Ended | None = None
+        self._view, self._transcript, self._connection = view, transcript, connection
+        self._wait_seconds, self._is_trigger = wait_seconds, is_trigger
+        self._bootstrap_anew = bootstrap_anew
+        self._router, self._conversation = Router(), Conversation()
+        self._system = ""
+        self._leaving = False
+        self._readers: dict[str, LineReader] = {}
+        self._last_lines: deque[str] = deque(maxlen=LAST_LINES)
+        self._pump: asyncio.Task[None] | None = None
+        self._turn = asyncio.Lock()
+        self._changed = asyncio.Event()
+        self._last_output = 0.0
+        self._outputs = self._lines = self._bytes = 0
+        self._output_limit = 0.0
+
+    async def show(
+        self, pane: Pane, text: str, event: str | None = None, **details: object
+    ) -> None:
+        """Show something, and write it to the transcript."""
+        await self._show(Shown(pane, text, event, details=details))
+
+    async def _show(self, shown: Shown) -> None:
+        complaint = self._transcript.write(shown.as_json())
+        await self._view.show(shown)
+        if complaint:
+            await self._view.show(Shown("sys", complaint, "error"))
+
+    async def run(self, runtime: Runtime, system: str, output_mb: float) -> None:
+        """Take a runtime that was launched; `system` is the text that `:ai` begins with."""
+        self.runtime, self.ended, self._system = runtime, None, system
+        self._readers = {"out": LineReader(), "err": LineReader()}
+        self._outputs = self._lines = self._bytes = 0
+        self._output_limit = output_mb * (1 << 20)
+        self._pump = asyncio.create_task(self._read_runtime(runtime))
+
+    async def _read_runtime(self, runtime: Runtime) -> None:
+        async for event in runtime.events():
+            if isinstance(event, Output):
+                await self._take_output(runtime, event)
+            else:
+                await self._take_end(event)
+        self._changed.set()
+
+    async def _take_output(self, runtime: Runtime, output: Output) -> None:
+        self._bytes += len(output.data)
+        self._outputs += 1
+        self._last_output = monotonic()
+        reader = self._readers[output.stream]
+        async with self._turn:
+            await self._show_pieces(output.stream, reader.feed(output.data))
+        self._changed.set()
+        if reader.pending:
+            loop = asyncio.get_running_loop()
+            loop.call_later(HALF_LINE_SECONDS, self._flush_soon, output.stream, self._outputs)
+        if self._bytes > self._output_limit and not self.ended:
+            self._output_limit = float("inf")
+            await runtime.end("output")
+
+    def _flush_soon(self, stream: str, outputs: int) -> None:
+        if outputs == self._outputs:  # quiet since then
+            self._flushing = asyncio.ensure_future(self._flush(stream))
+
+    async def _flush(self, stream: str) -> None:
+        async with self._turn:
+            await self._show_pieces(stream, self._readers[stream].flush())
+
+    async def _show_pieces(self, stream: str, pieces: list[Piece]) -> None:
+        for piece in pieces:
+            self._lines += not piece.partial
+            self._last_lines.append(piece.text)
+            await self._show(Shown(_PANES[stream], piece.text, partial=piece.partial))
+
+    async def _take_end(self, ended: Ended) -> None:
+        async with self._turn:
+            for stream, reader in self._readers.items():
+                await self._show_pieces(stream, reader.end())
+        self.ended = ended
+        if ended.limit:
+            text = f"the runtime went over its limit ({ended.limit}) and was ended"
+            await self.fail(RuntimeFault(text, hint=_LIMIT_HINT), "limit", limit=ended.limit)
+        if not ended.clean:
+            text = "UNCLEAN: not every process of the runtime could be ended in time"
+            await self.fail(RuntimeFault(text, hint=_UNCLEAN_HINT), "unclean")
+        status = f" with status {ended.code}" if ended.code else ""
+        if ended.code and not (ended.limit or self._leaving):
+            await self.fail(RuntimeFault(f"the runtime ended by itself{status}", hint=_CRASH_HINT))
+        await self.show("sys", f"runtime ended{status}", "ended", code=ended.code)
+        if self.keep is not None:
+            await self._copy_out(self.keep)
+
+    async def fail(self, error: LmbootError, event: str | None = None, **details: object) -> None:
+        """Tell a failure; the session goes on and ends with its code, a runtime's first."""
+        if self.failure is None or isinstance(error, RuntimeFault):
+            self.failure = error
+        if event:
+            await self.show("sys", str(error), event, **details)
+        self._view.complain(error)
+
+    async def ready(self) -> None:
+        """Wait until the first line may be taken: first output and quiet, or the time is up."""
+        if self.runtime is None:
+            return
+        if not await self._until(lambda: self._outputs > 0, "the runtime printed nothing"):
+            return
+        await self._until_quiet()
+
+    async def take(self, line: str, *, paced: bool = False) -> bool:
+        """Carry out one line of the user's; say whether the session goes on."""
+        await self.show("you", line)
+        command = self._router.read(line)
+        if command.verb == "quit":
+            return False
+        await self._carry_out(command, paced=paced)
+        return True
+
+    async def _carry_out(self, command: Command, *, paced: bool) -> None:
+        if command.verb == "rt":
+            await self._to_runtime(command.text, paced=paced)
+        elif command.verb in ("ai", "ai+"):
+            await self._to_model(command)
+        elif command.verb == "save":
+            await self._save(command.text)
+        elif command.verb == "help":
+            for line in HELP:
+                await self.show("sys", line)
+        else:
+            await self.show("sys", f"there is no command {brief(command.text, 40)}; see :help")
+
+    async def _to_runtime(self, text: str, *, paced: bool) -> None:
+        if self.runtime is None or self.ended:
+            await self.show("sys", "the runtime has ended; there is nobody to take this line")
+            return
+        lines = self._lines
+        if not await self.runtime.send(text.encode(errors="replace") + b"\n"):
+            await self.show("sys", "the runtime does not read its input; the line was not sent")
+            return
+        if paced and await self._until(
+            lambda: self._lines > lines, "the runtime did not answer with a line"
+        ):
+            await self._until_quiet()
+
+    async def _until(self, ready: Callable[[], bool], otherwise: str) -> bool:
+        """Wait for a condition or the runtime's end; say so on `sys` when the time is up."""
+        try:
+            async with asyncio.timeout(self._wait_seconds):
+                while not ready() and self.ended is None:
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            await self.show("sys", f"{otherwise} within {self._wait_seconds:g} seconds", "wait")
+            return False
+        return True
+
+    async def _until_quiet(self) -> None:
+        """Wait for QUIET_SECONDS without output, but no longer than for an answer."""
+        over = monotonic() + self._wait_seconds
+        while self.ended is None:
+            left = self._last_output + QUIET_SECONDS - monotonic()
+            if left <= 0:
+                return
+            if monotonic() > over:
+                text = f"the runtime was not quiet within {self._wait_seconds:g} seconds"
+                await self.show("sys", text, "wait")
+                return
+            await asyncio.sleep(left)
+
+    async def _to_model(self, command: Command) -> None:
+        if self._is_trigger(command.text):
+            await self._guarded(self._bootstrap_anew())
+        elif self._connection is None:
+            await self.show("sys", "there is no model in this session")
+        elif not command.text:
+            await self.show("sys", "there is nothing to send; write :ai and your text")
+        else:
+            await self._guarded(self._chat(self._connection, command))
+
+    async def _guarded(self, doing: Awaitable[None]) -> None:
+        """Turn a failure into an event; the session goes on and ends with its code."""
+        try:
+            await doing
+        except LmbootError as error:
+            await self.fail(error, "error")
+
+    async def _chat(self, connection: Connection, command: Command) -> None:
+        text = command.text
+        if command.verb == "ai+":
+            text = prompts.with_last_lines(text, [plain(line) for line in self._last_lines])
+        answer, thinking = [], ThinkFilter()
+        stream = connection.stream(
+            Ask(self._messages(connection, text), CHAT_TOKENS, CHAT_TEMPERATURE)
+        )
+        async for event in stream:
+            if isinstance(event, Text) and (shown := thinking.feed(event.text)):
+                answer.append(shown)
+                await self.show("ai", shown)
+            elif isinstance(event, Notice):
+                await self.show("sys", event.text)
+        if rest := thinking.end():
+            answer.append(rest)
+            await self.show("ai", rest)
+        self._conversation.add(command.text, "".join(answer))
+
+    def _messages(self, connection: Connection, text: str) -> list[Message]:
+        """Return the system text, as many turns as the context allows, and the new text."""
+        context = connection.model.context_loaded or connection.model.context or 4096
+        taken = (
+            estimated_tokens(self._system)
+            + estimated_tokens(text)
+            + min(CHAT_TOKENS, context // 4)
+        )
+        messages = [Message("system", self._system)] if self._system else []
+        for question, reply in self._conversation.fitting(context - taken):
+            messages += [Message("user", question), Message("assistant", reply)]
+        return [*messages, Message("user", text)]
+
+    async def _save(self, name: str) -> None:
+        if not name:
+            await self.show("sys", "say where to: :save DIR")
+            return
+        try:
+            self.keep = folder = keep_folder(name)
+        except LmbootError as error:
+            await self.show("sys", f"{error}. {error.hint}")
+            return
+        if self.ended:
+            await self._copy_out(folder)
+        else:
+            await self.show("sys", f"what the runtime wrote goes to {folder} when it has ended")
+
+    async def _copy_out(self, folder: Path) -> None:
+        self.keep = None
+        if self.runtime is None:
+            return
+        report = await self.runtime.copy_out(folder)
+        await self.show("sys", report.sentence(folder))
+        for name in report.refused:
+            await self.show("sys", f"not copied: {brief(name, 120)}")
+
+    async def stop(self) -> None:
+        """Stop the runtime in the contract's sequence and show what it still writes."""
+        self._leaving = True
+        if self.runtime is not None and self._pump is not None:
+            if self.ended is None:
+                await self.runtime.stop()
+            await self._pump
+            await self.runtime.close()
+            self.runtime = None
+        self._leaving = False
+
+
+def keep_folder(name: str) -> Path:
+    """Return a folder that files may be copied to; FileUnreadable unless it is new or empty."""
+    folder = Path(name).expanduser()
+    try:
+        if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+            return folder
+    except OSError as error:
+        sentence = f"{folder} can't be used: {error.strerror}"
+        raise FileUnreadable(sentence, hint="Choose another folder.") from error
+    raise FileUnreadable(
+        f"{folder} is not a new or empty folder, so files could be overwritten",
+        hint="Choose a folder that does not exist yet.",
+    )

@@ -1,0 +1,75 @@
+"""What a front end must be able to do, and what it is shown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from lmboot.bootstrap.handshake import Step
+from lmboot.bootstrap.review import Review
+from lmboot.connections.interface import Model
+from lmboot.errors import LmbootError
+
+Pane = Literal["you", "ai", "rt", "rt!", "sys"]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One thing that appears in a pane: a line, a half line, a piece of an answer, an event."""
+
+    pane: Pane
+    text: str
+    event: str | None = None
+    partial: bool = False
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> str:
+        """Return the line that `--json` prints, without its newline."""
+        members: dict[str, Any] = {"pane": self.pane, "text": self.text}
+        if self.partial:
+            members["partial"] = True
+        if self.event:
+            members["event"] = self.event
+        return json.dumps({**members, **self.details}, ensure_ascii=False)
+
+
+class Declined(Exception):
+    """The user does not want to go on; nothing was written or run."""
+
+
+class View(Protocol):
+    """A front end. Showing waits until there is room, so a slow one slows the runtime."""
+
+    async def show(self, shown: Shown) -> None:
+        """Put something into a pane."""
+        ...
+
+    async def step(self, step: Step) -> None:
+        """Show how the asking goes on."""
+        ...
+
+    def status(self, text: str) -> None:
+        """Say what is going on now; an empty text says that it is over."""
+        ...
+
+    def complain(self, error: LmbootError) -> None:
+        """Tell a failure in full: what happened, what it means, what to do."""
+        ...
+
+    async def pick(self, models: Sequence[Model]) -> Model:
+        """Let the user choose a model; raise Declined when none is wanted."""
+        ...
+
+    async def token(self, server: str) -> str | None:
+        """Ask for the token that a server wants; None when the user has none."""
+        ...
+
+    async def consent(self, review: Review) -> bool:
+        """Show a payload and ask whether it may be written and run."""
+        ...
+
+    async def consent_without_border(self, review: Review) -> bool:
+        """Ask for the typed consent that running without a sandbox needs."""
+        ...

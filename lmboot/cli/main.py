@@ -1,0 +1,201 @@
+"""The command line: what can be said, and which code it ends with. Each command imports its own.
+
+Nothing heavy is imported here, so that `lmboot --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from lmboot import __version__
+from lmboot.errors import Interrupted, LmbootError
+
+_SANDBOXES = (
+    "auto",
+    "bubblewrap",
+    "podman",
+    "docker",
+    "landlock",
+    "wasm",
+    "firejail",
+    "seatbelt",
+    "appcontainer",
+    "none",
+)
+_server = click.option("--server", metavar="URL", help="The model server, with or without /v1.")
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="lmboot %(version)s")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def lmboot(debug: bool) -> None:
+    r"""Run what a local model writes, in a sandbox, after you have read it and agreed.
+
+    \b
+    lmboot                     pick a model and bootstrap it
+    lmboot FILE.gguf           the same with a model from disk
+    """
+
+
+@lmboot.command()
+@_server
+@_json
+def models(**options: Any) -> int:
+    """List the models of the servers that run, and the seed model."""
+    from lmboot.cli.listing import list_all
+
+    return list_all(**options)
+
+
+@lmboot.command()
+@_server
+@click.option("--model", metavar="ID|FILE", help="A model of the list, a .gguf file, or seed.")
+@click.option("--payload", metavar="FILE|-", help="Run this payload; no model is asked.")
+@click.option("--sandbox", type=click.Choice(_SANDBOXES), default="auto", show_default=True)
+@click.option("--no-border", is_flag=True, help="Agree to run without a sandbox (with none).")
+@click.option("--yes", is_flag=True, help="Agree to write and run what the model answers.")
+@_json
+@click.option(
+    "--wait",
+    "wait_seconds",
+    type=click.FloatRange(0, 86400),
+    default=10.0,
+    metavar="S",
+    show_default=True,
+    help="How long a line waits for its answer.",
+)
+@click.option(
+    "--repair",
+    "repairs",
+    type=click.IntRange(0, 5),
+    default=2,
+    metavar="N",
+    show_default=True,
+    help="How often the model may mend its answer.",
+)
+@click.option("--keep", metavar="DIR", help="Copy out what the runtime wrote.")
+def boot(**options: Any) -> int:
+    """Bootstrap a model: ask it for a payload, review it, run it, talk to it."""
+    from lmboot.cli.boot import boot_from_options
+
+    return boot_from_options(**options)
+
+
+@lmboot.command()
+@click.argument("file", metavar="FILE|-")
+@_json
+def check(**options: Any) -> int:
+    """Judge a model's reply without writing or running anything."""
+    from lmboot.cli.check import check_file
+
+    return check_file(**options)
+
+
+@lmboot.command()
+@_json
+def doctor(**options: Any) -> int:
+    """Show what lmboot finds: servers, engine, sandbox, keyring, display."""
+    from lmboot.cli.doctor import examine
+
+    return examine(**options)
+
+
+@lmboot.command()
+@click.option("--format", "form", type=click.Choice(["text", "modelfile", "json"]), default="text")
+def primer(form: str) -> int:
+    """Print the primer and the trigger, to put into a server oneself."""
+    from lmboot.cli.primer import print_primer
+
+    return print_primer(form)
+
+
+@lmboot.group()
+def payloads() -> None:
+    """Look after the payloads that were kept."""
+
+
+@payloads.command("list")
+@_json
+def payloads_list(**options: Any) -> int:
+    """List them, the newest first."""
+    from lmboot.cli.payloads import list_kept
+
+    return list_kept(**options)
+
+
+@payloads.command("show")
+@click.argument("hash_", metavar="HASH")
+@_json
+def payloads_show(**options: Any) -> int:
+    """Show one: its manifest and its files."""
+    from lmboot.cli.payloads import show_kept
+
+    return show_kept(**options)
+
+
+@payloads.command("export")
+@click.argument("hash_", metavar="HASH")
+@click.argument("file", metavar="FILE|-", default="-")
+def payloads_export(**options: Any) -> int:
+    """Write one to a file, as the JSON that `boot --payload` takes."""
+    from lmboot.cli.payloads import export_kept
+
+    return export_kept(**options)
+
+
+@payloads.command("import")
+@click.argument("file", metavar="FILE|-")
+def payloads_import(**options: Any) -> int:
+    """Keep a payload from a file; nothing is run, and nothing counts as agreed to."""
+    from lmboot.cli.payloads import import_one
+
+    return import_one(**options)
+
+
+@payloads.command("remove")
+@click.argument("hash_", metavar="HASH")
+def payloads_remove(**options: Any) -> int:
+    """Forget one."""
+    from lmboot.cli.payloads import remove_kept
+
+    return remove_kept(**options)
+
+
+def run(arguments: list[str]) -> int:
+    """Carry out a command line and return its exit code; no traceback without --debug."""
+    try:
+        result = lmboot.main(_with_session(arguments), prog_name="lmboot", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort, Interrupted):
+        sys.stderr.write("\nlmboot: interrupted\n")
+        return Interrupted.exit_code
+    except LmbootError as error:
+        if "--debug" in arguments:
+            raise
+        sys.stderr.write(told(error))
+        return error.exit_code
+    return int(result or 0)
+
+
+def _with_session(arguments: list[str]) -> list[str]:
+    """Turn `lmboot` and `lmboot FILE` into the session that they are short for."""
+    words = [word for word in arguments if word != "--debug"]
+    if words and not words[0].lower().endswith((".gguf", ".4dllm")):
+        return arguments
+    sys.stderr.write("lmboot: this version has no window yet; here is the terminal session\n")
+    chosen = ["--model", *words] if words else []
+    return [*(["--debug"] if "--debug" in arguments else []), "boot", *chosen]
+
+
+def told(error: LmbootError) -> str:
+    """Return an error as it is printed: what happened, then what to do."""
+    from lmboot.text import reveal
+
+    hint = f"\n        {error.hint}" if error.hint else ""
+    return reveal(f"lmboot: {error}{hint}\n")

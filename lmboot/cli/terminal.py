@@ -1,0 +1,225 @@
+"""The live terminal: a prompt that stays below what appears, and a review before anything runs."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.application import get_app_or_none, in_terminal
+from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.document import Document
+from prompt_toolkit.history import FileHistory, InMemoryHistory
+from prompt_toolkit.output.defaults import create_output
+from rich.console import Console
+
+from lmboot.app.view import Declined, Pane, Shown
+from lmboot.bootstrap.handshake import Step
+from lmboot.bootstrap.review import Review
+from lmboot.cli.listing import table
+from lmboot.cli.main import told
+from lmboot.cli.progress import ProgressLine
+from lmboot.cli.review import show_review
+from lmboot.connections.interface import Model
+from lmboot.errors import Interrupted, LmbootError
+from lmboot.session import COMMANDS
+from lmboot.text import plain, reveal
+
+_COLOURS: dict[Pane, str] = {"you": "2", "ai": "36", "rt": "32", "rt!": "33", "sys": "35"}
+_ROOM = 64 << 10  # characters that wait for the screen; more, and the runtime waits
+_FRAME_SECONDS = 0.03  # screen updates closer than that can't be told apart
+_NO_BORDER = "no border"
+
+
+class _Commands(Completer):
+    """Completes the first word of a line that begins with a colon."""
+
+    def get_completions(
+        self, document: Document, complete_event: CompleteEvent
+    ) -> list[Completion]:
+        """Return the commands that begin as the line does."""
+        text = document.text_before_cursor
+        if not text.startswith(":") or " " in text:
+            return []
+        return [
+            Completion(command, -len(text)) for command in COMMANDS if command.startswith(text)
+        ]
+
+
+class TerminalView:
+    """Shows a session in a terminal; `interrupt` is what Ctrl+C does while a runtime runs."""
+
+    def __init__(self, history: Path | None = None) -> None:
+        """Prompt on standard error when standard output goes elsewhere."""
+        self._console = Console(stderr=True, highlight=False)
+        self._progress = ProgressLine(self._console)
+        self._prompt: PromptSession[str] = PromptSession(
+            history=FileHistory(str(history)) if history else InMemoryHistory(),
+            completer=_Commands(),
+            auto_suggest=AutoSuggestFromHistory(),
+            output=create_output(sys.stdout if sys.stdout.isatty() else sys.stderr),
+        )
+        self._waiting: list[str] = []
+        self._length = 0
+        self._answer = ""
+        self._drawn = asyncio.Event()
+        self._drawn.set()
+        self._drawing: asyncio.Task[None] | None = None
+        self.on_interrupt = lambda: None
+
+    # ------------------------------------------------------------------ what appears
+
+    async def show(self, shown: Shown) -> None:
+        """Put it above the prompt; wait while too much waits for the screen."""
+        if shown.pane == "you":
+            return  # it stands there already, as it was typed
+        if shown.pane == "ai":
+            *lines, self._answer = (self._answer + shown.text).split("\n")
+        else:
+            lines = [*self._rest_of_answer(), *shown.text.split("\n")]
+        for line in lines:
+            self._line("ai" if shown.pane == "ai" else shown.pane, line)
+        while self._length > _ROOM:
+            self._drawn.clear()
+            await self._drawn.wait()
+
+    def _rest_of_answer(self) -> list[str]:
+        rest, self._answer = self._answer, ""
+        if rest:
+            self._line("ai", rest)
+        return []
+
+    def _line(self, pane: Pane, text: str) -> None:
+        line = f"\x1b[{_COLOURS[pane]}m{pane:>3} │\x1b[0m {plain(text)}\n"
+        self._waiting.append(line)
+        self._length += len(line)
+        if self._drawing is None or self._drawing.done():
+            self._drawing = asyncio.create_task(self._draw())
+
+    async def _draw(self) -> None:
+        while self._waiting:
+            text = "".join(self._waiting)
+            self._waiting.clear()
+            self._length = 0
+            app = get_app_or_none()
+            if app is not None and app.is_running:
+                async with in_terminal():
+                    _write(text)
+            else:
+                _write(text)
+            self._drawn.set()
+            await asyncio.sleep(_FRAME_SECONDS)
+
+    async def step(self, step: Step) -> None:
+        """Show how the asking goes on, in one line that changes."""
+        self._progress.step(step)
+
+    def status(self, text: str) -> None:
+        """Show what is going on."""
+        self._progress.status(text)
+
+    def complain(self, error: LmbootError) -> None:
+        """Show a failure."""
+        self._progress.stop()
+        for line in told(error).rstrip("\n").split("\n"):
+            self._line("sys", line)
+
+    # ------------------------------------------------------------------ what is asked
+
+    async def pick(self, models: Sequence[Model]) -> Model:
+        """List the models and let the user give a number."""
+        self._progress.stop()
+        header, *rows = table(list(models))
+        self._console.print(f"    {reveal(header)}", markup=False, style="dim")
+        for number, row in enumerate(rows, 1):
+            self._console.print(f"{number:>3} {reveal(row)}", markup=False)
+        while True:
+            answer = await self._ask(f"Which model? [1-{len(models)}, q to leave] ")
+            if answer in ("q", "quit", ":quit"):
+                raise Declined
+            if answer.isascii() and answer.isdigit() and 1 <= int(answer) <= len(models):
+                return models[int(answer) - 1]
+
+    async def token(self, server: str) -> str | None:
+        """Ask for a token without showing it."""
+        self._progress.stop()
+        question = f"{reveal(server)} wants a token (nothing to leave): "
+        try:
+            return (await PromptSession[str]().prompt_async(question, is_password=True)) or None
+        except (EOFError, KeyboardInterrupt):
+            return None
+
+    async def consent(self, review: Review) -> bool:
+        """Show the payload; a file is read in the pager by its number."""
+        self._progress.stop()
+        show_review(self._console, review)
+        while True:
+            answer = await self._ask(
+                "Write and run it? [y]es, [n]o, or a file's number to read it "
+            )
+            if answer in ("y", "yes"):
+                return True
+            if answer in ("n", "no", "q", ":quit"):
+                return False
+            if answer.isascii() and answer.isdigit():
+                await asyncio.to_thread(self._page, review, int(answer) - 1)
+
+    def _page(self, review: Review, index: int) -> None:
+        files = review.payload.files
+        if 0 <= index < len(files):
+            path, content = files[index]
+            with self._console.pager(styles=True):
+                self._console.print(reveal(f"{path}\n\n{content}"), markup=False)
+
+    async def consent_without_border(self, review: Review) -> bool:
+        """Make the user type what it means."""
+        self._progress.stop()
+        self._console.print(
+            "Without a sandbox the program can do whatever you can: read and remove your files, "
+            "use your network.",
+            style="bold red",
+        )
+        return await self._ask(f"Type `{_NO_BORDER}` to run it all the same: ") == _NO_BORDER
+
+    async def _ask(self, question: str) -> str:
+        try:
+            answer = await PromptSession[str]().prompt_async(question)
+        except EOFError:
+            raise Declined from None
+        except KeyboardInterrupt:
+            raise Interrupted("interrupted") from None
+        return answer.strip().lower()
+
+    # ------------------------------------------------------------------ what is typed
+
+    async def lines(self) -> AsyncIterator[str]:
+        """Yield what the user types until Ctrl+D; Ctrl+C goes to the runtime."""
+        while True:
+            try:
+                line = await self._prompt.prompt_async(": " if False else "» ")
+            except KeyboardInterrupt:
+                self.on_interrupt()
+                continue
+            except EOFError:
+                return
+            if line:
+                yield line
+
+    async def close(self) -> None:
+        """Draw what is left."""
+        self._progress.stop()
+        self._rest_of_answer()
+        if self._drawing is not None:
+            await self._drawing
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+del signal
