@@ -59,10 +59,14 @@ def _netloc(parts: SplitResult) -> str:
     host = (parts.hostname or "").lower()
     if ":" in host:
         host = f"[{ipaddress.IPv6Address(host)}]"
-    elif not host.isascii():
-        host = host.encode("idna").decode("ascii")
+    elif not host.isascii() or "xn--" in host:
+        import idna  # what httpx encodes names with; hardly any server needs it
+
+        host = idna.encode(host, uts46=True).decode("ascii")
     if not host.startswith("[") and not _HOST_NAME.fullmatch(host):
         raise ValueError("it has no usable host name")
+    if parts.port == 0:
+        raise ValueError("no server listens on port 0")
     return host if parts.port is None else f"{host}:{parts.port}"
 
 

@@ -3,8 +3,9 @@
     async with Lookalike("cut", reply="Hello") as server:
         ...  # server.base, server.chats, await server.disconnected()
 
-Also a program: `python -m tests.connections.lookalike --script NAME --reply TEXT` prints one line
-of JSON with its base address and serves until its standard input is closed. SCRIPTS has the names.
+Also a program, `python -m tests.connections.lookalike --script NAME --reply TEXT`: it prints one
+line of JSON with its base address and serves until its standard input is closed. Tests that are
+no coroutines start it with `running()`. SCRIPTS has the names.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -383,7 +385,8 @@ class Lookalike:
     """A running look-alike; `script`, `reply` and `models` are given for all requests or in order.
 
     Of a sequence each chat takes the next one, the last one stays. `requests` has all requests,
-    `chats` the bodies of the chat requests; `disconnects` counts clients that left early.
+    `chats` the bodies of the chat requests; `disconnects` counts clients that left early. With
+    `record`, chat requests and disconnects also become lines of JSON in that file.
     """
 
     def __init__(
@@ -395,6 +398,7 @@ class Lookalike:
         token: str | None = None,
         native_lists: bool = True,
         piece_characters: int = 8,
+        record: Path | None = None,
     ) -> None:
         self._scripts = [script] if isinstance(script, str) else list(script)
         self._replies = [reply] if isinstance(reply, str) else list(reply)
@@ -406,6 +410,7 @@ class Lookalike:
         self.released = asyncio.Event()
         self._token = token
         self._native_lists = native_lists
+        self._record = record
         self._changed = asyncio.Condition()
         self._handlers: set[asyncio.Task[None]] = set()
 
@@ -476,9 +481,8 @@ class Lookalike:
     async def _chat(self, chat: Exchange, reader: asyncio.StreamReader) -> None:
         chat.reply = _next_of(self._replies)
         name = _next_of(self._scripts)
-        async with self._changed:
-            self.chats.append(chat.body)
-            self._changed.notify_all()
+        self.chats.append(chat.body)
+        await self._tell({"chat": chat.body})
         if chat.body.get("response_format", {}).get("type") == "json_object":
             said = "'response_format.type' must be 'json_schema' or 'text'"
             await chat.document(400, {"error": said})
@@ -489,13 +493,19 @@ class Lookalike:
             await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
             left = not answering.done() or isinstance(answering.exception(), ConnectionError)
             if left and not chat.finished:
-                async with self._changed:
-                    self.disconnects += 1
-                    self._changed.notify_all()
+                self.disconnects += 1
+                await self._tell({"disconnects": self.disconnects})
         finally:
             for task in (answering, leaving):
                 task.cancel()
             await asyncio.gather(answering, leaving, return_exceptions=True)
+
+    async def _tell(self, line: dict[str, Any]) -> None:
+        if self._record is not None:
+            with self._record.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+        async with self._changed:
+            self._changed.notify_all()
 
     def _list(self, request: Request) -> object:
         where = (request.method, request.path)
@@ -550,11 +560,35 @@ async def _read_request(reader: asyncio.StreamReader) -> Request:
     return Request(method, path, headers, json.loads(body) if body else {})
 
 
+@contextmanager
+def running(
+    *scripts: str,
+    replies: Sequence[str] = (),
+    token: str | None = None,
+    record: Path | None = None,
+) -> Iterator[str]:
+    """Run the look-alike as a process of its own, and give its base address."""
+    command = [sys.executable, "-m", "tests.connections.lookalike"]
+    command += [f"--script={name}" for name in scripts]
+    command += [f"--reply={reply}" for reply in replies]
+    command += [f"--token={token}"] if token else []
+    command += [f"--record={record}"] if record else []
+    root = Path(__file__).resolve().parents[2]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root
+    ) as program:
+        if program.stdout is None:
+            raise AssertionError
+        yield json.loads(program.stdout.readline())["base"]
+        program.communicate(timeout=10)
+
+
 @dataclass(frozen=True)
 class _Options:
     script: list[str]
-    reply: list[str] = field(default_factory=list)
-    token: str | None = None
+    reply: list[str]
+    token: str | None
+    record: Path | None
 
 
 def _options() -> _Options:
@@ -563,15 +597,17 @@ def _options() -> _Options:
     parser.add_argument("--reply", action="append", default=[], help="an answer, in order")
     parser.add_argument("--reply-file", action="append", default=[], type=Path)
     parser.add_argument("--token")
+    parser.add_argument("--record", type=Path, help="append requests and disconnects as JSON")
     given = parser.parse_args()
     texts = [*given.reply, *(path.read_text("utf-8") for path in given.reply_file)]
-    return _Options(
-        given.script or ["plain"], texts or ["Hello from the look-alike."], given.token
-    )
+    replies = texts or ["Hello from the look-alike."]
+    return _Options(given.script or ["plain"], replies, given.token, given.record)
 
 
 async def _main(options: _Options) -> None:
-    async with Lookalike(options.script, reply=options.reply, token=options.token) as server:
+    async with Lookalike(
+        options.script, reply=options.reply, token=options.token, record=options.record
+    ) as server:
         print(json.dumps({"base": server.base}), flush=True)
         await asyncio.to_thread(sys.stdin.read)
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import socket
 
+import httpx
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from lmboot.connections.addresses import (
+    host_of,
     is_local,
     is_loopback,
     named_server,
@@ -71,6 +75,22 @@ def test_what_is_no_address_is_refused_with_a_hint(written: str) -> None:
 
     assert caught.value.hint
     assert "secret" not in str(caught.value)
+
+
+@given(st.text(max_size=40) | st.from_regex(r"(https?://)?[^/]{1,20}(:[0-9]{1,6})?(/.*)?"))
+@example("http://a..b")
+@example("http://[fe80::1%25eth0]:1")
+@example("http://" + "a" * 64)
+@example("http://a:0")
+@example("http://x/%zz")
+def test_any_text_is_refused_or_becomes_an_address_that_the_client_takes(written: str) -> None:
+    try:
+        base = normalise_base(written)
+    except UsageFault:
+        return
+    assert normalise_base(base) == base
+    assert httpx.URL(base + "/v1/models").host
+    host_of(base).encode("idna")
 
 
 def test_the_option_takes_precedence_over_the_environment() -> None:

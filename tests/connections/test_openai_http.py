@@ -10,6 +10,7 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeVar
 
 import httpx
@@ -39,7 +40,7 @@ from lmboot.errors import (
     ServerRefused,
     TokenRefused,
 )
-from tests.connections.lookalike import Lookalike, Served
+from tests.connections.lookalike import SCRIPTS, Lookalike, Served, running
 
 ASK = Ask(
     [Message("system", "primer"), Message("user", "go")],
@@ -248,6 +249,20 @@ async def test_a_token_is_in_no_log_and_no_repr(caplog: pytest.LogCaptureFixture
         await connection.close()
 
     assert "sk-lm-right" not in caplog.text + shown
+
+
+WAITING = {"stall", "hold", "silent_end"}
+
+
+@pytest.mark.parametrize("script", sorted(SCRIPTS.keys() - WAITING))
+async def test_every_cruelty_ends_in_an_answer_or_in_a_fault_of_ours(script: str) -> None:
+    async with Lookalike(script, reply=REPLY) as server:
+        try:
+            events = await ask(server)
+        except ConnectionFault as fault:
+            assert fault.hint  # noqa: PT017 - either way of ending is right
+        else:
+            assert isinstance(events[-1], Finished)
 
 
 # ---------------------------------------------------------------------- asking with less
@@ -593,22 +608,18 @@ def test_the_interface_alone_does_not_load_the_http_client() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_the_look_alike_is_a_program_too() -> None:
-    command = [sys.executable, "-m", "tests.connections.lookalike", "--reply", REPLY]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as program:
-        assert program.stdout is not None
-        base = json.loads(program.stdout.readline())["base"]
-        events = asyncio.run(_ask_once(replace(LLAMA, server=base)))
-        program.communicate()
+def test_the_look_alike_is_a_program_too(tmp_path: Path) -> None:
+    record = tmp_path / "record.jsonl"
+
+    with running("plain", replies=[REPLY], token="sk-1", record=record) as base:
+        events = asyncio.run(_ask_once(replace(LLAMA, server=base), "sk-1"))
 
     assert text_of(events) == REPLY
-    assert program.returncode == 0
+    assert json.loads(record.read_text())["chat"]["model"] == "tiny"
 
 
-async def _ask_once(model: Model) -> list[Event]:
-    connection = OpenAIConnection(model)
+async def _ask_once(model: Model, token: str) -> list[Event]:
+    connection = OpenAIConnection(model, token)
     try:
         return await collect(connection)
     finally:
