@@ -6,7 +6,7 @@ import socket
 
 import httpx
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lmboot.connections.addresses import (
@@ -77,6 +77,7 @@ def test_what_is_no_address_is_refused_with_a_hint(written: str) -> None:
     assert "secret" not in str(caught.value)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40) | st.from_regex(r"(https?://)?[^/]{1,20}(:[0-9]{1,6})?(/.*)?"))
 @example("http://a..b")
 @example("http://[fe80::1%25eth0]:1")

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lmboot.connections.answers import MAX_BLANKS, AnswerReader
@@ -280,6 +280,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(JSON, max_size=4), st.booleans())
 def test_no_json_of_any_shape_gets_past_the_known_faults(values: list[Any], stream: bool) -> None:
     body = "".join(f"data: {json.dumps(value)}\n\n" for value in values)
@@ -290,6 +291,7 @@ def test_no_json_of_any_shape_gets_past_the_known_faults(values: list[Any], stre
     assert isinstance(events[-1], Finished)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_no_bytes_at_all_get_past_the_known_faults(data: bytes) -> None:
     try:

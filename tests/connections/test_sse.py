@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lmboot.connections.sse import ServerSentEvent, SseReader
@@ -46,6 +46,7 @@ def test_events_do_not_depend_on_bytes_coming_one_by_one() -> None:
     assert read(*(bytes([byte]) for byte in STREAM)) == EVENTS
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, len(STREAM)), max_size=12))
 def test_events_do_not_depend_on_any_set_of_cuts(cuts: list[int]) -> None:
     places = [0, *sorted(cuts), len(STREAM)]
@@ -54,6 +55,7 @@ def test_events_do_not_depend_on_any_set_of_cuts(cuts: list[int]) -> None:
     assert read(*chunks) == EVENTS
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300), st.integers(0, 300))
 def test_any_bytes_at_all_are_read_the_same_way_whole_and_cut(data: bytes, cut: int) -> None:
     assert read(data) == read(data[:cut], data[cut:])
