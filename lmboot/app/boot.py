@@ -53,37 +53,37 @@ class Boot:
     settings: Settings
     places: Places
     connection: Connection | None = None
-    talk: Talk = field(init=False)
     launcher: Launcher | None = None
+    talk: Talk = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make the session that everything is shown in; it has no runtime yet."""
+        self.talk = Talk(
+            self.view,
+            Transcript(self.places.transcripts),
+            wait_seconds=self.options.wait_seconds,
+            is_trigger=lambda text: self.settings.is_trigger(text, prompts.TRIGGERS),
+            bootstrap_anew=self._anew,
+        )
+        self.talk.keep = self.options.keep
 
     async def run(self, lines: AsyncIterator[str]) -> LmbootError | None:
         """Do it all; return the failure that the session ended with, raise one before it began."""
-        transcript = Transcript.begin(self.places.transcripts)
         try:
             if self.settings.complaint:
-                self.view.status(self.settings.complaint)
+                await self.talk.show("sys", self.settings.complaint)
             await self._prepare()
-            self.talk = Talk(
-                self.view,
-                transcript,
-                connection=self.connection,
-                wait_seconds=self.options.wait_seconds,
-                is_trigger=self._is_trigger,
-                bootstrap_anew=self._anew,
-            )
-            self.talk.keep = self.options.keep
             try:
                 await self._first()
                 await self._converse(lines)
             finally:
-                await self.talk.stop()
+                await self.talk.close()
         except Declined:
             return None
         else:
             return self.talk.failure
         finally:
             await self._close()
-            transcript.close()
 
     async def _prepare(self) -> None:
         """Find a sandbox and open the model at the same time: both take their moment."""
@@ -96,7 +96,10 @@ class Boot:
 
     async def _new_launcher(self) -> None:
         options = self.options
-        self.launcher = await Launcher.prepare(options.sandbox, no_border=options.no_border)
+        self.launcher = await Launcher.prepare(
+            options.sandbox,
+            no_border=options.no_border or options.can_ask,  # asked before it runs
+        )
 
     async def _open(self) -> None:
         options = self.options
@@ -107,11 +110,9 @@ class Boot:
         self.connection = await open_model(
             model, token, context=self.settings.context, status=self.view.status
         )
+        self.talk.connection = self.connection
         if not self.connection.local:
             self.view.status(f"{model.id} runs on another machine: {model.server}")
-
-    def _is_trigger(self, text: str) -> bool:
-        return self.settings.is_trigger(text, prompts.TRIGGERS)
 
     async def _first(self) -> None:
         if self.options.payload is not None:
@@ -230,6 +231,10 @@ class Boot:
         async for line in lines:
             if not await self.talk.take(line, paced=self.options.paced):
                 return
+
+    def interrupt(self) -> bool:
+        """Break off what goes on inside the session; say whether there was anything."""
+        return self.talk.interrupt()
 
     async def _close(self) -> None:
         if self.launcher is not None:

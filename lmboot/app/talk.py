@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import aclosing
 from pathlib import Path
 from time import monotonic
 
@@ -17,11 +18,12 @@ from lmboot.app.view import Pane, Shown, View
 from lmboot.bootstrap import prompts
 from lmboot.bootstrap.progress import ThinkFilter
 from lmboot.connections.interface import Ask, Connection, Message, Notice, Text
-from lmboot.errors import FileUnreadable, LmbootError, RuntimeFault
+from lmboot.errors import LmbootError, RuntimeFault
 from lmboot.lines import LineReader, Piece
 from lmboot.runtime.launcher import Ended, Output, Runtime
 from lmboot.session import HELP, Command, Conversation, Router, estimated_tokens
 from lmboot.text import brief, plain
+from lmboot.workspace import check_target
 
 HALF_LINE_SECONDS = 0.1
 QUIET_SECONDS = 0.3
@@ -42,17 +44,17 @@ class Talk:
         view: View,
         transcript: Transcript,
         *,
-        connection: Connection | None,
         wait_seconds: float,
         is_trigger: Callable[[str], bool],
         bootstrap_anew: Callable[[], Awaitable[None]],
     ) -> None:
         """Begin without a runtime; `run` gives it one, a trigger calls `bootstrap_anew`."""
         self.failure: LmbootError | None = None
+        self.connection: Connection | None = None
         self.keep: Path | None = None
         self.runtime: Runtime | None = None
         self.ended: Ended | None = None
-        self._view, self._transcript, self._connection = view, transcript, connection
+        self._view, self._transcript = view, transcript
         self._wait_seconds, self._is_trigger = wait_seconds, is_trigger
         self._bootstrap_anew = bootstrap_anew
         self._router, self._conversation = Router(), Conversation()
@@ -61,6 +63,7 @@ class Talk:
         self._readers: dict[str, LineReader] = {}
         self._last_lines: deque[str] = deque(maxlen=LAST_LINES)
         self._pump: asyncio.Task[None] | None = None
+        self._chatting: asyncio.Task[None] | None = None
         self._turn = asyncio.Lock()
         self._changed = asyncio.Event()
         self._last_output = 0.0
@@ -221,12 +224,13 @@ class Talk:
     async def _to_model(self, command: Command) -> None:
         if self._is_trigger(command.text):
             await self._guarded(self._bootstrap_anew())
-        elif self._connection is None:
+        elif self.connection is None:
             await self.show("sys", "there is no model in this session")
         elif not command.text:
             await self.show("sys", "there is nothing to send; write :ai and your text")
         else:
-            await self._guarded(self._chat(self._connection, command))
+            chat = self._chat(self.connection, command)
+            await self._guarded(self._interruptible(chat))
 
     async def _guarded(self, doing: Awaitable[None]) -> None:
         """Turn a failure into an event; the session goes on and ends with its code."""
@@ -235,20 +239,40 @@ class Talk:
         except LmbootError as error:
             await self.fail(error, "error")
 
+    def interrupt(self) -> bool:
+        """Break off the model's answer, else the runtime's work; say whether there was any."""
+        if self._chatting is not None:
+            return self._chatting.cancel()
+        if self.runtime is not None and self.ended is None:
+            self.runtime.interrupt()
+            return True
+        return False
+
+    async def _interruptible(self, doing: Coroutine[None, None, None]) -> None:
+        self._chatting = asyncio.create_task(doing)
+        try:
+            await self._chatting
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            await self.show("sys", "interrupted")
+        finally:
+            self._chatting = None
+
     async def _chat(self, connection: Connection, command: Command) -> None:
         text = command.text
         if command.verb == "ai+":
             text = prompts.with_last_lines(text, [plain(line) for line in self._last_lines])
         answer, thinking = [], ThinkFilter()
-        stream = connection.stream(
-            Ask(self._messages(connection, text), CHAT_TOKENS, CHAT_TEMPERATURE)
-        )
-        async for event in stream:
-            if isinstance(event, Text) and (shown := thinking.feed(event.text)):
-                answer.append(shown)
-                await self.show("ai", shown)
-            elif isinstance(event, Notice):
-                await self.show("sys", event.text)
+        ask = Ask(self._messages(connection, text), CHAT_TOKENS, CHAT_TEMPERATURE)
+        async with aclosing(connection.stream(ask)) as events:
+            async for event in events:
+                if isinstance(event, Text) and (shown := thinking.feed(event.text)):
+                    answer.append(shown)
+                    await self.show("ai", shown)
+                elif isinstance(event, Notice):
+                    await self.show("sys", event.text)
         if rest := thinking.end():
             answer.append(rest)
             await self.show("ai", rest)
@@ -286,9 +310,14 @@ class Talk:
         if self.runtime is None:
             return
         report = await self.runtime.copy_out(folder)
-        await self.show("sys", report.sentence(folder))
-        for name in report.refused:
-            await self.show("sys", f"not copied: {brief(name, 120)}")
+        count = f"{len(report.copied)} file{'s' * (len(report.copied) != 1)}"
+        await self.show("sys", f"{count} that the runtime wrote copied to {folder}")
+        for name, why in report.refused:
+            await self.show("sys", f"not copied: {brief(name, 120)} {why}")
+        if report.unlisted:
+            await self.show("sys", f"not copied: {report.unlisted:,} more")
+        if report.problem:
+            await self.fail(RuntimeFault(report.problem, hint="Free some space."), "error")
 
     async def stop(self) -> None:
         """Stop the runtime in the contract's sequence and show what it still writes."""
@@ -301,17 +330,14 @@ class Talk:
             self.runtime = None
         self._leaving = False
 
+    async def close(self) -> None:
+        """Stop the runtime, and end the transcript."""
+        await self.stop()
+        self._transcript.close()
+
 
 def keep_folder(name: str) -> Path:
-    """Return a folder that files may be copied to; FileUnreadable unless it is new or empty."""
+    """Return a folder that files may be copied to; UsageFault unless it is new or empty."""
     folder = Path(name).expanduser()
-    try:
-        if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-            return folder
-    except OSError as error:
-        sentence = f"{folder} can't be used: {error.strerror}"
-        raise FileUnreadable(sentence, hint="Choose another folder.") from error
-    raise FileUnreadable(
-        f"{folder} is not a new or empty folder, so files could be overwritten",
-        hint="Choose a folder that does not exist yet.",
-    )
+    check_target(folder)
+    return folder

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Any
 
 from lmboot.app.boot import Boot, Options, Rejection
 from lmboot.app.places import places
 from lmboot.app.talk import keep_folder
-from lmboot.app.view import Shown, View
+from lmboot.app.view import Shown
 from lmboot.bootstrap.payload import MAX_REPLY_BYTES
 from lmboot.cli.check import verdict_lines
 from lmboot.cli.files import read_file
@@ -19,6 +20,11 @@ from lmboot.cli.pipe import PipeView, lines_of, no_lines
 from lmboot.errors import ConnectionLost, Interrupted, LmbootError
 from lmboot.settings import load
 from lmboot.text import reveal
+
+if TYPE_CHECKING:
+    from lmboot.cli.terminal import TerminalView
+
+_SHOWN = 64 << 10  # characters of an answer that are printed
 
 
 def boot_from_options(
@@ -47,38 +53,41 @@ def boot_from_options(
 
 
 async def _run(options: Options, *, as_json: bool, from_stdin: bool) -> LmbootError | None:
-    cancel = _cancel_on_signals()
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - we are inside one
+    mine = places()
+    settings = load(mine.settings)
     if options.can_ask:
         from lmboot.cli.terminal import TerminalView
 
-        view = TerminalView()
-        return await _session(options, view, view.lines(), view.close)
-    pipe = PipeView(as_json=as_json, on_broken=cancel)
+        terminal = TerminalView()
+        boot = Boot(options, terminal, settings, mine)
+        terminal.on_interrupt = boot.interrupt
+        _on_signals(task.cancel, interrupt=boot.interrupt)
+        return await _session(boot, terminal, terminal.lines())
+    pipe = PipeView(as_json=as_json, on_broken=task.cancel)
+    _on_signals(task.cancel)
     lines = no_lines() if from_stdin else lines_of(sys.stdin.buffer)
-    return await _session(options, pipe, lines, pipe.close)
+    return await _session(Boot(options, pipe, settings, mine), pipe, lines)
 
 
 async def _session(
-    options: Options,
-    view: View,
-    lines: AsyncIterator[str],
-    close: Callable[[], Coroutine[Any, Any, None]],
+    boot: Boot, view: TerminalView | PipeView, lines: AsyncIterator[str]
 ) -> LmbootError | None:
-    mine = places()
-    boot = Boot(options, view, load(mine.settings), mine)
     try:
         return await boot.run(lines)
     except asyncio.CancelledError:
         raise Interrupted("interrupted") from None
+    except Rejection as rejection:
+        _show_reply(rejection)
+        raise
     except LmbootError as error:
-        if isinstance(error, Rejection):
-            _show_reply(error)
-        else:
-            await view.show(Shown("sys", str(error), "error"))
-            _show_text(getattr(error, "text", "") if isinstance(error, ConnectionLost) else "")
+        await view.show(Shown("sys", str(error), "error"))
+        if isinstance(error, ConnectionLost):
+            _show_text(error.text)
         raise
     finally:
-        await close()
+        await view.close()
 
 
 def _show_reply(rejection: Rejection) -> None:
@@ -93,22 +102,18 @@ def _show_text(text: str) -> None:
         sys.stderr.write(reveal(f"--- what the model answered\n{text[:_SHOWN]}\n---\n"))
 
 
-_SHOWN = 64 << 10
+def _on_signals(cancel: Callable[[], object], interrupt: Callable[[], bool] | None = None) -> None:
+    """End the session in order on Ctrl+C, a hang-up or a polite kill.
 
+    `interrupt` is tried first on Ctrl+C; it says whether there was anything to break off.
+    """
 
-def _cancel_on_signals() -> Callable[[], None]:
-    """End the session in order on Ctrl+C, a hang-up or a polite kill; return what does it."""
-    task = asyncio.current_task()
-    assert task is not None  # noqa: S101 - we are inside one
+    def ctrl_c() -> None:
+        if interrupt is None or not interrupt():
+            cancel()
+
     loop = asyncio.get_running_loop()
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)
-        try:
-            loop.add_signal_handler(number or signal.SIGINT, task.cancel)
-        except NotImplementedError:  # Windows: Ctrl+C arrives as KeyboardInterrupt
-            break
-    return lambda: None if task.done() else _cancel(task)
-
-
-def _cancel(task: asyncio.Task[Any]) -> None:
-    task.cancel()
+    handlers = {"SIGINT": ctrl_c, "SIGTERM": cancel, "SIGHUP": cancel}
+    for name, handler in handlers.items():
+        with contextlib.suppress(NotImplementedError):  # Windows: KeyboardInterrupt comes instead
+            loop.add_signal_handler(getattr(signal, name), handler)

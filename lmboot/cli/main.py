@@ -29,16 +29,18 @@ _server = click.option("--server", metavar="URL", help="The model server, with o
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="""Run what a local model writes, in a sandbox, after you have read it and agreed.
+
+    \b
+    lmboot                pick a model and bootstrap it
+    lmboot FILE.gguf      the same with a model from disk""",
+)
 @click.version_option(__version__, message="lmboot %(version)s")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def lmboot(debug: bool) -> None:
-    r"""Run what a local model writes, in a sandbox, after you have read it and agreed.
-
-    \b
-    lmboot                     pick a model and bootstrap it
-    lmboot FILE.gguf           the same with a model from disk
-    """
+    """Take the options that every command has."""
 
 
 @lmboot.command()

@@ -1,4 +1,4 @@
-"""Writes to standard output from a thread, so that a reader that is slow slows only the runtime."""
+"""Writes to standard output from a thread, so that a slow reader slows only the runtime."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _QUEUED = 256  # pieces that may wait; more, and whoever shows something waits
 class Writer:
     """A bounded queue before a file; `on_broken` is called once when the reader has gone."""
 
-    def __init__(self, on_broken: Callable[[], None], file: BinaryIO | None = None) -> None:
+    def __init__(self, on_broken: Callable[[], object], file: BinaryIO | None = None) -> None:
         """Write to standard output, or to `file`; call it inside a running loop."""
         self._file = file or sys.stdout.buffer
         self._queue: queue.Queue[bytes | None] = queue.Queue(_QUEUED)

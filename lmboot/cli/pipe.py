@@ -23,7 +23,7 @@ _AHEAD = 64  # lines that are read before they can be taken
 class PipeView:
     """Prints one object or one line for each thing shown; progress and messages go to stderr."""
 
-    def __init__(self, *, as_json: bool, on_broken: Callable[[], None]) -> None:
+    def __init__(self, *, as_json: bool, on_broken: Callable[[], object]) -> None:
         """Begin to write; call it inside a running loop."""
         self._as_json = as_json
         self._writer = Writer(on_broken)
@@ -114,5 +114,6 @@ async def lines_of(file: BinaryIO) -> AsyncIterator[str]:
 
 async def no_lines() -> AsyncIterator[str]:
     """Yield nothing: the end of file at once."""
-    return
-    yield ""
+    nothing: tuple[str, ...] = ()
+    for line in nothing:
+        yield line

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
@@ -69,7 +68,7 @@ class TerminalView:
         self._drawn = asyncio.Event()
         self._drawn.set()
         self._drawing: asyncio.Task[None] | None = None
-        self.on_interrupt = lambda: None
+        self.on_interrupt: Callable[[], object] = lambda: None
 
     # ------------------------------------------------------------------ what appears
 
@@ -80,18 +79,19 @@ class TerminalView:
         if shown.pane == "ai":
             *lines, self._answer = (self._answer + shown.text).split("\n")
         else:
-            lines = [*self._rest_of_answer(), *shown.text.split("\n")]
+            self.end_answer()
+            lines = shown.text.split("\n")
         for line in lines:
-            self._line("ai" if shown.pane == "ai" else shown.pane, line)
+            self._line(shown.pane, line)
         while self._length > _ROOM:
             self._drawn.clear()
             await self._drawn.wait()
 
-    def _rest_of_answer(self) -> list[str]:
+    def end_answer(self) -> None:
+        """Show the last line of the model's answer, which has no newline."""
         rest, self._answer = self._answer, ""
         if rest:
             self._line("ai", rest)
-        return []
 
     def _line(self, pane: Pane, text: str) -> None:
         line = f"\x1b[{_COLOURS[pane]}m{pane:>3} │\x1b[0m {plain(text)}\n"
@@ -199,8 +199,9 @@ class TerminalView:
     async def lines(self) -> AsyncIterator[str]:
         """Yield what the user types until Ctrl+D; Ctrl+C goes to the runtime."""
         while True:
+            self.end_answer()
             try:
-                line = await self._prompt.prompt_async(": " if False else "» ")
+                line = await self._prompt.prompt_async("» ")
             except KeyboardInterrupt:
                 self.on_interrupt()
                 continue
@@ -212,7 +213,7 @@ class TerminalView:
     async def close(self) -> None:
         """Draw what is left."""
         self._progress.stop()
-        self._rest_of_answer()
+        self.end_answer()
         if self._drawing is not None:
             await self._drawing
 
@@ -220,6 +221,3 @@ class TerminalView:
 def _write(text: str) -> None:
     sys.stdout.write(text)
     sys.stdout.flush()
-
-
-del signal

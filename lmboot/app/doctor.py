@@ -1,0 +1,66 @@
+"""What lmboot finds on this machine, in one value; nothing is started but probes."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import os
+import platform
+import sys
+from dataclasses import asdict
+from typing import Any
+
+from lmboot import __version__
+from lmboot.app.models import seed_row
+from lmboot.connections.addresses import named_server
+from lmboot.connections.engine import available
+from lmboot.connections.servers import discover, identify
+from lmboot.connections.tokens import keyring_name
+from lmboot.errors import LmbootError
+from lmboot.runtime.posture import survey
+
+
+async def examine() -> dict[str, Any]:
+    """Return everything that a bug report should hold; no secret and no path of the user's."""
+    servers, sandboxes, keyring = await asyncio.gather(
+        _servers(), survey(), asyncio.to_thread(keyring_name)
+    )
+    return {
+        "lmboot": __version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "servers": servers,
+        "engine": available(),
+        "seed": _seed(),
+        "sandboxes": [asdict(posture) for posture in sandboxes],
+        "display": _display(),
+        "drag_and_drop": importlib.util.find_spec("tkinterdnd2") is not None,
+        "keyring": keyring,
+    }
+
+
+async def _servers() -> list[dict[str, Any]]:
+    found = [{"server": each.base, "kind": each.kind} for each in await discover()]
+    named = named_server(None, os.environ)
+    if named is None:
+        return found
+    try:
+        server = await identify(named)
+    except LmbootError as error:
+        return [{"server": named, "kind": None, "problem": f"{error}. {error.hint}"}, *found]
+    return [{"server": server.base, "kind": server.kind}, *found]
+
+
+def _seed() -> str | None:
+    """Return what is wrong with the seed model, None when nothing is."""
+    try:
+        seed_row()
+    except LmbootError as error:
+        return str(error)
+    return None
+
+
+def _display() -> str | None:
+    if sys.platform in ("win32", "darwin"):
+        return sys.platform
+    return os.environ.get("WAYLAND_DISPLAY") or os.environ.get("DISPLAY") or None
