@@ -228,7 +228,7 @@ def openai_rows(listed: list[Any], server: Server) -> list[Model]:
 
 def ollama_rows(listed: list[Any], loaded: object, base: str) -> list[Model]:
     """Read `/api/tags`, with `/api/ps` for what is loaded and with which context."""
-    running = {each.get("name"): each for each in rows(loaded)}
+    running = {identifier(each.get("name")): each for each in rows(loaded)}
     found = []
     for row in rows(listed):
         key, details = identifier(row.get("name")), mapping(row.get("details"))

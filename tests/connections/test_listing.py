@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 import respx
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lmboot.connections import listing
@@ -392,6 +392,7 @@ ANYTHING = st.recursive(
 
 @settings(deadline=None)
 @given(st.lists(ANYTHING, max_size=4), ANYTHING)
+@example([], [{"name": []}])
 def test_no_json_of_any_shape_breaks_a_reader(rows: list[Any], other: Any) -> None:
     server = Server(BASE, "vllm")
 

@@ -10,10 +10,19 @@ from typing import Any
 import httpx
 import pytest
 import respx
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lmboot.connections.interface import Kind
 from lmboot.connections.listing import Server
-from lmboot.connections.servers import discover, identify, lmstudio_home, lmstudio_ports
+from lmboot.connections.servers import (
+    FINGERPRINTS,
+    discover,
+    identify,
+    lmstudio_home,
+    lmstudio_ports,
+)
+from lmboot.connections.transport import Reply
 from lmboot.errors import NoServer, TokenRefused
 from tests.connections.lookalike import Lookalike
 
@@ -118,6 +127,28 @@ def test_a_server_on_another_machine_is_not_local() -> None:
     assert identified({"/lmstudio-greeting": {"lmstudio": True}}, base=base) == Server(
         base, "lmstudio", local=False
     )
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["lmstudio", "error", "result", "data", "id", "owned_by", "info"]),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@settings(deadline=None)
+@given(ANYTHING)
+def test_no_json_of_any_shape_breaks_a_fingerprint(value: Any) -> None:
+    reply = Reply(200, {}, json.dumps(value).encode())
+
+    assert all(fingerprint.proves(reply) in (True, False) for fingerprint in FINGERPRINTS)
 
 
 async def test_nobody_at_the_address_is_no_server() -> None:
