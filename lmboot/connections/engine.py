@@ -34,7 +34,8 @@ from lmboot.text import brief, plain
 Backend = Literal["xllamacpp", "llama-server"]
 
 DEFAULT_CONTEXT = 8192  # room for primer, payload and a talk; a model's own 128k would fill memory
-DEFAULT_THREADS = 8  # more slows small machines down: memory is the limit, not arithmetic
+MAX_THREADS = 8  # beyond, memory is the limit and not arithmetic
+SMALL_MODEL_BYTES = 64 << 20  # below, threads wait for each other longer than they work
 GRACE_SECONDS = 0.5
 TERMINATE_SECONDS = 0.7
 STOP_SECONDS = 2.0
@@ -53,7 +54,9 @@ _NO_CAUSE = re.compile(
     r"exiting due to|common_fit_params|Failed to init server|failed to load model(?:$|[ ,'])"
     r"|failed to create_?\s?context|ended with status"
 )
-_LOG_PREFIX = re.compile(r"^(?:[\d.]+ )?(?:[EWI] )?(?:(?:srv|cmn|slot|que|main)\s+)?(?:\w+: )?")
+_LOG_PREFIX = re.compile(
+    r"^(?:[\d.]+ )?(?:[EWI] )?(?:(?:srv|cmn)\s+)?(?:\w+: )?(?:error loading model: )?"
+)
 # What llama.cpp says -> what it means, what to do.
 _MEANINGS = (
     (
@@ -132,7 +135,7 @@ class Engine:
             "alias": alias,
             "api_key": api_key,
             "context": context or min(header.context_length or DEFAULT_CONTEXT, DEFAULT_CONTEXT),
-            "threads": threads or min(_processors(), DEFAULT_THREADS),
+            "threads": threads or threads_for(header),
             "program": _program(backend or available()),
         }
         started = clock()
@@ -218,7 +221,7 @@ class Engine:
 
     def _explanation(self, what: str) -> EngineFailed:
         text = self._tail.decode(errors="replace").replace(self.api_key, "***")
-        return _explain(what, self._process.returncode, text)
+        return explain(what, self._process.returncode, text)
 
 
 def _check_file(path: str | os.PathLike[str]) -> tuple[str, Header]:
@@ -235,10 +238,12 @@ def _check_file(path: str | os.PathLike[str]) -> tuple[str, Header]:
     return file_name, header
 
 
-def _processors() -> int:
-    """Return how many processors this process may use."""
+def threads_for(header: Header) -> int:
+    """Return how many threads suit the model, of the processors that this process may use."""
+    if header.size_bytes < SMALL_MODEL_BYTES:
+        return 1
     affinity = getattr(os, "sched_getaffinity", None)  # Linux only
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
+    return min(len(affinity(0)) if affinity else os.cpu_count() or 1, MAX_THREADS)
 
 
 def _program(backend: Backend | None) -> str | None:
@@ -277,11 +282,14 @@ async def _spawn() -> asyncio.subprocess.Process:
 
 def _environment() -> dict[str, str]:
     """Return ours, without keys for other servers and without settings meant for other runs."""
-    return {
+    kept = {
         name: value
         for name, value in os.environ.items()
         if name not in _OWN_SECRETS and not name.startswith(("LLAMA_ARG_", "LLAMA_API_"))
     }
+    # Threads that spin while they wait crawl (6 tokens a second, not 40) as soon as another
+    # program wants one of their cores.
+    return {"OMP_WAIT_POLICY": "PASSIVE"} | kept
 
 
 def _spawn_options() -> dict[str, Any]:
@@ -311,7 +319,7 @@ def _tree_alive(process: asyncio.subprocess.Process) -> bool:
         return True
 
 
-def _explain(what: str, returncode: int | None, stderr: str) -> EngineFailed:
+def explain(what: str, returncode: int | None, stderr: str) -> EngineFailed:
     """Turn an ended child into a sentence: a known cause, else its last words, else the signal."""
     for pattern, meaning, hint in _MEANINGS:
         if found := pattern.search(stderr):
@@ -340,7 +348,7 @@ def _explain_signal(what: str, number: int, words: str) -> EngineFailed:
 
 def _last_words(stderr: str) -> str:
     """Return the one or two lines that tell a cause, without the log's own marks."""
-    lines = [_LOG_PREFIX.sub("", plain(line)).strip() for line in stderr.splitlines()]
+    lines = [line for each in stderr.splitlines() if (line := plain(each).strip())]
     telling = [line for line in lines if _CAUSE.search(line) and not _NO_CAUSE.search(line)]
-    chosen = telling[-2:] or [line for line in lines if line][-1:]
+    chosen = [_LOG_PREFIX.sub("", line) for line in telling[-2:] or lines[-1:]]
     return brief("; ".join(dict.fromkeys(chosen))).rstrip(".")

@@ -157,6 +157,7 @@ def _wait_until_ready(process: subprocess.Popen[bytes], port: int) -> None:
         time.sleep(_POLL_SECONDS)
     if _status(port, "/v1/models?", "wrong") != http.client.UNAUTHORIZED:
         process.kill()
+        process.wait()
         raise RuntimeError("this llama-server takes no key from LLAMA_API_KEY; it is too old")
 
 
