@@ -334,6 +334,15 @@ async def grammar_refused(chat: Exchange) -> None:
 
 
 @script
+async def no_stream(chat: Exchange) -> None:
+    """Refuse to stream, as GPT4All does."""
+    if "stream" in chat.body:
+        await chat.document(400, chat.refused("'stream' is not supported"))
+        return
+    await plain(chat)
+
+
+@script
 async def fussy(chat: Exchange) -> None:
     """Refuse the system role, and then every schema in the stream itself."""
     if any(message["role"] == "system" for message in chat.body["messages"]):

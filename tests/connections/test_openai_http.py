@@ -78,7 +78,7 @@ def notices_of(events: list[Event]) -> list[str]:
 @pytest.mark.parametrize(
     "script",
     ["plain", "dribble", "pings", "odd_chunks", "no_done", "json_body", "system_refused",
-     "grammar_refused", "fussy", "other_model"],
+     "grammar_refused", "no_stream", "fussy", "other_model"],
 )  # fmt: skip
 async def test_the_answer_comes_whole_whatever_the_server_does_to_it(script: str) -> None:
     async with Lookalike(script, reply=REPLY) as server:
@@ -156,6 +156,18 @@ async def test_a_connection_can_be_used_again_after_a_cancelled_answer() -> None
         await connection.close()
 
     assert text_of(again) == REPLY
+
+
+async def test_a_hundred_answers_that_were_left_leave_a_hundred_closed_sockets() -> None:
+    async with Lookalike("stall") as server:
+        connection = OpenAIConnection(model_of(server))
+        for _ in range(100):
+            async with aclosing(connection.stream(ASK)) as events:
+                await anext(events)
+        await server.disconnected(100)
+        await connection.close()
+
+    assert server.disconnects == 100
 
 
 async def test_endless_blanks_are_cut_off_and_the_server_is_left() -> None:
