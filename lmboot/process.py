@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 CHUNK = 1 << 16
+BEGIN_SECONDS = 20.0  # for the payload to be unpacked; a full one takes a fraction of a second
 MAX_UNREAD_BYTES = 1 << 20  # what may wait for a child that does not read its stdin
 DRAIN_SECONDS = 0.5  # for what is left in the pipes when somebody still holds them open
 LOST_SECONDS = 1.0  # for the tree to die when the supervisor was killed
@@ -76,7 +77,6 @@ class Order:
     descriptors: Mapping[int, int]
     channel: int
     nonce: str
-    limits: Mapping[str, float | None]
     cwd: str = "/"
     folders: tuple[str, ...] = ()
     info: int | None = None
@@ -107,7 +107,7 @@ class Supervisor:
         return cls(process, _Link(ours))
 
     async def launch(self, order: Order) -> Child:
-        """Start the child and return it once its launcher is ready; raise StartFailed."""
+        """Start the child and return it once its launcher waits; raise StartFailed."""
         pipes = [os.pipe() for _ in range(3)]
         ours = (pipes[0][1], pipes[1][0], pipes[2][0])
         given = {0: pipes[0][0], 1: pipes[1][1], 2: pipes[2][1], **order.descriptors}
@@ -134,7 +134,6 @@ class Supervisor:
                 targets=list(given),
                 info=order.info,
                 nonce=order.nonce,
-                limits=dict(order.limits),
                 cwd=order.cwd,
                 folders=order.folders,
             )
@@ -233,7 +232,7 @@ class _Link:
 
 
 class Child:
-    """A running child: its output, its stdin, its end."""
+    """A child: its beginning, its output, its stdin, its end."""
 
     def __init__(
         self,
@@ -255,6 +254,25 @@ class Child:
         self._gone: asyncio.Future[Ended] = self._loop.create_future()
         self._last_words = asyncio.create_task(self._await_end())
         self.folders, link.descriptors = link.descriptors, []
+
+    @property
+    def gone(self) -> bool:
+        """Whether the child has ended."""
+        return self._gone.done()
+
+    async def begin(self, channel: socket.socket, limits: Mapping[str, float | None]) -> None:
+        """Let the launcher inside go on; return when it has; raise StartFailed with its reason."""
+        await self._link.tell(do="begin", limits=dict(limits))
+        answer = b""
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(BEGIN_SECONDS):
+                await self._loop.sock_sendall(channel, b"GO\n")
+                while not answer.endswith(b"\n"):
+                    data = await self._loop.sock_recv(channel, 4096)
+                    answer += data or b"\n"
+        if answer != b"RUN\n":
+            text = answer.decode("utf-8", "replace").removeprefix("FAULT").strip()
+            raise StartFailed(text or "the runtime's launcher ended")
 
     async def events(self) -> AsyncIterator[Output | Ended]:
         """Yield what the child writes, then Ended. What is not asked for is not read."""
@@ -424,20 +442,23 @@ def unprivileged_user() -> int | None:
     return random.SystemRandom().choice([uid for uid in UIDS if uid not in taken])
 
 
-def in_memory(data: bytes) -> int:
-    """Return a descriptor to read data from that nobody can change."""
-    if not hasattr(os, "memfd_create"):
-        with tempfile.TemporaryFile() as file:
-            file.write(data)
-            file.seek(0)
-            return os.dup(file.fileno())
-    descriptor = os.memfd_create("lmboot", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
-    with open(descriptor, "wb", closefd=False) as file:
-        file.write(data)
+def new_file_in_memory() -> int:
+    """Return a descriptor of an empty file that has no name."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("lmboot", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
+
+
+def write_once(descriptor: int, data: bytes) -> None:
+    """Append to such a file; where the system can do it, nobody can change it from here on."""
+    os.lseek(descriptor, 0, os.SEEK_END)
+    while data:
+        data = data[os.write(descriptor, data) :]
     os.lseek(descriptor, 0, os.SEEK_SET)
-    seals = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
-    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
-    return descriptor
+    if hasattr(fcntl, "F_ADD_SEALS"):
+        seals = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
 
 
 def _handles(pids: Iterable[int]) -> list[int]:

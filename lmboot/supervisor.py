@@ -1,11 +1,14 @@
 """The small plain process between lmboot and one runtime: starts it, watches it, ends it.
 
-Started as `python -I -S supervisor.py FD [UID]` before the runtime is needed, so that launching
-costs no interpreter start. Standard library only; imports nothing of lmboot. FD is a stream
-socket to lmboot: one JSON object a line in both directions, descriptors beside it.
+Started as `python -I -S supervisor.py FD [UID]`. Standard library only; imports nothing of
+lmboot. FD is a stream socket to lmboot: one JSON object a line in both directions, descriptors
+beside it.
 
-    lmboot says     launch (once, with descriptors)   interrupt   stop   end
+    lmboot says     launch (with descriptors)   begin   interrupt   stop   end
     it answers      ready   started (with descriptors)   fault   gone
+
+`started`: the sandbox stands and the launcher in it waits for the payload, so that this too costs
+nothing later; with `begin` the limits and their clocks are on.
 
 The end of that socket means that lmboot is gone: the whole tree is killed at once. UID is the
 unprivileged user that it becomes first (lmboot runs as root). It is the subreaper of everything
@@ -37,6 +40,7 @@ LINGER_SECONDS = 30.0  # how long it goes on killing what it had to report as no
 QUICKEST_LOOK, SLOWEST_LOOK = 0.05, 0.25
 FILL_BYTES_PER_SECOND = 2 << 30  # how fast a runtime is taken to be able to fill memory
 ABOVE_TARGETS = 64  # where received descriptors wait, clear of the numbers that they will get
+NEVER = float("inf")
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -236,8 +240,9 @@ class Supervisor:
         self._limits: dict[str, float | None] = {}
         self._folders: list[int] = []
         self._ledger = CpuLedger()
-        self._looked = self._born = 0.0
-        self._term_at = self._kill_at = float("inf")
+        self._born: float | None = None  # when the payload was let in
+        self._looked = 0.0
+        self._look_at = self._term_at = self._kill_at = NEVER
 
     def serve(self) -> None:
         """Serve one runtime; return when nothing of it is left, or nothing more can be done."""
@@ -274,7 +279,6 @@ class Supervisor:
         placed = list(zip(given, targets, strict=True))
         if order["info"] is not None:
             placed.append((_out_of_the_way(info_for_child), order["info"]))
-        self._limits = order["limits"]
         self._spawn(order, placed)
         for descriptor, _ in placed:
             os.close(descriptor)
@@ -282,8 +286,6 @@ class Supervisor:
         if order["info"] is not None:
             self._find_inside(info)
             self._open_folders(order["folders"])
-        os.write(channel, b"GO\n")
-        self._born = self._looked = time.monotonic()
         pids = [pid for pid in (self._init, self._main) if pid]
         self._control.tell(self._folders[:1], event="started", pids=pids)
         os.close(channel)
@@ -346,18 +348,17 @@ class Supervisor:
 
     def _watch(self) -> None:
         """Watch until the runtime has ended or must be ended."""
-        pause = QUICKEST_LOOK
         while self._code is None and self._limit is None:
             now = time.monotonic()
-            if now >= self._looked + pause:
-                pause = self._look(now)
-                continue
+            if now >= self._look_at:
+                self._look_at = now + self._look(now)
             if now >= self._term_at:
-                self._term_at = float("inf")
+                self._term_at = NEVER
                 self._signal_guests(signal.SIGTERM)
             if now >= self._kill_at:
                 return
-            self._wait(min(self._looked + pause, self._term_at, self._kill_at) - now)
+            next_due = min(self._look_at, self._term_at, self._kill_at)
+            self._wait(None if next_due == NEVER else next_due - time.monotonic())
             self._obey()
 
     def _obey(self) -> None:
@@ -365,7 +366,11 @@ class Supervisor:
         for message in self._inbox:
             if message["do"] == "interrupt":
                 self._signal_guests(signal.SIGINT)
-            elif message["do"] == "stop" and self._kill_at == float("inf"):
+            elif message["do"] == "begin":
+                self._limits = message["limits"]
+                self._born = self._looked = now
+                self._look_at = now + QUICKEST_LOOK
+            elif message["do"] == "stop" and self._kill_at == NEVER:
                 self._term_at = now + TERM_SECONDS
                 self._kill_at = self._term_at + KILL_SECONDS
             elif message["do"] == "end":
@@ -390,7 +395,7 @@ class Supervisor:
             "cpu": self._ledger.update(tree, round(elapsed * TICKS_PER_SECOND)) / TICKS_PER_SECOND,
             "memory": self._memory(guests),
             "processes": len(guests),
-            "wall": now - self._born,
+            "wall": now - (self._born or now),
             "inodes": max(map(_inodes, self._folders), default=0),
         }
         for name, amount in used.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from lmboot.errors import SandboxFault
 from lmboot.process import Ended, Output
 from lmboot.runtime import posture
+from lmboot.runtime.policy import Limits
 from lmboot.runtime.run import Box, Job, Runtime
 from lmboot.workspace import CopyReport
 
@@ -22,13 +23,16 @@ class Launcher:
         self.backend = box.backend.name
 
     @classmethod
-    async def prepare(cls, sandbox: str = "auto", *, no_border: bool = False) -> Launcher:
-        """Choose the back end and start its supervisor.
+    async def prepare(
+        cls, sandbox: str = "auto", *, no_border: bool = False, limits: Limits | None = None
+    ) -> Launcher:
+        """Choose the back end and set up a sandbox in it, for a payload that is still to come.
 
         Raises SandboxFault where none is usable, UsageFault for a name that nobody knows. The
         proof takes about half a second once per boot: call it while the model still answers.
+        `limits` are the policy's; a payload with another disk_mb costs a second setting up.
         """
-        return cls(await Box.open(await posture.choose(sandbox, no_border=no_border)))
+        return cls(await Box.open(await posture.choose(sandbox, no_border=no_border), limits))
 
     async def launch(self, job: Job) -> Runtime:
         """Start the job; raise SandboxFault if it could not be set up (nothing ran then)."""

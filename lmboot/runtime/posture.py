@@ -29,7 +29,7 @@ from lmboot.process import Ended
 from lmboot.runtime import seccomp
 from lmboot.runtime.backends import CHANNEL, NOT_BUILT, Backend, bubblewrap, none
 from lmboot.runtime.policy import Limits
-from lmboot.runtime.run import Box, Job, Runtime
+from lmboot.runtime.run import Box, Job
 from lmboot.workspace import private_folder
 
 Level = Literal["enforced", "partial", "absent"]
@@ -138,17 +138,14 @@ async def choose(sandbox: str, *, no_border: bool) -> Backend:
 async def prove(backend: Backend) -> Posture:
     """Run the probe in a back end and judge what it brings back."""
     with _bait() as bait:
-        box = await Box.open(backend)
         try:
             async with asyncio.timeout(PROBE_SECONDS):
-                runtime = await box.launch(_probe_job(bait))
-                said, ended = await _listen(runtime)
+                box = await Box.open(backend, PROBE_LIMITS)
+                said, ended = await _listen(box, _probe_job(bait))
         except SandboxFault as fault:
             return Posture(backend.name, usable=False, reason=str(fault), remedy=fault.hint)
         except TimeoutError:
             said, ended = b"", Ended(0, None, clean=False)
-        finally:
-            await box.close()
         visited = bait.visited()
     tried = _tried(said, bait.nonce)
     if tried is None:
@@ -189,17 +186,18 @@ def _known_machine() -> bool:
     return platform.machine() in seccomp.ARCHES
 
 
-async def _listen(runtime: Runtime) -> tuple[bytes, Ended]:
+async def _listen(box: Box, job: Job) -> tuple[bytes, Ended]:
     """Return what the probe printed, and its end."""
     said = b""
     try:
+        runtime = await box.launch(job)
         async for event in runtime.events():
             if isinstance(event, Ended):
                 return said, event
             if event.stream == "out" and len(said) < 1 << 16:
                 said += event.data
     finally:
-        await runtime.close()
+        await box.close()
     raise AssertionError("a runtime's events always close with Ended")
 
 

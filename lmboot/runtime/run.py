@@ -8,6 +8,7 @@ import os
 import secrets
 import socket
 from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,15 +20,17 @@ from lmboot.process import (
     Output,
     StartFailed,
     Supervisor,
-    in_memory,
+    new_file_in_memory,
     unprivileged_user,
+    write_once,
 )
-from lmboot.runtime.backends import CHANNEL, PAYLOAD, Backend
+from lmboot.runtime.backends import CHANNEL, PAYLOAD, Backend, Plan
 from lmboot.runtime.policy import Limits, Route
 from lmboot.workspace import CopyReport, Workspace, copy_out, write_files
 
 PAGE = 4096
 MB = 1 << 20
+NONCE_BYTES = 32  # what the launcher inside reads first, and repeats
 MAX_FILES_IN_RUNTIME = 100_000
 
 
@@ -41,16 +44,71 @@ class Job:
     routes: Mapping[str, Route]
 
 
+class Standby:
+    """A sandbox that stands, with its launcher inside waiting for a payload."""
+
+    def __init__(self, plan: Plan, release: AsyncExitStack, workspace: Workspace | None) -> None:
+        self.plan = plan
+        self.workspace = workspace
+        self.release = release  # everything that this run holds
+        self.channel, self._theirs = socket.socketpair()
+        self.payload = new_file_in_memory()
+        self.child: Child
+
+    @classmethod
+    async def set_up(cls, backend: Backend, disk_bytes: int) -> Standby:
+        """Set up a sandbox; raise StartFailed."""
+        async with AsyncExitStack() as release:
+            workspace = None
+            if not backend.isolates:
+                workspace = await asyncio.to_thread(Workspace.create)
+                release.push_async_callback(asyncio.to_thread, workspace.remove)
+            place = str(workspace.path) if workspace else ""
+            standby = cls(backend.plan(disk_bytes=disk_bytes, workspace=place), release, workspace)
+            release.callback(os.close, standby.payload)
+            release.callback(standby.channel.close)
+            user = unprivileged_user() if backend.isolates else None
+            supervisor = await Supervisor.start(user)
+            release.push_async_callback(supervisor.close)
+            standby.child = await supervisor.launch(standby._order())
+            release.push_async_callback(standby.child.close)
+            standby.release = release.pop_all()
+        return standby
+
+    def _order(self) -> Order:
+        nonce = secrets.token_hex(NONCE_BYTES // 2)
+        os.write(self.payload, nonce.encode())
+        os.lseek(self.payload, 0, os.SEEK_SET)
+        descriptors = {CHANNEL: self._theirs.detach(), PAYLOAD: os.dup(self.payload)}
+        for number, data in self.plan.contents.items():
+            descriptors[number] = new_file_in_memory()
+            write_once(descriptors[number], data)
+        return Order(
+            argv=self.plan.argv,
+            env=self.plan.env,
+            descriptors=descriptors,
+            channel=os.dup(self.channel.fileno()),
+            nonce=nonce,
+            cwd=self.plan.cwd,
+            folders=self.plan.folders,
+            info=self.plan.info,
+        )
+
+    async def begin(self, job: Job) -> None:
+        """Give it the payload and let that run; raise StartFailed if it can't be set up."""
+        if self.workspace is not None:
+            await asyncio.to_thread(_write, self.workspace, job)
+        write_once(self.payload, packed(job, self.plan.library, unpack=self.workspace is None))
+        await self.child.begin(self.channel, watched(job.limits))
+
+
 class Runtime:
     """A running job."""
 
-    def __init__(
-        self, child: Child, job: Job, channel: socket.socket, workspace: Workspace | None
-    ) -> None:
-        self._child = child
+    def __init__(self, standby: Standby, job: Job) -> None:
+        self._standby = standby
+        self._child = standby.child
         self._job = job
-        self._channel = channel  # the host's end of LMBOOT_FD, for the broker
-        self._workspace = workspace
 
     def events(self) -> AsyncIterator[Output | Ended]:
         """Yield what the runtime writes, then Ended. What is not asked for is not read."""
@@ -77,100 +135,96 @@ class Runtime:
 
         Raises UsageFault when the folder is not empty; everything else is in the report.
         """
-        source = self._child.folders[0]
-        return await asyncio.to_thread(copy_out, source, dict(self._job.files), folder)
+        files = dict(self._job.files)
+        if self._standby.workspace is None:
+            return await asyncio.to_thread(copy_out, self._child.folders[0], files, folder)
+        source = os.open(self._standby.workspace.app, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            return await asyncio.to_thread(copy_out, source, files, folder)
+        finally:
+            os.close(source)
 
     async def close(self) -> None:
         """Kill what is left and release everything, the workspace too; idempotent."""
-        self._channel.close()
-        await self._child.close()
-        if self._workspace is not None:
-            await asyncio.to_thread(self._workspace.remove)
+        await self._standby.release.aclose()
 
 
 class Box:
-    """A back end with its supervisor started: ready for one job."""
+    """A back end with a sandbox standing ready; serves one job.
 
-    def __init__(self, backend: Backend, supervisor: Supervisor) -> None:
+    All that a launch needs and that does not depend on the payload is done ahead: what remains is
+    to unpack the files and to run one of them.
+    """
+
+    def __init__(self, backend: Backend) -> None:
         self.backend = backend
-        self._supervisor = supervisor
+        self._disk_bytes = 0
+        self._standby: Standby | None = None
 
     @classmethod
-    async def open(cls, backend: Backend) -> Box:
-        """Start the supervisor, as an unprivileged user when lmboot is root."""
-        uid = unprivileged_user() if backend.isolates else None
-        return cls(backend, await Supervisor.start(uid))
+    async def open(cls, backend: Backend, limits: Limits | None = None) -> Box:
+        """Set up a sandbox for a job with these limits; raise SandboxFault."""
+        box = cls(backend)
+        await box._stand(_disk_bytes(limits or Limits()))
+        return box
 
     async def launch(self, job: Job) -> Runtime:
         """Start the job; raise SandboxFault if it could not be set up (nothing ran then)."""
         _check_size(job)
-        workspace = None if self.backend.isolates else await asyncio.to_thread(_written, job)
-        ours, theirs = socket.socketpair()
+        standby = await self._stand(_disk_bytes(job.limits))
         try:
-            child = await self._supervisor.launch(self._order(job, workspace, ours, theirs))
-        except BaseException as failure:
-            ours.close()
-            if workspace is not None:
-                workspace.remove()
-            if isinstance(failure, StartFailed):
-                means, hint = self.backend.remedy(failure.text)
-                raise SandboxFault(means, hint=hint) from None
-            raise
-        if workspace is not None:
-            child.folders.append(os.open(workspace.app, os.O_RDONLY | os.O_DIRECTORY))
-        return Runtime(child, job, ours, workspace)
+            await standby.begin(job)
+        except StartFailed as failure:
+            await self.close()
+            raise self._fault(failure) from None
+        return Runtime(standby, job)
 
     async def close(self) -> None:
-        """End the supervisor; idempotent."""
-        await self._supervisor.close()
+        """End everything that it has started, a runtime too; idempotent."""
+        if self._standby is not None:
+            await self._standby.release.aclose()
 
-    def _order(
-        self, job: Job, workspace: Workspace | None, ours: socket.socket, theirs: socket.socket
-    ) -> Order:
-        plan = self.backend.plan(
-            job.argv,
-            disk_bytes=int(job.limits.disk_mb * MB),
-            routes=job.routes,
-            workspace=str(workspace.path) if workspace else "",
-        )
-        nonce = secrets.token_hex(16)
-        header = "\n".join(
-            [nonce, plan.library, *rlimits(job.limits, shared=workspace is not None)]
-        )
-        files = [] if workspace is not None else job.files
-        payload = netstrings([header.encode(), *_flat(files)])
-        contents = {**plan.contents, PAYLOAD: payload}
-        return Order(
-            argv=plan.argv,
-            env=plan.env,
-            descriptors={
-                CHANNEL: theirs.detach(),
-                **{number: in_memory(data) for number, data in contents.items()},
-            },
-            channel=os.dup(ours.fileno()),
-            nonce=nonce,
-            limits=watched(job.limits),
-            cwd=plan.cwd,
-            folders=plan.folders,
-            info=plan.info,
-        )
+    async def _stand(self, disk_bytes: int) -> Standby:
+        """Return the sandbox that stands ready; a new one if that is of another size, or dead."""
+        if self._standby is not None:
+            if self._disk_bytes == disk_bytes and not self._standby.child.gone:
+                return self._standby
+            await self.close()
+        try:
+            self._standby = await Standby.set_up(self.backend, disk_bytes)
+        except StartFailed as failure:
+            raise self._fault(failure) from None
+        self._disk_bytes = disk_bytes
+        return self._standby
+
+    def _fault(self, failure: StartFailed) -> SandboxFault:
+        means, hint = self.backend.remedy(failure.text)
+        return SandboxFault(means, hint=hint)
 
 
-def _written(job: Job) -> Workspace:
-    """Return a workspace on disk that holds the job's files, all of them or none."""
-    workspace = Workspace.create()
+def _write(workspace: Workspace, job: Job) -> None:
+    """Write the job's files to a workspace on disk."""
     folder = os.open(workspace.app, os.O_RDONLY | os.O_DIRECTORY)
     try:
         write_files(folder, job.files)
     except OSError as error:
-        workspace.remove()
-        raise SandboxFault(
-            f"the payload could not be written: {error.strerror}",
-            hint="Make room on the disk, or use a sandbox, which has its own.",
-        ) from None
+        raise StartFailed(f"the payload could not be written: {error.strerror}") from None
     finally:
         os.close(folder)
-    return workspace
+
+
+def packed(job: Job, library: str, *, unpack: bool) -> bytes:
+    """Return all that the launcher inside needs, as netstrings; `unpack`: the files too."""
+    routes = " ".join(f"{name}={route}" for name, route in job.routes.items())
+    header = "\n".join([library, routes, *rlimits(job.limits, shared=not unpack)])
+    strings = [header.encode(), b"%d" % len(job.argv), *(part.encode() for part in job.argv)]
+    for path, content in job.files if unpack else ():
+        strings += [path.encode(), content]
+    return netstrings(strings)
+
+
+def _disk_bytes(limits: Limits) -> int:
+    return max(PAGE, int(limits.disk_mb * MB))
 
 
 def watched(limits: Limits) -> dict[str, float | None]:
@@ -191,7 +245,7 @@ def rlimits(limits: Limits, *, shared: bool) -> list[str]:
     """
     cpu = math.ceil(limits.cpu_seconds) + 1  # the supervisor, which sees the whole tree, is first
     space = 2 * int(limits.memory_mb * MB) + 512 * MB  # addresses: far more than what is used
-    values = {"AS": space, "FSIZE": int(limits.disk_mb * MB), "NOFILE": 256, "CORE": 0}
+    values = {"AS": space, "FSIZE": _disk_bytes(limits), "NOFILE": 256, "CORE": 0}
     if not shared:
         values["NPROC"] = max(1, int(limits.processes))
     return [*(f"{name} {value} {value}" for name, value in values.items()), f"CPU {cpu} {cpu + 1}"]
@@ -200,10 +254,6 @@ def rlimits(limits: Limits, *, shared: bool) -> list[str]:
 def netstrings(strings: Iterable[bytes]) -> bytes:
     """Return `5:hello,0:,`: strings that no content can be mistaken for the end of."""
     return b"".join(b"%d:%b," % (len(string), string) for string in strings)
-
-
-def _flat(files: Iterable[tuple[str, bytes]]) -> list[bytes]:
-    return [part for path, content in files for part in (path.encode(), content)]
 
 
 def _check_size(job: Job) -> None:

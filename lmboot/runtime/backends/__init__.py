@@ -38,10 +38,8 @@ class Backend(Protocol):
     name: ClassVar[str]
     isolates: ClassVar[bool]  # False: the runtime has its user's rights, and his folders
 
-    def plan(
-        self, argv: tuple[str, ...], *, disk_bytes: int, routes: Mapping[str, str], workspace: str
-    ) -> Plan:
-        """Return what to start for `argv` (FILE and its arguments)."""
+    def plan(self, *, disk_bytes: int, workspace: str) -> Plan:
+        """Return what to start: up to the launcher inside, which then waits for a payload."""
         ...
 
     def remedy(self, said: str) -> tuple[str, str]:
@@ -49,15 +47,12 @@ class Backend(Protocol):
         ...
 
 
-def environment(
-    *, home: str, temporary: str, path: str, routes: Mapping[str, str]
-) -> dict[str, str]:
-    """Return all of a runtime's environment; nothing is inherited."""
+def environment(*, home: str, temporary: str, path: str) -> dict[str, str]:
+    """Return a runtime's environment, to which its launcher adds the routes; none is inherited."""
     return {
         "PATH": path,
         "LANG": "C.UTF-8",
         "HOME": home,
         "TMPDIR": temporary,
         "LMBOOT_FD": str(CHANNEL),
-        "LMBOOT_ROUTES": " ".join(f"{name}={route}" for name, route in routes.items()),
     }

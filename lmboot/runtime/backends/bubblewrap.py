@@ -7,7 +7,7 @@ import platform
 import stat
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -49,9 +49,7 @@ class Bubblewrap:
     start: bytes  # guest/start.py
     library: bytes  # guest/guest_sys.py
 
-    def plan(
-        self, argv: tuple[str, ...], *, disk_bytes: int, routes: Mapping[str, str], workspace: str
-    ) -> Plan:
+    def plan(self, *, disk_bytes: int, workspace: str) -> Plan:
         """Return what to start; `workspace` is not used: the sandbox has its own, in memory."""
         del workspace
         return Plan(
@@ -65,9 +63,8 @@ class Bubblewrap:
                 *("--remount-ro", "/", "--chdir", "/app"),
                 *("--info-fd", str(INFO), "--seccomp", str(SECCOMP), "--"),
                 *(self.python, "-I", "-S", "-B", "-u", "-X", "utf8", f"{_INSIDE}/start.py"),
-                *argv,
             ),
-            env=environment(home="/app", temporary="/tmp", path="/usr/bin", routes=routes),  # noqa: S108
+            env=environment(home="/app", temporary="/tmp", path="/usr/bin"),  # noqa: S108
             library=f"{_INSIDE}/lib",
             contents={SECCOMP: self.filter, START: self.start, LIBRARY: self.library},
             info=INFO,

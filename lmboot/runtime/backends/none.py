@@ -6,7 +6,6 @@ What remains is what a process can be told about itself: a scrubbed environment,
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -26,9 +25,7 @@ class Unconfined:
     python: str = sys.executable
     guest: str = str(_GUEST)
 
-    def plan(
-        self, argv: tuple[str, ...], *, disk_bytes: int, routes: Mapping[str, str], workspace: str
-    ) -> Plan:
+    def plan(self, *, disk_bytes: int, workspace: str) -> Plan:
         """Return what to start in a workspace, a folder with `app` and `tmp`.
 
         `disk_bytes` bounds each file (a limit of the process), not their sum.
@@ -37,8 +34,8 @@ class Unconfined:
         home, temporary = f"{workspace}/app", f"{workspace}/tmp"  # noqa: S108
         flags = ("-I", "-S", "-B", "-u", "-X", "utf8")
         return Plan(
-            argv=(self.python, *flags, f"{self.guest}/start.py", *argv),
-            env=environment(home=home, temporary=temporary, path="/usr/bin:/bin", routes=routes),
+            argv=(self.python, *flags, f"{self.guest}/start.py"),
+            env=environment(home=home, temporary=temporary, path="/usr/bin:/bin"),
             library=self.guest,
             contents={},
             cwd=home,

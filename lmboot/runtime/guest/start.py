@@ -1,43 +1,48 @@
 """Start a payload's FILE as `python FILE args` would; runs inside, before the payload does.
 
-Descriptor LMBOOT_FD is a socket to the host; the one after it holds a header and the payload's
-files as netstrings. All of them are unpacked into the working folder, then READY is told; only
-after GO do the limits apply and FILE runs. Standard library only, Python 3.9+; every import and
-every line here costs the user time at each start.
+Descriptor LMBOOT_FD is a socket to the host. READY is told as soon as this file has been read,
+long before there is a payload; GO means that the descriptor after it now holds everything, as
+netstrings: a header, how many arguments, these, then paths and contents. RUN is told when all of
+that is in place, FAULT when it can't be: then nothing has run. Standard library only, Python 3.9+.
 """
 
+import _sitebuiltins
 import builtins
 import os
+import resource
 import sys
-
-ModuleType = type(sys)
 
 
 def prepare(channel: int) -> tuple[str, list[str]]:
-    """Unpack the files and wait for GO; return (folder of the host's library, limits)."""
+    """Wait for the payload and unpack it; return (folder of the host's library, limits)."""
+    nonce = os.read(channel + 1, 32)
+    os.write(channel, b"READY %b\n" % nonce)
+    if os.read(channel, 16) != b"GO\n":
+        os._exit(1)
     try:
-        header, *files = netstrings(read_all(channel + 1))
-        os.close(channel + 1)
+        header, count, *rest = netstrings(read_all(channel + 1)[len(nonce) :])
+        files = rest[int(count) :]
         for at in range(0, len(files), 2):
             write(files[at], files[at + 1])
-        nonce, library, *limits = header.decode().split("\n")
-    except Exception as error:  # noqa: BLE001 whatever it is: the host must hear of it, and nothing may run
+        library, routes, *limits = header.decode().split("\n")
+        sys.argv[:] = [argument.decode() for argument in rest[: int(count)]]
+        os.environ["LMBOOT_ROUTES"] = routes
+    except Exception as error:  # noqa: BLE001 whatever it is: the host must hear of it
         os.write(channel, f"FAULT {error!r:.300}\n".encode())
-        os._exit(1)
-    os.write(channel, f"READY {nonce}\n".encode())
-    if os.read(channel, 16) != b"GO\n":
         os._exit(1)
     os.closerange(3, channel)
     os.closerange(channel + 1, 4096)
+    os.write(channel, b"RUN\n")
     return library, limits
 
 
 def read_all(descriptor: int) -> bytes:
-    """Return what a file holds."""
-    chunks = [b"-"]
-    while chunks[-1]:
-        chunks.append(os.read(descriptor, 1 << 24))
-    return b"".join(chunks[1:])
+    """Return what a file holds, from its beginning."""
+    size = os.fstat(descriptor).st_size
+    data = b""
+    while len(data) < size:
+        data += os.pread(descriptor, size - len(data), len(data))
+    return data
 
 
 def netstrings(data: bytes) -> list[bytes]:
@@ -65,8 +70,6 @@ def write(path: bytes, content: bytes) -> None:
 
 def restrict(limits: list[str]) -> None:
     """Set what the kernel can bound for one process: lines such as `NOFILE 256 256`."""
-    import resource
-
     for line in limits:
         name, soft, hard = line.split()
         which = getattr(resource, "RLIMIT_" + name)
@@ -79,8 +82,6 @@ def restrict(limits: list[str]) -> None:
 
 def program(file: str, library: str) -> tuple[str, dict[str, object]]:
     """Return (path, names) of FILE as the real __main__, with sys.path and builtins as usual."""
-    import _sitebuiltins
-
     builtins.exit = _sitebuiltins.Quitter("exit", "Ctrl-D (i.e. EOF)")
     builtins.quit = _sitebuiltins.Quitter("quit", "Ctrl-D (i.e. EOF)")
     builtins.help = _sitebuiltins._Helper()
@@ -128,7 +129,6 @@ def start() -> tuple[str, dict[str, object]]:
     library, limits = prepare(int(os.environ["LMBOOT_FD"]))
     os.environ.pop("PWD", None)  # bubblewrap's own
     os.environ.pop("LC_CTYPE", None)  # the interpreter's own
-    sys.argv[:] = sys.argv[1:]
     restrict(limits)
     return program(sys.argv[0], library)
 

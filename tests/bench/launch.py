@@ -1,0 +1,75 @@
+"""From the last byte of a payload to the runtime's first line, sandbox included.
+
+The other side is a bare Popen([python3, FILE]) to its first line. Both sides run in one go,
+interleaved; the figure is the ratio of the medians.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from lmboot.runtime.launcher import Job, Launcher, Output
+from lmboot.runtime.policy import Limits, effective_routes
+
+ROUNDS = 30
+PROGRAM = b"import sys\nprint('AI-RT> ready', flush=True)\nfor line in sys.stdin:\n    print(line)\n"
+
+
+async def sandboxed() -> float:
+    """Return the seconds of one launch by lmboot; its supervisor is there, as in a real run."""
+    launcher = await Launcher.prepare()
+    await asyncio.sleep(0.05)  # in a real run the model's answer takes longer than this
+    try:
+        began = time.perf_counter()
+        job = Job((("main.py", PROGRAM),), ("main.py",), Limits(), effective_routes(None))
+        runtime = await launcher.launch(job)
+        async for event in runtime.events():
+            if isinstance(event, Output) and b"\n" in event.data:
+                took = time.perf_counter() - began
+                break
+        await runtime.close()
+    finally:
+        await launcher.close()
+    return took
+
+
+def bare() -> float:
+    """Return the seconds of one bare start."""
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        path = Path(folder, "main.py")
+        path.write_bytes(PROGRAM)
+        process = subprocess.Popen(
+            ["/usr/bin/python3", path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        with process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            took = time.perf_counter() - began
+            process.kill()
+    return took
+
+
+async def rounds(count: int) -> tuple[list[float], list[float]]:
+    """Return the seconds of both sides, interleaved, after one round that warms the caches."""
+    ours, theirs = [], []
+    for _ in range(count + 1):
+        ours.append(await sandboxed())
+        theirs.append(await asyncio.to_thread(bare))
+    return ours[1:], theirs[1:]
+
+
+def main() -> dict[str, float]:
+    """Run the benchmark; return milliseconds and their ratio."""
+    ours, theirs = asyncio.run(rounds(ROUNDS))
+    sandbox, popen = statistics.median(ours) * 1e3, statistics.median(theirs) * 1e3
+    return {"lmboot_ms": sandbox, "popen_ms": popen, "ratio": sandbox / popen, "target": 1.6}
+
+
+if __name__ == "__main__":
+    print(main())
