@@ -4,6 +4,7 @@ One JSON line comes in on stdin: `{"model", "alias", "api_key", "context", "thre
 One goes out on stdout once the model is loaded: `{"url"}`. From then on it serves HTTP until stdin
 closes, and ends at once, whatever is being answered. `program` is the path of a `llama-server`, or
 null for xllamacpp inside this process. Messages go to stderr. Needs nothing of lmboot.
+What only `llama-server` needs is imported there: it would add a third to the usual start.
 
 Run on Linux; elsewhere a parent that is killed while a model loads is noticed only after the load.
 """
@@ -11,22 +12,22 @@ Run on Linux; elsewhere a parent that is killed while a model loads is noticed o
 from __future__ import annotations
 
 import ctypes
-import http.client
 import json
 import os
 import signal
-import socket
-import subprocess
 import sys
-import threading
 import time
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    import subprocess
 
 _PR_SET_PDEATHSIG = 1
 _POLL_SECONDS = 0.03
 _ERRORS_ONLY = 1
 _PROMPT_CACHE_MIB = 512  # llama.cpp's own 8 GiB is a server's; this holds a few conversations
 _ADDRESS = "127.0.0.1"
+_OK, _UNAUTHORIZED = 200, 401
 
 
 def main() -> NoReturn:
@@ -70,7 +71,7 @@ def _wait_for_end_of_input() -> None:
 
 
 def _serve_inside(order: dict[str, Any], answers: int) -> NoReturn:
-    import xllamacpp  # 0.1 s and 100 MB: only where it is needed
+    import xllamacpp  # 100 MB: only where it is needed
 
     server = xllamacpp.Server(_parameters(xllamacpp, order))  # holds the GIL until it is loaded
     _say_ready(answers, server.listening_address)
@@ -96,6 +97,9 @@ def _parameters(xllamacpp: Any, order: dict[str, Any]) -> Any:
 
 
 def _serve_by_program(order: dict[str, Any], answers: int) -> NoReturn:
+    import subprocess
+    import threading
+
     port = _free_port()
     process = subprocess.Popen(
         _command(order, port),
@@ -118,6 +122,8 @@ def _end_with_input(process: subprocess.Popen[bytes]) -> NoReturn:
 
 
 def _free_port() -> int:
+    import socket
+
     with socket.socket() as probe:
         probe.bind((_ADDRESS, 0))
         port: int = probe.getsockname()[1]
@@ -151,17 +157,20 @@ def _environment(api_key: str) -> dict[str, str]:
 
 def _wait_until_ready(process: subprocess.Popen[bytes], port: int) -> None:
     """Wait for the load, however long; refuse a server that would answer without the key."""
-    while _status(port, "/health") != http.client.OK:
+    while _status(port, "/health") != _OK:
         if process.poll() is not None:
             raise RuntimeError(f"llama-server ended with status {process.returncode}")
         time.sleep(_POLL_SECONDS)
-    if _status(port, "/v1/models?", "wrong") != http.client.UNAUTHORIZED:
+    if _status(port, "/v1/models", "wrong") != _UNAUTHORIZED:
         process.kill()
         process.wait()
         raise RuntimeError("this llama-server takes no key from LLAMA_API_KEY; it is too old")
 
 
 def _status(port: int, path: str, key: str = "") -> int:
+    """Return the HTTP status that a path gets, 0 when there is no answer."""
+    import http.client
+
     connection = http.client.HTTPConnection(_ADDRESS, port, timeout=5)
     try:
         connection.request("GET", path, headers={"Authorization": f"Bearer {key}"} if key else {})
