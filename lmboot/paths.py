@@ -29,8 +29,15 @@ def problem_with(path: str) -> str | None:
         return "has half of a surrogate pair"
     if unicodedata.normalize("NFC", path) != path:
         return "is not in Unicode's NFC form"
-    compatible = _problem(unicodedata.normalize("NFKC", path))
-    return _problem(path) or (compatible and f"{compatible} (in a look-alike character)")
+    return _problem(path) or _problem_of_lookalikes(path)
+
+
+def _problem_of_lookalikes(path: str) -> str | None:
+    """Judge the path as a system sees it that takes fullwidth dots and slashes for plain ones."""
+    compatible = unicodedata.normalize("NFKC", path)
+    hidden_slash = "has a slash" if compatible.count("/") != path.count("/") else None
+    problem = hidden_slash or _problem(compatible)
+    return problem and f"{problem} (in a look-alike character)"
 
 
 def _problem(path: str) -> str | None:

@@ -167,12 +167,16 @@ class Boot:
         library = Library(self.places.payloads)
         await self.talk.show("sys", payload.summary, "payload", sha256=payload.sha256)
         review = self._review(payload, verdict, model, library)
-        agreed_now = await self._agree(review)
-        try:
-            library.keep(payload, model, agreed=agreed_now)
-        except FileUnreadable as error:
-            self.view.complain(error)
+        self._keep(library, review, agreed=False)
+        if await self._agree(review):
+            self._keep(library, review, agreed=True)
         await self._launch(payload, review)
+
+    def _keep(self, library: Library, review: Review, *, agreed: bool) -> None:
+        try:
+            library.keep(review.payload, review.model, agreed=agreed)
+        except FileUnreadable as error:  # a full disk must not stop the session
+            self.view.complain(error)
 
     def _review(self, payload: Payload, verdict: Verdict, model: str, library: Library) -> Review:
         assert self.launcher is not None  # noqa: S101 - prepared before anything is asked

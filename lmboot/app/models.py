@@ -64,22 +64,20 @@ async def look_around(server: str | None, environ: Mapping[str, str] = os.enviro
 
 
 async def _list_named(base: str, environ: Mapping[str, str], found: Found) -> None:
-    token = _environment_token(base, environ)
+    """List the server that the user named, with the environment's token, else the one kept."""
     try:
-        server = await identify(base, token)
+        server = await identify(base, environ.get("LLM_API_KEY", "").strip() or None)
+        token = None
+        if any(environ.get(name) for name in _TOKEN_NAMES):  # else the keyring, if it is wanted
+            token = await asyncio.to_thread(
+                token_for, base, named=True, kind=server.kind, environ=environ
+            )
         found.models += await _list(server, token, found)
     except TokenRefused:
-        kept = await asyncio.to_thread(token_for, base, named=False, environ={})
-        if kept is None or kept == token:
+        kept = await asyncio.to_thread(token_for, base, named=False)
+        if kept is None:
             raise
-        server = await identify(base, kept)
-        found.models += await _list(server, kept, found)
-
-
-def _environment_token(base: str, environ: Mapping[str, str]) -> str | None:
-    """Return the token of a named server, before it is known which kind of server it is."""
-    given = (environ.get(name, "").strip() for name in _TOKEN_NAMES)
-    return next((token for token in given if token), None)
+        found.models += await _list(await identify(base, kept), kept, found)
 
 
 async def _list(server: Server, token: str | None, found: Found) -> list[Model]:

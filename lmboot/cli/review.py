@@ -15,6 +15,7 @@ from rich.table import Table
 from lmboot.bootstrap.review import Review
 from lmboot.text import brief, reveal
 
+_UNITS = {"mb": "MB", "seconds": "s"}
 _WHOLE_LINES = 60  # a longer file is shown by its beginning here, and whole in the pager
 
 
@@ -80,5 +81,11 @@ def _routes(review: Review) -> str:
 
 
 def _limits(review: Review) -> str:
+    """Return the limits in words; those that are not set are left out."""
     named = ((field.name, getattr(review.limits, field.name)) for field in fields(review.limits))
-    return ", ".join(f"{name} {value:g}" for name, value in named if value is not None)
+    return ", ".join(_in_words(name, value) for name, value in named if value is not None)
+
+
+def _in_words(name: str, value: float) -> str:
+    what, _, unit = name.partition("_")
+    return f"{what} {value:g} {_UNITS.get(unit, unit)}".rstrip()

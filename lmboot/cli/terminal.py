@@ -132,7 +132,7 @@ class TerminalView:
 
     async def pick(self, models: Sequence[Model]) -> Model:
         """List the models and let the user give a number."""
-        self._progress.stop()
+        await self._settle()
         header, *rows = table(list(models))
         self._console.print(f"    {reveal(header)}", markup=False, style="dim")
         for number, row in enumerate(rows, 1):
@@ -146,7 +146,7 @@ class TerminalView:
 
     async def token(self, server: str) -> str | None:
         """Ask for a token without showing it."""
-        self._progress.stop()
+        await self._settle()
         question = f"{reveal(server)} wants a token (nothing to leave): "
         try:
             return (await PromptSession[str]().prompt_async(question, is_password=True)) or None
@@ -155,7 +155,7 @@ class TerminalView:
 
     async def consent(self, review: Review) -> bool:
         """Show the payload; a file is read in the pager by its number."""
-        self._progress.stop()
+        await self._settle()
         show_review(self._console, review)
         while True:
             answer = await self._ask(
@@ -177,7 +177,7 @@ class TerminalView:
 
     async def consent_without_border(self, review: Review) -> bool:
         """Make the user type what it means."""
-        self._progress.stop()
+        await self._settle()
         self._console.print(
             "Without a sandbox the program can do whatever you can: read and remove your files, "
             "use your network.",
@@ -210,12 +210,16 @@ class TerminalView:
             if line:
                 yield line
 
-    async def close(self) -> None:
-        """Draw what is left."""
+    async def _settle(self) -> None:
+        """Take the progress line away and draw everything that waits."""
         self._progress.stop()
         self.end_answer()
         if self._drawing is not None:
             await self._drawing
+
+    async def close(self) -> None:
+        """Draw what is left."""
+        await self._settle()
 
 
 def _write(text: str) -> None:
