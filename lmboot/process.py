@@ -67,7 +67,8 @@ class Ended:
 class Order:
     """What a supervisor is to start. Its descriptors are ours to give: they are closed here.
 
-    `descriptors` maps the child's numbers (from 3) to ours. `channel` is the host's end of the
+    `descriptors` maps the child's numbers (from 3) to ours; `stdin` is the number at which the
+    launcher inside finds what it makes its 0. `channel` is the host's end of the
     socket on which the launcher inside answers READY and `nonce`. `folders` are opened inside
     before anything runs; `info` is where a sandbox tells the first process of its inside.
     """
@@ -75,6 +76,7 @@ class Order:
     argv: tuple[str, ...]
     env: Mapping[str, str]
     descriptors: Mapping[int, int]
+    stdin: int
     channel: int
     nonce: str
     cwd: str = "/"
@@ -110,7 +112,13 @@ class Supervisor:
         """Start the child and return it once its launcher waits; raise StartFailed."""
         pipes = [os.pipe() for _ in range(3)]
         ours = (pipes[0][1], pipes[1][0], pipes[2][0])
-        given = {0: pipes[0][0], 1: pipes[1][1], 2: pipes[2][1], **order.descriptors}
+        given = {
+            0: _ended_pipe(),
+            1: pipes[1][1],
+            2: pipes[2][1],
+            order.stdin: pipes[0][0],
+            **order.descriptors,
+        }
         try:
             await self._send(order, given)
             started = await self._answer("started")
@@ -154,6 +162,13 @@ class Supervisor:
             await asyncio.to_thread(self._process.wait, EXIT_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
+
+
+def _ended_pipe() -> int:
+    """Return a pipe to read from that is at its end."""
+    reading, writing = os.pipe()
+    os.close(writing)
+    return reading
 
 
 def _said(stderr: int) -> str:

@@ -150,37 +150,38 @@ class CpuLedger:
     """The CPU time of a tree of processes, from a look at it every now and then.
 
     A process's time moves to its parent when that waits for it, and vanishes when the parent
-    ignores SIGCHLD. So what was last seen of the dead counts on, unless it turned up above.
+    ignores SIGCHLD. So what the dead had used is estimated, and counts as far as it is more than
+    what turned up in their parents.
     """
 
     def __init__(self) -> None:
         self._seen: dict[tuple[int, int], Facts] = {}
         self._fresh: set[tuple[int, int]] = set()
-        self._lost = 0
+        self._used_by_dead = 0
+        self._turned_up = 0
 
     def update(self, tree: dict[int, Facts], elapsed: int) -> int:
         """Take in the tree `elapsed` ticks after the last look; return its ticks in all."""
         alive = {(pid, facts.born): facts for pid, facts in tree.items()}
-        dead = {key: facts for key, facts in self._seen.items() if key not in alive}
-        turned_up = sum(
-            facts.waited - (self._seen[key].waited if key in self._seen else 0)
-            for key, facts in alive.items()
-        )
-        missing = sum(facts.own + facts.waited for facts in dead.values()) - turned_up
-        if missing > 0:
-            self._lost += missing + self._unseen(dead, elapsed)
+        for key, facts in self._seen.items():
+            if key not in alive:
+                self._used_by_dead += self._estimate(key, facts, elapsed)
+        for key, facts in alive.items():
+            before = self._seen.get(key)
+            self._turned_up += facts.waited - (before.waited if before else 0)
         self._fresh = alive.keys() - self._seen.keys()
         self._seen = alive
-        return self._lost + sum(facts.own + facts.waited for facts in alive.values())
+        vanished = max(0, self._used_by_dead - self._turned_up)
+        return vanished + sum(facts.own + facts.waited for facts in alive.values())
 
-    def _unseen(self, dead: dict[tuple[int, int], Facts], elapsed: int) -> int:
-        """Estimate what those had used that were met only once, running, before they vanished.
+    def _estimate(self, key: tuple[int, int], last: Facts, elapsed: int) -> int:
+        """Estimate what a dead process had used in all, from when it was last seen.
 
         A life shorter than the gap between two looks is met with probability life : gap; charging
-        the whole gap to each that is met is right on average.
+        the whole gap to each that is met, running, is right on average.
         """
-        met_once = (facts for key, facts in dead.items() if key in self._fresh and facts.running)
-        return sum(max(0, elapsed - facts.own) for facts in met_once)
+        used = last.own + last.waited
+        return max(used, elapsed) if key in self._fresh and last.running else used
 
 
 # ---------------------------------------------------------------- the process itself
@@ -389,7 +390,8 @@ class Supervisor:
         """Compare the tree with its limits; return the seconds until the next look."""
         elapsed, self._looked = now - self._looked, now
         guests = self._guests()
-        watched = guests if self._init is None else [self._init, *guests]
+        # Orphans are waited for by the sandbox's first process; without a sandbox, by this one.
+        watched = [self._init or os.getpid(), *guests]
         tree = {pid: facts for pid in watched if (facts := _facts(pid))}
         used = {
             "cpu": self._ledger.update(tree, round(elapsed * TICKS_PER_SECOND)) / TICKS_PER_SECOND,

@@ -24,7 +24,7 @@ from lmboot.process import (
     unprivileged_user,
     write_once,
 )
-from lmboot.runtime.backends import CHANNEL, PAYLOAD, Backend, Plan
+from lmboot.runtime.backends import CHANNEL, PAYLOAD, STDIN, Backend, Plan
 from lmboot.runtime.policy import Limits, Route
 from lmboot.workspace import CopyReport, Workspace, copy_out, write_files
 
@@ -87,6 +87,7 @@ class Standby:
             argv=self.plan.argv,
             env=self.plan.env,
             descriptors=descriptors,
+            stdin=STDIN,
             channel=os.dup(self.channel.fileno()),
             nonce=nonce,
             cwd=self.plan.cwd,

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
-# The runtime's descriptors beside 0, 1 and 2. The payload's comes right after the channel's: the
-# launcher inside reads the one and finds the other there. All but the channel are closed inside.
-CHANNEL, PAYLOAD, SECCOMP, INFO, START, LIBRARY = range(3, 9)
+# The runtime's descriptors beside 0, 1 and 2. The launcher inside is told of the channel's and
+# finds the next two behind it. Stdin is among them because a sandbox's own processes keep what is
+# given to them as 0, so that nobody would learn that the runtime has closed it.
+CHANNEL, PAYLOAD, STDIN, SECCOMP, INFO, START, LIBRARY = range(3, 10)
 
 NOT_BUILT = ("podman", "docker", "landlock", "wasm", "firejail", "seatbelt", "appcontainer")
 

@@ -3,7 +3,8 @@
 Descriptor LMBOOT_FD is a socket to the host. READY is told as soon as this file has been read,
 long before there is a payload; GO means that the descriptor after it now holds everything, as
 netstrings: a header, how many arguments, these, then paths and contents. RUN is told when all of
-that is in place, FAULT when it can't be: then nothing has run. Standard library only, Python 3.9+.
+that is in place, FAULT when it can't be: then nothing has run. The descriptor after that is the
+program's stdin. Standard library only, Python 3.9+.
 """
 
 import _sitebuiltins
@@ -30,6 +31,7 @@ def prepare(channel: int) -> tuple[str, list[str]]:
     except Exception as error:  # noqa: BLE001 whatever it is: the host must hear of it
         os.write(channel, f"FAULT {error!r:.300}\n".encode())
         os._exit(1)
+    os.dup2(channel + 2, 0)
     os.closerange(3, channel)
     os.closerange(channel + 1, 4096)
     os.write(channel, b"RUN\n")

@@ -1,0 +1,72 @@
+"""Nothing may outlive a test: no process, no folder, no descriptor."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+from platformdirs import user_cache_path
+
+from lmboot.process import UIDS
+
+PATIENCE_SECONDS = 5.0  # for what is already dying
+
+
+def processes() -> set[int]:
+    """Return the processes beneath this one, and those of users that only runs have."""
+    found = {child.pid for child in psutil.Process().children(recursive=True)}
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.uids().real in UIDS and os.geteuid() == 0:
+                found.add(process.pid)
+    return found
+
+
+def folders() -> set[Path]:
+    """Return what runs and probes leave on disk when they fail to clean up."""
+    workspaces = user_cache_path("lmboot") / "workspaces"
+    return {
+        *workspaces.glob("run-*"),
+        *user_cache_path("lmboot").glob("canary-*"),
+        *Path(tempfile.gettempdir()).glob("lmboot-probe-*"),
+    }
+
+
+def descriptors() -> set[int]:
+    """Return the open descriptors of this process, those of an event loop aside."""
+    found = set()
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            kind = os.readlink(f"/proc/self/fd/{name}")
+            if "eventpoll" not in kind and not kind.startswith("/proc/"):
+                found.add(int(name))
+    return found
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> bool:
+    """Wait for a condition; say whether it came true."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+@contextlib.contextmanager
+def nothing_left() -> Iterator[None]:
+    """Fail unless all that was started and made inside is gone at the end."""
+    before = processes(), folders()
+    yield
+    if not wait_until(lambda: processes() <= before[0] and folders() <= before[1]):
+        names = [
+            f"{pid} {psutil.Process(pid).cmdline()}"
+            for pid in processes() - before[0]
+            if psutil.pid_exists(pid)
+        ]
+        raise AssertionError(f"left behind: {names}, {folders() - before[1]}")
