@@ -494,9 +494,9 @@ def main(arguments: list[str]) -> None:
     os.chdir("/")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
+        _subreaper()  # before: Python's own files may lie where the other user can't read
         if len(arguments) > 1:
             become(int(arguments[1]))
-        _subreaper()
     except (OSError, Fault) as error:
         control.tell(event="fault", text=str(error), clean=True)
         return
