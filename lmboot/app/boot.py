@@ -71,7 +71,7 @@ class Boot:
         """Do it all; return the failure that the session ended with, raise one before it began."""
         try:
             if self.settings.complaint:
-                await self.talk.show("sys", self.settings.complaint)
+                self.view.note(self.settings.complaint)
             await self._prepare()
             try:
                 await self._first()
@@ -108,11 +108,23 @@ class Boot:
         ask = self.view if options.can_ask else None
         model, token = await choose(options.model, options.server, ask)
         self.connection = await open_model(
-            model, token, context=self.settings.context, status=self.view.status
+            model, token, context=self.settings.context, view=self.view
         )
         self.talk.connection = self.connection
         if not self.connection.local:
-            self.view.status(f"{model.id} runs on another machine: {model.server}")
+            self.view.note(f"{model.id} runs on another machine: {model.server}")
+        if ask is not None and options.model is None:
+            await self._wanted(self.connection)
+
+    async def _wanted(self, connection: Connection) -> None:
+        """Use the time until the user wants the model that was picked: warm it."""
+        warming = asyncio.create_task(warm(connection)) if self.settings.warm else None
+        try:
+            await self.view.wanted(connection.model)
+        finally:
+            if warming is not None:  # unfinished, it would only stand before the real question
+                warming.cancel()
+                await asyncio.gather(warming, return_exceptions=True)
 
     async def _first(self) -> None:
         if self.options.payload is not None:

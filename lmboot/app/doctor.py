@@ -6,7 +6,6 @@ import asyncio
 import importlib.util
 import os
 import platform
-import sys
 from dataclasses import asdict
 from typing import Any
 
@@ -61,6 +60,6 @@ def _seed() -> str | None:
 
 
 def _display() -> str | None:
-    if sys.platform in ("win32", "darwin"):
-        return sys.platform
+    if platform.system() in ("Windows", "Darwin"):
+        return platform.system()
     return os.environ.get("WAYLAND_DISPLAY") or os.environ.get("DISPLAY") or None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,7 +32,6 @@ from lmboot.gguf import read_header
 
 SEED = "seed"
 _TOKEN_NAMES = ("LLM_API_KEY", "LM_API_TOKEN")
-Status = Callable[[str], None]
 
 
 @dataclass(slots=True)
@@ -174,7 +173,7 @@ async def _look_around_asking(
             if not token:
                 raise
             if await asyncio.to_thread(remember, base, token) == "session":
-                ask.status("this system has no keyring: the token is kept for this session only")
+                ask.note("this system has no keyring: the token is kept for this session only")
             environ = {name: environ[name] for name in environ if name not in _TOKEN_NAMES}
 
 
@@ -204,17 +203,15 @@ def _obvious(models: list[Model]) -> Model:
     )
 
 
-async def open_model(
-    model: Model, token: str | None, *, context: int, status: Status
-) -> Connection:
+async def open_model(model: Model, token: str | None, *, context: int, view: View) -> Connection:
     """Open a connection to a model; a file and the seed model get an engine of their own."""
     if model.kind not in ("file", "seed"):
         return OpenAIConnection(model, token)
     path = asset("seed/seed.gguf") if model.kind == "seed" else Path(model.server)
-    status(f"loading {model.name}")
+    view.status(f"loading {model.name}")
     context = min(model.context or context, context)
     engine = await Engine.start(path, alias=model.id, context=context)
-    status(f"{model.name} loaded in {engine.load_seconds:.1f} s")
+    view.note(f"{model.name} loaded in {engine.load_seconds:.1f} s")
     loaded = replace(model, state="loaded", context_loaded=context)
     return EngineConnection(loaded, engine)
 

@@ -51,7 +51,15 @@ class View(Protocol):
         ...
 
     def status(self, text: str) -> None:
-        """Say what is going on now; an empty text says that it is over."""
+        """Say what is going on now; what is said next takes its place."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Say something that the user should know, beside the panes."""
+        ...
+
+    async def wanted(self, model: Model) -> None:
+        """Wait until the user wants the model that was picked to be bootstrapped."""
         ...
 
     def complain(self, error: LmbootError) -> None:

@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from lmboot.app.models import look_around
-from lmboot.cli.main import told
+from lmboot.cli.faults import told
 from lmboot.connections.interface import Model
 from lmboot.text import brief
 

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from lmboot import __version__
+from lmboot.cli.faults import told
 from lmboot.errors import Interrupted, LmbootError
 
 _SANDBOXES = (
@@ -193,11 +194,3 @@ def _with_session(arguments: list[str]) -> list[str]:
     sys.stderr.write("lmboot: this version has no window yet; here is the terminal session\n")
     chosen = ["--model", *words] if words else []
     return [*(["--debug"] if "--debug" in arguments else []), "boot", *chosen]
-
-
-def told(error: LmbootError) -> str:
-    """Return an error as it is printed: what happened, then what to do."""
-    from lmboot.text import reveal
-
-    hint = f"\n        {error.hint}" if error.hint else ""
-    return reveal(f"lmboot: {error}{hint}\n")

@@ -11,7 +11,7 @@ from typing import BinaryIO
 from lmboot.app.view import Declined, Shown
 from lmboot.bootstrap.handshake import Repairing, Said, Step
 from lmboot.bootstrap.review import Review
-from lmboot.cli.main import told
+from lmboot.cli.faults import told
 from lmboot.cli.output import Writer
 from lmboot.connections.interface import Model
 from lmboot.errors import LmbootError
@@ -53,16 +53,21 @@ class PipeView:
     async def step(self, step: Step) -> None:
         """Tell on stderr what the user should know."""
         if isinstance(step, Said):
-            self.status(step.text)
+            self.note(step.text)
         elif isinstance(step, Repairing):
             what = "the answer was cut off; asked again with more room"
             problems = "; ".join(f"{each.where}: {each.message}" for each in step.problems[:3])
-            self.status(what if step.longer else f"asked to mend its answer: {problems}")
+            self.note(what if step.longer else f"asked to mend its answer: {problems}")
 
     def status(self, text: str) -> None:
+        """A script does not want to know."""
+
+    def note(self, text: str) -> None:
         """Print a line on stderr."""
-        if text:
-            sys.stderr.write(reveal(f"lmboot: {text}\n"))
+        sys.stderr.write(reveal(f"lmboot: {text}\n"))
+
+    async def wanted(self, model: Model) -> None:
+        """What a script picked, it wants."""
 
     def complain(self, error: LmbootError) -> None:
         """Print a failure on stderr."""

@@ -27,10 +27,8 @@ class ProgressLine:
         self._pieces = 0
 
     def status(self, text: str) -> None:
-        """Show what is going on; an empty text ends it."""
-        if not text:
-            self.stop()
-        elif self._status is None:
+        """Show what is going on."""
+        if self._status is None:
             self._status = self._console.status(reveal(text), spinner_style="cyan")
             self._status.start()
         else:
@@ -44,7 +42,7 @@ class ProgressLine:
         elif isinstance(step, Streaming):
             self._stream(step)
         elif isinstance(step, Said):
-            self._console.print(f"    {reveal(step.text)}", markup=False, style="yellow")
+            self.note(step.text)
         elif isinstance(step, Repairing):
             self._repairing(step)
         elif isinstance(step, Accepted | Refused):
@@ -64,6 +62,10 @@ class ProgressLine:
         if not step.longer:
             first = step.problems[0]
             text = f"asking to mend it: {first.where}: {first.message}"
+        self.note(text)
+
+    def note(self, text: str) -> None:
+        """Print a line above that stays."""
         self._console.print(f"    {reveal(text)}", markup=False, style="yellow")
 
     def stop(self) -> None:

@@ -19,8 +19,8 @@ from rich.console import Console
 from lmboot.app.view import Declined, Pane, Shown
 from lmboot.bootstrap.handshake import Step
 from lmboot.bootstrap.review import Review
+from lmboot.cli.faults import told
 from lmboot.cli.listing import table
-from lmboot.cli.main import told
 from lmboot.cli.progress import ProgressLine
 from lmboot.cli.review import show_review
 from lmboot.connections.interface import Model
@@ -121,6 +121,17 @@ class TerminalView:
     def status(self, text: str) -> None:
         """Show what is going on."""
         self._progress.status(text)
+
+    def note(self, text: str) -> None:
+        """Print a line that stays."""
+        self._progress.note(text)
+
+    async def wanted(self, model: Model) -> None:
+        """Wait for Enter."""
+        await self._settle()
+        answer = await self._ask(f"Enter bootstraps {reveal(model.name)}, q leaves ")
+        if answer in ("q", "quit", ":quit"):
+            raise Declined
 
     def complain(self, error: LmbootError) -> None:
         """Show a failure."""
