@@ -33,6 +33,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 READY_SECONDS = 20.0  # from spawning to the launcher's READY; a cold disk needs about one
+ENDING_SECONDS = 1.0  # from the closing of a process's descriptors to its status
 TERM_SECONDS = 0.5  # from the closing of stdin to SIGTERM
 KILL_SECONDS = 0.7  # from SIGTERM to SIGKILL
 GONE_SECONDS = 0.7  # from SIGKILL to the verdict; the three stay below the contract's 2.0 s
@@ -312,7 +313,11 @@ class Supervisor:
         line = b""
         while not line.endswith(b"\n"):
             if self._wait(deadline - time.monotonic(), channel):
-                line += os.read(channel, 4096)
+                data = os.read(channel, 4096)
+                line += data
+                if not data:  # all that held the other end are gone, or will not use it
+                    self._wait(ENDING_SECONDS)
+                    raise Fault(f"the sandbox ended with status {self._code}")
             elif self._code is not None:
                 raise Fault(f"the sandbox ended with status {self._code}")
             elif time.monotonic() > deadline:

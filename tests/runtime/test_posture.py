@@ -1,0 +1,287 @@
+"""The proof of a sandbox: what counts, what does not, and how long it is believed."""
+# ruff: noqa: ASYNC240 (small files of the test's own; nothing else runs in its loop)
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from platformdirs import user_cache_path
+
+from lmboot.errors import ConsentImpossible, SandboxFault, UsageFault
+from lmboot.process import Ended
+from lmboot.runtime import posture
+from lmboot.runtime.backends import NOT_BUILT, bubblewrap
+from lmboot.runtime.launcher import Launcher
+from lmboot.runtime.posture import PROPERTIES, REQUIRED, choose, judge, prove, survey
+
+GOOD = {
+    **dict.fromkeys(
+        ["read_canary", "read_home", "read_passwd", "write_usr", "write_root", "write_dev"],
+        "ENOENT",
+    ),
+    **dict.fromkeys(
+        ["inet", "inet6", "vsock", "netlink", "tcp_loopback", "tcp6_loopback"], "EAFNOSUPPORT"
+    ),
+    **dict.fromkeys(["unix_abstract", "unix_path"], "EAFNOSUPPORT"),
+    "kill_host": "ESRCH",
+    "pids": "ok [1, 2]",
+    "env": "ok ['HOME', 'LANG', 'LMBOOT_FD', 'PATH', 'TMPDIR']",
+    "fds": "ok [0, 1, 2, 3]",
+    "forks": "ok 10",
+    "disk": "ok 3",
+    "shm": "ok 16",
+    "tmp": "ok 15",
+    "call_ptrace": "EPERM",
+    "call_memfd_create": "ENOSYS",
+}
+END = Ended(137, "memory", clean=True)
+
+
+def test_all_denials_prove_all_properties() -> None:
+    proven = judge(GOOD, END, visited=False)
+
+    assert set(proven) == set(PROPERTIES)
+    assert {name: level for name, level in proven.items() if level != "enforced"} == {
+        "mem_total": "partial"
+    }
+
+
+@pytest.mark.parametrize(
+    ("attempt", "outcome", "lost"),
+    [
+        ("read_canary", "ok secret", "fs_read"),
+        ("read_passwd", "ok root", "fs_read"),
+        ("write_dev", "ok None", "fs_write"),
+        ("vsock", "ok None", "net_ip"),
+        ("tcp_loopback", "ok None", "net_loopback"),
+        ("unix_abstract", "ok None", "unix_abstract"),
+        ("unix_path", "ok None", "unix_path"),
+        ("pids", "ok [1, 2, 3, 4711]", "proc_view"),
+        ("pids", "EACCES", "proc_view"),
+        ("kill_host", "ok None", "signals"),
+        ("call_ptrace", "ok None", "syscalls"),
+        ("call_ptrace", "EFAULT", "syscalls"),
+        ("forks", "ok 20", "pids"),
+        ("env", "ok ['PATH', 'SECRET']", "env"),
+        ("env", "ok []", "env"),
+        ("fds", "ok [0, 1, 2, 3, 7]", "fds"),
+        ("disk", "ok 8", "disk_total"),
+    ],
+)
+def test_one_way_out_costs_its_property_alone(attempt: str, outcome: str, lost: str) -> None:
+    proven = judge({**GOOD, attempt: outcome}, END, visited=False)
+
+    assert [name for name, level in proven.items() if level == "absent"] == [lost]
+
+
+def test_what_was_not_tried_is_not_proven() -> None:
+    proven = judge({}, Ended(0, None, clean=False), visited=False)
+
+    assert set(proven.values()) == {"absent"}
+
+
+def test_a_visitor_on_the_host_s_server_counts_whatever_the_probe_says() -> None:
+    assert judge(GOOD, END, visited=True)["net_loopback"] == "absent"
+
+
+def test_an_unclean_end_and_a_limit_that_did_nothing_count() -> None:
+    proven = judge(GOOD, Ended(0, None, clean=False), visited=False)
+
+    assert (proven["tree_kill"], proven["mem_total"]) == ("absent", "absent")
+
+
+# ---------------------------------------------------------------- for real
+
+
+@pytest.mark.sandbox
+async def test_bubblewrap_proves_itself_here() -> None:
+    found = {posture.name: posture for posture in await survey()}
+
+    proven = found["bubblewrap"]
+    assert (proven.usable, proven.reason, proven.remedy) == (True, "", "")
+    assert {level for name, level in proven.properties.items() if name != "mem_total"} == {
+        "enforced"
+    }
+    assert set(found["none"].properties.values()) == {"absent"}
+
+
+@pytest.mark.sandbox
+async def test_without_the_filter_bubblewrap_is_not_enough() -> None:
+    """Sandbox.md finding 1: an empty program that allows all."""
+    backend = replace(bubblewrap.find(), filter=b"\x06\x00\x00\x00\x00\x00\xff\x7f")
+
+    proven = await prove(backend)
+
+    assert not proven.usable
+    assert "net_ip" in proven.reason
+    assert proven.properties["syscalls"] == "absent"
+
+
+LIES = {
+    "starts what it is given": '#!/bin/sh\nwhile [ "$1" != -- ]; do shift; done\nshift\nexec "$@"\n',
+    "starts the launcher itself": (
+        "#!/bin/sh\ncat <&8 >$TMPDIR/lie.py\nexec /usr/bin/python3 $TMPDIR/lie.py\n"
+    ),
+    "tells a wrong inside": (
+        "#!/bin/sh\necho '{\"child-pid\": 1}' >&7\ncat <&8 >/tmp/lie.py\n"
+        "exec /usr/bin/python3 /tmp/lie.py\n"
+    ),
+    "does nothing": "#!/bin/sh\nexit 0\n",
+    "is ready at once": "#!/bin/sh\necho READY >&3\nexit 0\n",
+}
+
+
+@pytest.mark.sandbox
+@pytest.mark.parametrize("lie", LIES)
+async def test_a_back_end_that_lies_is_refused(lie: str, tmp_path: Path) -> None:
+    """Sandbox.md case 100."""
+    wrapper = tmp_path / "bwrap"
+    wrapper.write_text(LIES[lie].replace("$TMPDIR", "/tmp"))
+    wrapper.chmod(0o755)
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.owner() == "root" and folder != Path("/tmp") and "pytest" in str(folder):
+            folder.chmod(0o755)
+    backend = replace(bubblewrap.find(), binary=str(wrapper))
+
+    proven = await prove(backend)
+
+    Path("/tmp/lie.py").unlink(missing_ok=True)
+    assert not proven.usable
+    assert proven.reason
+
+
+# ---------------------------------------------------------------- choosing
+
+
+@pytest.mark.parametrize("name", NOT_BUILT)
+async def test_a_back_end_of_a_later_version_is_refused_by_name(name: str) -> None:
+    with pytest.raises(SandboxFault, match=name) as caught:
+        await Launcher.prepare(name)
+
+    assert "--sandbox auto" in caught.value.hint
+
+
+async def test_an_unknown_name_is_wrong_usage() -> None:
+    with pytest.raises(UsageFault, match="'bubblewarp'"):
+        await Launcher.prepare("bubblewarp")
+
+
+async def test_no_border_needs_its_own_consent() -> None:
+    with pytest.raises(ConsentImpossible) as caught:
+        await Launcher.prepare("none")
+
+    assert "--no-border" in caught.value.hint
+
+
+async def test_consent_to_no_border_does_not_make_auto_mean_none() -> None:
+    assert (await choose("auto", no_border=True)).name == "bubblewrap"
+
+
+async def test_nothing_is_run_where_bubblewrap_does_not_work(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(bubblewrap, "TRUSTED_FOLDERS", (str(tmp_path),))
+    monkeypatch.setattr(bubblewrap._binary, "__defaults__", ((str(tmp_path),),))
+
+    with pytest.raises(SandboxFault, match="is not installed"):
+        await Launcher.prepare("auto")
+
+
+async def test_another_system_gets_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bubblewrap.sys, "platform", "darwin")
+
+    with pytest.raises(SandboxFault, match="no sandbox is built for this system"):
+        await Launcher.prepare("auto")
+
+
+async def test_another_processor_gets_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bubblewrap.platform, "machine", lambda: "riscv64")
+
+    with pytest.raises(SandboxFault, match="no system call filter for riscv64"):
+        await Launcher.prepare("bubblewrap")
+
+
+# ---------------------------------------------------------------- what was proven before
+
+
+@pytest.fixture
+def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return user_cache_path("lmboot") / "posture.json"
+
+
+@pytest.mark.sandbox
+async def test_a_proof_is_kept_for_the_next_start(fresh: Path) -> None:
+    await choose("auto", no_border=False)
+    assert fresh.stat().st_mode & 0o777 == 0o600
+    kept = json.loads(fresh.read_text())
+    kept["posture"]["properties"]["mem_total"] = "enforced"  # to see that this is what is read
+    fresh.write_text(json.dumps(kept))
+
+    believed = posture._remembered(bubblewrap.find())
+
+    assert believed is not None
+    assert believed.properties["mem_total"] == "enforced"
+
+
+@pytest.mark.sandbox
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda kept: kept["key"].update(boot="another"),
+        lambda kept: kept["key"].update(kernel="another"),
+        lambda kept: kept["key"].update(binary=["/usr/bin/bwrap", 0, 0]),
+        lambda kept: kept["posture"].update(usable=False),
+        lambda kept: kept["posture"].update(usable=1),
+        lambda kept: kept["posture"].update(more="x"),
+        lambda kept: kept["posture"]["properties"].pop("fs_read"),
+        lambda kept: kept["posture"]["properties"].update(fs_read="maybe"),
+        lambda kept: kept.pop("posture"),
+    ],
+)
+async def test_a_proof_of_something_else_is_not_believed(fresh: Path, damage: object) -> None:
+    backend = bubblewrap.find()
+    properties = dict.fromkeys(PROPERTIES, "enforced")
+    posture._remember(backend, posture.Posture("bubblewrap", usable=True, properties=properties))  # type: ignore[arg-type]
+    kept = json.loads(fresh.read_text())
+    assert posture._remembered(backend) is not None
+
+    damage(kept)  # type: ignore[operator]
+    fresh.write_text(json.dumps(kept))
+
+    assert posture._remembered(backend) is None
+
+
+@pytest.mark.sandbox
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff\xfe", b"{}" * 100_000])
+async def test_a_broken_file_of_proofs_is_ignored(fresh: Path, content: bytes) -> None:
+    fresh.parent.mkdir(parents=True)
+    fresh.write_bytes(content)
+
+    assert posture._remembered(bubblewrap.find()) is None
+    assert (await choose("auto", no_border=False)).name == "bubblewrap"
+
+
+@pytest.mark.sandbox
+async def test_a_file_of_proofs_that_others_can_write_is_ignored(fresh: Path) -> None:
+    await choose("auto", no_border=False)
+    fresh.chmod(0o666)
+
+    assert posture._remembered(bubblewrap.find()) is None
+
+
+@pytest.mark.sandbox
+async def test_no_cache_folder_is_no_obstacle(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+
+    assert (await choose("auto", no_border=False)).name == "bubblewrap"
+
+
+def test_what_is_required_can_be_proven() -> None:
+    assert set(REQUIRED) <= set(PROPERTIES)
