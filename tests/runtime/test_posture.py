@@ -121,7 +121,9 @@ async def test_without_the_filter_bubblewrap_is_not_enough() -> None:
 
 
 LIES = {
-    "starts what it is given": '#!/bin/sh\nwhile [ "$1" != -- ]; do shift; done\nshift\nexec "$@"\n',
+    "starts what it is given": (
+        '#!/bin/sh\nwhile [ "$1" != -- ]; do shift; done\nshift\nexec "$@"\n'
+    ),
     "starts the launcher itself": (
         "#!/bin/sh\ncat <&8 >$TMPDIR/lie.py\nexec /usr/bin/python3 $TMPDIR/lie.py\n"
     ),
