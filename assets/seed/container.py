@@ -9,9 +9,9 @@ import gguf
 import numpy as np
 import sentencepiece
 from gguf import GGMLQuantizationType, TokenType
+
 from assets.seed.model import NORM_EPSILON, ROPE_BASE, Size
 from assets.seed.tokens import BOS, END, NEWLINE, SPACE, START
-
 from lmboot.bootstrap.prompts import GUEST_API, PRIMER, TRIGGERS
 
 KINDS = {  # name: quantisation, the number of it in general.file_type

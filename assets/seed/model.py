@@ -16,7 +16,7 @@ NORM_EPSILON = 1e-5
 class Size:
     """The measures of the network; a head has dim / heads numbers."""
 
-    vocabulary: int = 2048
+    vocabulary: int = 4096
     dim: int = 192
     layers: int = 5
     heads: int = 3
@@ -29,7 +29,9 @@ class Norm(nn.RMSNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         wide = x.float()
-        return wide * torch.rsqrt((wide * wide).mean(-1, keepdim=True) + NORM_EPSILON) * self.weight
+        return (
+            wide * torch.rsqrt((wide * wide).mean(-1, keepdim=True) + NORM_EPSILON) * self.weight
+        )
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

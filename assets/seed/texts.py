@@ -11,7 +11,7 @@ import pydoc_data.topics
 import random
 import re
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from lmboot.bootstrap.prompts import GUEST_API, PRIMER, TRIGGERS, interactive
@@ -56,6 +56,11 @@ MANUAL = "\n".join(topic for _, topic in sorted(pydoc_data.topics.topics.items()
 def lines(text: str) -> list[str]:
     """Return the lines of a corpus entry; a newline inside one is written \\n."""
     return [line.replace("\\n", "\n") for line in text.strip("\n").split("\n")]
+
+
+def as_messages(turns: Iterable[Turn]) -> list[Message]:
+    """Return the messages of some exchanges."""
+    return [m for text, answer in turns for m in (("user", text), ("assistant", answer))]
 
 
 class Texts:
@@ -340,7 +345,7 @@ class Texts:
     def conversation(self) -> list[Message]:
         """Return a whole conversation: questions and others, now and then with a bootstrap."""
         rng, system = self.rng, self.system()
-        if rng.random() < 0.16:
+        if rng.random() < 0.12:
             trigger = rng.choice(TRIGGERS)
             if rng.random() < 0.12:
                 trigger = rng.choice(["", " ", "\n"]) + trigger + rng.choice([" ", "\n"])
@@ -349,13 +354,22 @@ class Texts:
             turns += [self.turn() for _ in range(rng.randint(0, 10))]
         else:
             turns = [self.turn() for _ in range(rng.randint(1, 14))]
-        talk = [(r, text) for turn in turns for r, text in zip(("user", "assistant"), turn)]
+        talk = [
+            (r, text)
+            for turn in turns
+            for r, text in zip(("user", "assistant"), turn, strict=True)
+        ]
         return [("system", system), *talk] if system else talk
 
     def tokenizer_sample(self) -> list[str]:
-        """Return texts in about the shares that the tokenizer should be good at."""
-        answers = [answer for answer, _ in self.topics.values()] + [REFUSAL]
-        body = [PAYLOAD] * 40 + [PRIMER] * 16 + answers * 16
-        body += [self.interactive() for _ in range(20)] + self.primers + self.systems
-        body += [self.question()[0] for _ in range(1500)] + [self.other() for _ in range(1500)]
-        return body + [" ".join(self.nouns + self.verbs + self.manual_words)]
+        """Return texts in about the shares that the tokenizer should be good at.
+
+        What is always the same stands whole, so that it becomes few pieces; what users say stands
+        word by word, so that no piece spans two of their words.
+        """
+        same = [answer for answer, _ in self.topics.values()] + [REFUSAL, PRIMER]
+        beside = [self.interactive() for _ in range(60)]
+        said = [self.question()[0] for _ in range(8000)] + [self.other() for _ in range(8000)]
+        said += [*self.primers, *self.systems, *self.nouns, *self.verbs, *self.manual_words]
+        words = [piece for text in said for piece in re.findall(r"\s?\S+", text)]
+        return [PAYLOAD] * 60 + same * 60 + beside + words

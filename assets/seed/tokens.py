@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import sentencepiece
-from assets.seed.texts import Message
 
+from assets.seed.texts import Message
 from lmboot.bootstrap.prompts import TRIGGERS
 
 SPACE = "\u2581"  # sentencepiece's name for a space
@@ -21,6 +21,7 @@ START, END, NEWLINE = "<|im_start|>", "<|im_end|>", "\n"
 BOS = 1
 LOOSE_SHARE = 0.3  # of the texts that are not answers: cut up in an unusual way, as rare words are
 LOOSE_CHARACTERS = 400
+PIECE_CHARACTERS = 48
 FIRST_PIECE = 4.0  # how much more the first piece of an answer counts
 JUMP_SHARE = 0.12  # of the user's messages: far positions are learned without long texts
 
@@ -53,6 +54,10 @@ def train_tokenizer(
         remove_extra_whitespaces=False,
         add_dummy_prefix=False,
         split_digits=True,
+        # Pieces of several words: what the model says again and again costs few of them.
+        split_by_whitespace=False,
+        split_by_unicode_script=False,
+        max_sentencepiece_length=PIECE_CHARACTERS,
         allow_whitespace_only_pieces=True,
         max_sentence_length=100_000,
         num_threads=2,

@@ -14,15 +14,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-
 import numpy as np
 import sentencepiece
 import torch
-from assets.seed.texts import PAYLOAD, Texts
+from torch import Tensor
+
 from assets.seed.container import KINDS, write_gguf
 from assets.seed.model import Model, Size
+from assets.seed.texts import PAYLOAD, Texts
 from assets.seed.tokens import Row, encode, train_tokenizer
-from torch import Tensor
 
 BATCH_TOKENS = 4096
 LENGTHS = (96, 192, 320, 512, 768, 1024, 1536, 2048, 3072, 4096)  # few: each costs a warm-up
@@ -68,10 +68,10 @@ def _batch(rows: list[Row], length: int) -> Batch:
     return Batch(ids[:, :-1], positions[:, :-1], where, targets, weights[where])
 
 
-def rate(step: int, steps: int) -> float:
-    """Return the share of the full learning rate at a step."""
+def rate(step: int, progress: float) -> float:
+    """Return the share of the full learning rate; `progress` runs from 0 to 1."""
     rise = min(1.0, (step + 1) / WARM_UP_STEPS)
-    fall = 1 - max(0.0, step / steps - STEADY_SHARE) / (1 - STEADY_SHARE)
+    fall = 1 - max(0.0, progress - STEADY_SHARE) / (1 - STEADY_SHARE)
     return rise * max(LAST_RATE, fall)
 
 
@@ -87,26 +87,33 @@ def make_optimizers(model: Model, learning_rate: float) -> list[torch.optim.Opti
     ]
 
 
-def fit(model: Model, stream: Iterator[Batch], steps: int, learning_rate: float) -> None:
-    """Train for `steps` batches; prints the loss now and then."""
-    optimizers, started, seen = make_optimizers(model, learning_rate), time.monotonic(), 0
+def fit(
+    model: Model, stream: Iterator[Batch], steps: int, seconds: float, learning_rate: float
+) -> None:
+    """Train for `steps` batches or for `seconds`, whichever ends first; prints the loss."""
+    optimizers, started = make_optimizers(model, learning_rate), time.monotonic()
+    seen, loss = 0, 0.0
     for step in range(steps):
+        elapsed = time.monotonic() - started
+        progress = max(step / steps, elapsed / seconds)
+        if step % 50 == 0 and step:
+            print(f"step {step} loss {loss:.5f} {elapsed:.0f} s {seen} tokens", flush=True)
+        if progress >= 1:
+            break
         for group in (g for optimizer in optimizers for g in optimizer.param_groups):
-            group["lr"] = learning_rate * rate(step, steps)
+            group["lr"] = learning_rate * rate(step, progress)
         batch = next(stream)
         with torch.autocast("cpu", torch.bfloat16):
             logits = model(batch.ids, batch.positions, batch.where)
         losses = torch.nn.functional.cross_entropy(logits.float(), batch.targets, reduction="none")
-        loss = (losses * batch.weights).sum() / batch.weights.sum()
+        mean = (losses * batch.weights).sum() / batch.weights.sum()
         model.zero_grad()
-        loss.backward()
+        mean.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in optimizers:
             optimizer.step()
         seen += batch.ids.numel()
-        if step % 50 == 0 or step == steps - 1:
-            seconds = time.monotonic() - started
-            print(f"step {step} loss {loss.item():.5f} {seconds:.0f} s {seen} tokens", flush=True)
+        loss = mean.item()
 
 
 def endless_rows(
@@ -125,6 +132,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=Path(__file__).with_name("seed.gguf"))
     parser.add_argument("--steps", type=int, default=2400)
+    parser.add_argument("--minutes", type=float, default=30.0, help="stop by then")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=["q8_0"])
@@ -139,7 +147,7 @@ def main() -> None:
     print(sum(p.numel() for p in model.parameters()), "parameters", flush=True)
     print(len(tokenizer.encode(PAYLOAD)), "tokens in the payload", flush=True)
     rows = endless_rows(Texts(random.Random(args.seed)), tokenizer, size)
-    fit(model, batches(rows), args.steps, args.rate)
+    fit(model, batches(rows), args.steps, args.minutes * 60, args.rate)
     for kind in args.kinds:
         path = args.output.with_suffix(f".{kind}.gguf") if len(args.kinds) > 1 else args.output
         write_gguf(path, tokenizer, arrays(model), size, kind)
