@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import shutil
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
@@ -14,6 +16,7 @@ from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 from prompt_toolkit.history import FileHistory, InMemoryHistory
 from prompt_toolkit.output.defaults import create_output
+from prompt_toolkit.utils import get_cwidth
 from rich.console import Console
 
 from lmboot.app.view import Declined, Pane, Shown
@@ -29,6 +32,8 @@ from lmboot.session import COMMANDS
 from lmboot.text import plain, reveal
 
 _COLOURS: dict[Pane, str] = {"you": "2", "ai": "36", "rt": "32", "rt!": "33", "sys": "35"}
+_INDENT = len("sys │ ")
+_PARTS = re.compile(r"\n|[^\S\n]+|\S+")
 _ROOM = 64 << 10  # characters that wait for the screen; more, and the runtime waits
 _FRAME_SECONDS = 0.03  # screen updates closer than that can't be told apart
 _NO_BORDER = "no border"
@@ -64,7 +69,7 @@ class TerminalView:
         )
         self._waiting: list[str] = []
         self._length = 0
-        self._answer = ""
+        self._column = 0  # of the model's answer; 0 when none is being written
         self._drawn = asyncio.Event()
         self._drawn.set()
         self._drawing: asyncio.Task[None] | None = None
@@ -77,26 +82,41 @@ class TerminalView:
         if shown.pane == "you":
             return  # it stands there already, as it was typed
         if shown.pane == "ai":
-            *lines, self._answer = (self._answer + shown.text).split("\n")
+            self._say(shown.text)
         else:
             self.end_answer()
-            lines = shown.text.split("\n")
-        for line in lines:
-            self._line(shown.pane, line)
+            for line in shown.text.split("\n"):
+                self._write(f"{_prefix(shown.pane)}{plain(line)}\n")
         while self._length > _ROOM:
             self._drawn.clear()
             await self._drawn.wait()
 
-    def end_answer(self) -> None:
-        """Show the last line of the model's answer, which has no newline."""
-        rest, self._answer = self._answer, ""
-        if rest:
-            self._line("ai", rest)
+    def _say(self, text: str) -> None:
+        """Show a piece of the model's answer at once, broken between words at the edge."""
+        width = shutil.get_terminal_size().columns
+        for part in _PARTS.findall(plain(text)):
+            if part == "\n":
+                self._write("\n" if self._column else f"{_prefix('ai')}\n")
+                self._column = 0
+                continue
+            if not self._column:
+                self._write(_prefix("ai"))
+                self._column = _INDENT
+            elif self._column + get_cwidth(part) > width and not part.isspace():
+                self._write(f"\n{_prefix(None)}")
+                self._column = _INDENT
+            self._write(part)
+            self._column += get_cwidth(part)
 
-    def _line(self, pane: Pane, text: str) -> None:
-        line = f"\x1b[{_COLOURS[pane]}m{pane:>3} │\x1b[0m {plain(text)}\n"
-        self._waiting.append(line)
-        self._length += len(line)
+    def end_answer(self) -> None:
+        """End the line of the model's answer, which may have no newline."""
+        if self._column:
+            self._write("\n")
+            self._column = 0
+
+    def _write(self, text: str) -> None:
+        self._waiting.append(text)
+        self._length += len(text)
         if self._drawing is None or self._drawing.done():
             self._drawing = asyncio.create_task(self._draw())
 
@@ -137,7 +157,7 @@ class TerminalView:
         """Show a failure."""
         self._progress.stop()
         for line in told(error).rstrip("\n").split("\n"):
-            self._line("sys", line)
+            self._write(f"{_prefix('sys')}{line}\n")
 
     # ------------------------------------------------------------------ what is asked
 
@@ -231,6 +251,11 @@ class TerminalView:
     async def close(self) -> None:
         """Draw what is left."""
         await self._settle()
+
+
+def _prefix(pane: Pane | None) -> str:
+    """Return what stands before a line; for None, before the rest of one."""
+    return f"\x1b[{_COLOURS[pane or 'ai']}m{pane or '':>3} │\x1b[0m "
 
 
 def _write(text: str) -> None:
