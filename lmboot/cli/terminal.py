@@ -115,24 +115,26 @@ class TerminalView:
             self._column = 0
 
     def _write(self, text: str) -> None:
+        """Write at once while no prompt stands there, else soon, together with what comes."""
         self._waiting.append(text)
         self._length += len(text)
-        if self._drawing is None or self._drawing.done():
+        if not _prompting():
+            self._flush()
+        elif self._drawing is None or self._drawing.done():
             self._drawing = asyncio.create_task(self._draw())
 
     async def _draw(self) -> None:
         while self._waiting:
-            text = "".join(self._waiting)
-            self._waiting.clear()
-            self._length = 0
-            app = get_app_or_none()
-            if app is not None and app.is_running:
-                async with in_terminal():
-                    _write(text)
-            else:
-                _write(text)
-            self._drawn.set()
+            async with in_terminal():
+                self._flush()
             await asyncio.sleep(_FRAME_SECONDS)
+
+    def _flush(self) -> None:
+        sys.stdout.write("".join(self._waiting))
+        sys.stdout.flush()
+        self._waiting.clear()
+        self._length = 0
+        self._drawn.set()
 
     async def step(self, step: Step) -> None:
         """Show how the asking goes on, in one line that changes."""
@@ -258,6 +260,6 @@ def _prefix(pane: Pane | None) -> str:
     return f"\x1b[{_COLOURS[pane or 'ai']}m{pane or '':>3} │\x1b[0m "
 
 
-def _write(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
+def _prompting() -> bool:
+    app = get_app_or_none()
+    return app is not None and app.is_running
