@@ -18,13 +18,19 @@ PATIENCE_SECONDS = 5.0  # for what is already dying
 
 
 def processes() -> set[int]:
-    """Return the processes beneath this one, and those of users that only runs have."""
+    """Return the processes beneath this one, and orphans of users that only runs have."""
     found = {child.pid for child in psutil.Process().children(recursive=True)}
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if process.uids().real in UIDS and os.geteuid() == 0:
+            if os.geteuid() == 0 and process.uids().real in UIDS and _is_orphan(process):
                 found.add(process.pid)
     return found
+
+
+def _is_orphan(process: psutil.Process) -> bool:
+    """Say whether no lmboot stands above it: another one may be at work on this machine."""
+    above = [parent for parent in process.parents() if parent.pid != 1]
+    return all(parent.uids().real in UIDS for parent in above)
 
 
 def folders() -> set[Path]:
