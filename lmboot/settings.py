@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from lmboot.runtime.policy import Limits, lowered
 from lmboot.text import brief
 
-_Positive = Annotated[float, Field(gt=0)]
+_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Line = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\n\r]+$")]
 
 

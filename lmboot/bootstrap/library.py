@@ -19,6 +19,8 @@ from lmboot.bootstrap.payload import Payload, judge_object
 from lmboot.errors import FileUnreadable, UsageFault
 
 _LEAST_PREFIX = 4
+# Whatever a file of another shape leads to counts as damaged.
+_UNREADABLE = (OSError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ class Library:
             return Kept(
                 payload, str(record["model"]), float(record["time"]), record["agreed"] is True
             )
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        except _UNREADABLE as error:
             raise _damaged(file) from error
 
 

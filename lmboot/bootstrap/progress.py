@@ -6,6 +6,7 @@ closed. What is run rests on `judge`, which reads the whole text once more.
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass, field
 from typing import Literal
@@ -109,7 +110,7 @@ class Progress:
     def _inside_string(self, text: str, position: int) -> int:
         if self._escaped:
             self._escaped = False
-            self._take(text[position])
+            self._take(text[position], escaped=True)
             return position + 1
         match = _STRING_MARKS.search(text, position)
         end = match.start() if match else len(text)
@@ -123,11 +124,11 @@ class Progress:
             self._string_over()
         return match.end()
 
-    def _take(self, text: str) -> None:
+    def _take(self, text: str, *, escaped: bool = False) -> None:
         if self._is_content:
             self.files[-1].size += len(text)
         elif self._string_length < _SHOWN_PATH:
-            self._string.append(text)
+            self._string.append(f"\\{text}" if escaped else text)
             self._string_length += len(text)
 
     @property
@@ -140,11 +141,19 @@ class Progress:
         )
 
     def _string_over(self) -> None:
-        value = "".join(self._string)[:_SHOWN_PATH]
+        value = _unescaped("".join(self._string)[:_SHOWN_PATH])
         if self._is_key:
             self._keys[-1] = value
         elif len(self._stack) == 3 and self._keys[2] == "path" and self.files:
             self.files[-1].path = value
+
+
+def _unescaped(text: str) -> str:
+    """Return what a string of JSON says; as it stands where that can't be told."""
+    try:
+        return str(json.loads(f'"{text}"', strict=False))
+    except ValueError:
+        return text
 
 
 class ThinkFilter:
@@ -153,14 +162,20 @@ class ThinkFilter:
     def __init__(self) -> None:
         """Begin before the first character."""
         self._held: str | None = ""
-        self._thinking = False
+        self._thinking = self._thought = False
 
     def feed(self, text: str) -> str:
         """Return what of the answer so far is to be shown now."""
         if self._held is None:
-            return text
+            return self._answer(text)
         self._held += text
         return self._decide()
+
+    def _answer(self, text: str) -> str:
+        """Return a piece of the answer; the blanks between it and the thinking are left out."""
+        text = text.lstrip() if self._thought else text
+        self._thought = self._thought and not text
+        return text
 
     def _decide(self) -> str:
         held = self._held or ""
@@ -171,8 +186,8 @@ class ThinkFilter:
         if self._thinking:
             before, tag, after = start.partition(closing)
             self._held = None if tag else before[-len(closing) :] if before else ""
-            self._thinking = not tag
-            return after.lstrip() if tag else ""
+            self._thinking, self._thought = not tag, bool(tag)
+            return self._answer(after)
         if opening.startswith(start):  # nothing yet, or the beginning of the tag
             return ""
         self._held = None

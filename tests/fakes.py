@@ -1,0 +1,185 @@
+"""Stand-ins written by hand: each keeps the promises of the protocol that it implements."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lmboot.app.view import Shown
+from lmboot.bootstrap.handshake import Step
+from lmboot.bootstrap.review import Review
+from lmboot.connections.interface import Ask, Event, Finished, Message, Model, Text
+from lmboot.errors import LmbootError
+from lmboot.process import Ended, Output
+from lmboot.workspace import CopyReport
+
+GOOD: dict[str, Any] = {
+    "manifest": {"name": "shell"},
+    "files": [{"path": "a.py", "content": "print(1)\n"}],
+    "entrypoint": "python a.py",
+}
+REPLY = json.dumps(GOOD)
+
+
+def model(loaded: int | None = 32_768, **others: Any) -> Model:
+    return Model("tiny", "Tiny", "http://127.0.0.1:1", "lmstudio", context_loaded=loaded, **others)
+
+
+class ScriptedConnection:
+    """A model that answers what was queued: texts, events, or a failure to raise.
+
+    `asks` has every question, `closed` counts streams that were closed before their end.
+    """
+
+    def __init__(
+        self, row: Model | None = None, *, enforces_schema: bool = False, prompt_tokens: int = 1000
+    ) -> None:
+        self.model = row or model()
+        self.local = True
+        self.enforces_schema = enforces_schema
+        self.asks: list[Ask] = []
+        self.closed = 0
+        self._prompt_tokens = prompt_tokens
+        self._answers: list[list[Event | LmbootError]] = []
+
+    def enqueue(self, pieces: Iterable[str | Event | LmbootError], reason: str = "stop") -> None:
+        """Queue one answer; it ends with `reason` unless it ends otherwise by itself."""
+        answer = [Text(piece) if isinstance(piece, str) else piece for piece in pieces]
+        ends = answer and isinstance(answer[-1], Finished | LmbootError)
+        self._answers.append(answer if ends else [*answer, Finished(reason)])
+
+    async def stream(self, ask: Ask) -> AsyncGenerator[Event, None]:
+        self.asks.append(ask)
+        answer = self._answers.pop(0)
+        over = False
+        try:
+            for piece in answer:
+                await asyncio.sleep(0)
+                if isinstance(piece, LmbootError):
+                    raise piece
+                over = piece is answer[-1]
+                yield piece
+        finally:
+            self.closed += not over
+
+    async def count_tokens(self, messages: Sequence[Message]) -> int:
+        return self._prompt_tokens + sum(
+            len(message.text) // 4 for message in messages if message.role == "assistant"
+        )
+
+    async def warm(self, messages: Sequence[Message]) -> None:
+        return
+
+    async def close(self) -> None:
+        return
+
+
+@dataclass
+class FakeView:
+    """A front end that remembers; what it is asked it answers as it was told to."""
+
+    agrees: bool = True
+    shown: list[Shown] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+    complaints: list[LmbootError] = field(default_factory=list)
+    reviews: list[Review] = field(default_factory=list)
+
+    def pane(self, *panes: str) -> list[str]:
+        return [each.text for each in self.shown if each.pane in panes]
+
+    @property
+    def events(self) -> list[str]:
+        return [each.event for each in self.shown if each.event]
+
+    async def show(self, shown: Shown) -> None:
+        await asyncio.sleep(0)
+        self.shown.append(shown)
+
+    async def step(self, step: Step) -> None:
+        self.steps.append(step)
+
+    def status(self, text: str) -> None:
+        self.said.append(text)
+
+    def note(self, text: str) -> None:
+        self.said.append(text)
+
+    async def wanted(self, model: Model) -> None:
+        return
+
+    def complain(self, error: LmbootError) -> None:
+        self.complaints.append(error)
+
+    async def pick(self, models: Sequence[Model]) -> Model:
+        return models[0]
+
+    async def token(self, server: str) -> str | None:
+        return None
+
+    async def consent(self, review: Review) -> bool:
+        self.reviews.append(review)
+        return self.agrees
+
+    async def consent_without_border(self, review: Review) -> bool:
+        self.reviews.append(review)
+        return self.agrees
+
+
+class FakeRuntime:
+    """A runtime whose program is the test: it says when output comes and what a line leads to.
+
+    `answers` maps a line to what is written for it; `sent` has every line that came.
+    """
+
+    def __init__(self, answers: dict[str, bytes] | None = None) -> None:
+        self.sent: list[bytes] = []
+        self.interrupts = 0
+        self.stopped = self.closed = False
+        self.limit: str | None = None
+        self._answers = answers or {}
+        self._events: asyncio.Queue[Output | Ended] = asyncio.Queue()
+
+    def write(self, data: bytes | str, *, error: bool = False) -> None:
+        """Let the program write."""
+        data = data.encode() if isinstance(data, str) else data
+        self._events.put_nowait(Output("err" if error else "out", data))
+
+    def finish(self, code: int = 0, *, limit: str | None = None, clean: bool = True) -> None:
+        """Let the program end."""
+        self._events.put_nowait(Ended(code, limit, clean))
+
+    async def events(self) -> AsyncIterator[Output | Ended]:
+        while True:
+            event = await self._events.get()
+            yield event
+            if isinstance(event, Ended):
+                return
+
+    async def send(self, data: bytes) -> bool:
+        self.sent.append(data)
+        answer = self._answers.get(data.decode().rstrip("\n"))
+        if answer is not None:
+            self.write(answer)
+        return True
+
+    def interrupt(self) -> None:
+        self.interrupts += 1
+
+    async def stop(self) -> None:
+        self.stopped = True
+        self.finish()
+
+    async def end(self, limit: str) -> None:
+        self.limit = limit
+        self.finish(137, limit=limit)
+
+    async def copy_out(self, folder: Path) -> CopyReport:
+        return CopyReport()
+
+    async def close(self) -> None:
+        self.closed = True
