@@ -28,7 +28,12 @@ def processes() -> set[int]:
 
 
 def _is_orphan(process: psutil.Process) -> bool:
-    """Say whether no lmboot stands above it: another one may be at work on this machine."""
+    """Say whether it runs and no lmboot stands above it: another may be at work on this machine.
+
+    A zombie whose parent is gone is nobody's leak: the system's first process collects it.
+    """
+    if process.status() == psutil.STATUS_ZOMBIE:
+        return False
     above = [parent for parent in process.parents() if parent.pid != 1]
     return all(parent.uids().real in UIDS for parent in above)
 
