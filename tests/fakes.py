@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -89,6 +89,15 @@ class FakeView:
     complaints: list[LmbootError] = field(default_factory=list)
     reviews: list[Review] = field(default_factory=list)
 
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def until(self, ready: Callable[[], bool]) -> None:
+        """Wait until something is true of what was shown."""
+        async with asyncio.timeout(10):
+            while not ready():
+                self._changed.clear()
+                await self._changed.wait()
+
     def pane(self, *panes: str) -> list[str]:
         return [each.text for each in self.shown if each.pane in panes]
 
@@ -99,6 +108,7 @@ class FakeView:
     async def show(self, shown: Shown) -> None:
         await asyncio.sleep(0)
         self.shown.append(shown)
+        self._changed.set()
 
     async def step(self, step: Step) -> None:
         self.steps.append(step)

@@ -18,7 +18,7 @@ from lmboot.app.view import Pane, Shown, View
 from lmboot.bootstrap import prompts
 from lmboot.bootstrap.progress import ThinkFilter
 from lmboot.connections.interface import Ask, Connection, Message, Notice, Text
-from lmboot.errors import LmbootError, RuntimeFault
+from lmboot.errors import LmbootError, RuntimeFault, UsageFault
 from lmboot.lines import LineReader, Piece
 from lmboot.runtime.launcher import Ended, Output, Runtime
 from lmboot.session import HELP, Command, Conversation, Router, estimated_tokens
@@ -67,7 +67,8 @@ class Talk:
         self._turn = asyncio.Lock()
         self._changed = asyncio.Event()
         self._last_output = 0.0
-        self._outputs = self._lines = self._bytes = 0
+        self._outputs = {"out": 0, "err": 0}
+        self._lines = self._bytes = 0
         self._output_limit = 0.0
 
     async def show(
@@ -86,7 +87,8 @@ class Talk:
         """Take a runtime that was launched; `system` is the text that `:ai` begins with."""
         self.runtime, self.ended, self._system = runtime, None, system
         self._readers = {"out": LineReader(), "err": LineReader()}
-        self._outputs = self._lines = self._bytes = 0
+        self._outputs = {"out": 0, "err": 0}
+        self._lines = self._bytes = 0
         self._output_limit = output_mb * (1 << 20)
         self._pump = asyncio.create_task(self._read_runtime(runtime))
 
@@ -100,7 +102,7 @@ class Talk:
 
     async def _take_output(self, runtime: Runtime, output: Output) -> None:
         self._bytes += len(output.data)
-        self._outputs += 1
+        self._outputs[output.stream] += 1
         self._last_output = monotonic()
         reader = self._readers[output.stream]
         async with self._turn:
@@ -108,13 +110,14 @@ class Talk:
         self._changed.set()
         if reader.pending:
             loop = asyncio.get_running_loop()
-            loop.call_later(HALF_LINE_SECONDS, self._flush_soon, output.stream, self._outputs)
+            outputs = self._outputs[output.stream]
+            loop.call_later(HALF_LINE_SECONDS, self._flush_soon, output.stream, outputs)
         if self._bytes > self._output_limit and not self.ended:
             self._output_limit = float("inf")
             await runtime.end("output")
 
     def _flush_soon(self, stream: str, outputs: int) -> None:
-        if outputs == self._outputs:  # quiet since then
+        if outputs == self._outputs[stream]:  # quiet since then
             self._flushing = asyncio.ensure_future(self._flush(stream))
 
     async def _flush(self, stream: str) -> None:
@@ -157,7 +160,9 @@ class Talk:
         """Wait until the first line may be taken: first output and quiet, or the time is up."""
         if self.runtime is None:
             return
-        if not await self._until(lambda: self._outputs > 0, "the runtime printed nothing"):
+        if not await self._until(
+            lambda: any(self._outputs.values()), "the runtime printed nothing"
+        ):
             return
         await self._until_quiet()
 
@@ -309,7 +314,11 @@ class Talk:
         self.keep = None
         if self.runtime is None:
             return
-        report = await self.runtime.copy_out(folder)
+        try:
+            report = await self.runtime.copy_out(folder)
+        except UsageFault as error:  # something was put there in the meantime
+            await self.fail(error, "error")
+            return
         count = f"{len(report.copied)} file{'s' * (len(report.copied) != 1)}"
         await self.show("sys", f"{count} that the runtime wrote copied to {folder}")
         for name, why in report.refused:
