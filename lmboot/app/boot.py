@@ -21,7 +21,13 @@ from lmboot.bootstrap.library import Library
 from lmboot.bootstrap.payload import Payload
 from lmboot.bootstrap.review import Review, warnings_about
 from lmboot.connections.interface import Connection, Message
-from lmboot.errors import ConsentImpossible, FileUnreadable, LmbootError, PayloadRejected
+from lmboot.errors import (
+    ConsentImpossible,
+    FileUnreadable,
+    Interrupted,
+    LmbootError,
+    PayloadRejected,
+)
 from lmboot.runtime.launcher import Job, Launcher
 from lmboot.settings import Settings
 from lmboot.text import brief
@@ -146,7 +152,7 @@ class Boot:
             await self._new_launcher()
         try:
             await self._ask(self.connection)
-        except Declined:
+        except (Declined, Interrupted):
             await self.talk.show(
                 "sys", "nothing was written or run; the session goes on as it was"
             )

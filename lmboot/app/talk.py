@@ -18,7 +18,7 @@ from lmboot.app.view import Pane, Shown, View
 from lmboot.bootstrap import prompts
 from lmboot.bootstrap.progress import ThinkFilter
 from lmboot.connections.interface import Ask, Connection, Message, Notice, Text
-from lmboot.errors import LmbootError, RuntimeFault, UsageFault
+from lmboot.errors import LmbootError, PayloadRejected, RuntimeFault, UsageFault
 from lmboot.lines import LineReader, Piece
 from lmboot.runtime.launcher import Ended, Output, Runtime
 from lmboot.session import HELP, Command, Conversation, Router, estimated_tokens
@@ -46,7 +46,7 @@ class Talk:
         *,
         wait_seconds: float,
         is_trigger: Callable[[str], bool],
-        bootstrap_anew: Callable[[], Awaitable[None]],
+        bootstrap_anew: Callable[[], Coroutine[None, None, None]],
     ) -> None:
         """Begin without a runtime; `run` gives it one, a trigger calls `bootstrap_anew`."""
         self.failure: LmbootError | None = None
@@ -228,7 +228,7 @@ class Talk:
 
     async def _to_model(self, command: Command) -> None:
         if self._is_trigger(command.text):
-            await self._guarded(self._bootstrap_anew())
+            await self._guarded(self._interruptible(self._bootstrap_anew()))
         elif self.connection is None:
             await self.show("sys", "there is no model in this session")
         elif not command.text:
@@ -241,11 +241,13 @@ class Talk:
         """Turn a failure into an event; the session goes on and ends with its code."""
         try:
             await doing
+        except PayloadRejected as error:  # told as `refused` already, with its problems
+            await self.fail(error)
         except LmbootError as error:
             await self.fail(error, "error")
 
     def interrupt(self) -> bool:
-        """Break off the model's answer, else the runtime's work; say whether there was any."""
+        """Break off what the model answers, else the runtime's work; say whether there was any."""
         if self._chatting is not None:
             return self._chatting.cancel()
         if self.runtime is not None and self.ended is None:
