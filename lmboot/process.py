@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import json
 import os
 import random
@@ -22,6 +21,9 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+if sys.platform != "win32":
+    import fcntl
 
 CHUNK = 1 << 16
 BEGIN_SECONDS = 20.0  # for the payload to be unpacked; a full one takes a fraction of a second
@@ -93,7 +95,7 @@ class Supervisor:
 
     @classmethod
     async def start(cls, uid: int | None = None) -> Supervisor:
-        """Start one, as an unprivileged user if `uid` is given; raise StartFailed."""
+        """Start one, as an unprivileged user if `uid` is given."""
         ours, theirs = socket.socketpair()
         descriptor = theirs.fileno()
         arguments = [str(descriptor), *([] if uid is None else [str(uid)])]

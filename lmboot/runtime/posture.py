@@ -272,7 +272,7 @@ class _Bait:
         self.arguments = {
             "nonce": self.nonce,
             "canary": secret,
-            "home": Path.home(),
+            "home": os.path.expanduser("~"),  # Path.home() raises where there is none
             "port": self._servers[0].getsockname()[1],
             "socket": folder / "socket",
             "abstract": abstract,

@@ -175,7 +175,7 @@ class Box:
         standby = await self._stand(_disk_bytes(job.limits))
         try:
             await standby.begin(job)
-        except StartFailed as failure:
+        except (StartFailed, OSError) as failure:
             await self.close()
             raise self._fault(failure) from None
         return Runtime(standby, job)
@@ -193,12 +193,17 @@ class Box:
             await self.close()
         try:
             self._standby = await Standby.set_up(self.backend, disk_bytes)
-        except StartFailed as failure:
+        except (StartFailed, OSError) as failure:
             raise self._fault(failure) from None
         self._disk_bytes = disk_bytes
         return self._standby
 
-    def _fault(self, failure: StartFailed) -> SandboxFault:
+    def _fault(self, failure: StartFailed | OSError) -> SandboxFault:
+        if isinstance(failure, OSError):  # lmboot's own part: no room, too many open files
+            return SandboxFault(
+                f"the sandbox could not be set up: {failure.strerror}",
+                hint="Make room on the disk and in memory, then try again.",
+            )
         means, hint = self.backend.remedy(failure.text)
         return SandboxFault(means, hint=hint)
 
@@ -208,8 +213,6 @@ def _write(workspace: Workspace, job: Job) -> None:
     folder = os.open(workspace.app, os.O_RDONLY | os.O_DIRECTORY)
     try:
         write_files(folder, job.files)
-    except OSError as error:
-        raise StartFailed(f"the payload could not be written: {error.strerror}") from None
     finally:
         os.close(folder)
 

@@ -164,7 +164,7 @@ REFUSED = "the sandbox ended with status 1: bwrap: setting up uid map: Permissio
         (REFUSED, Kernel(container=True), "container around lmboot", "--security-opt"),
         (REFUSED, Kernel(clone_forbidden=True), "ordinary users", "unprivileged_userns_clone=1"),
         (REFUSED, Kernel(no_user_namespaces=True), "is 0", "user.max_user_namespaces=10000"),
-        ("bwrap: Unknown option --size", Kernel(), "too old", "0.5 or newer"),
+        ("bwrap: Unknown option --size", Kernel(), "too old", "0.7 or newer"),
         (
             "bwrap: Can't find source path /root/x: no",
             Kernel(),
@@ -194,6 +194,15 @@ def test_what_bubblewrap_says_can_t_disturb_the_screen() -> None:
 def test_bubblewrap_and_its_interpreter_are_found_here() -> None:
     found = bubblewrap.find()
 
-    assert found.version >= (0, 5)
+    assert found.version >= (0, 7)
     assert os.access(found.python, os.X_OK)
     assert found.links
+
+
+def test_a_bubblewrap_without_sizes_is_too_old(tmp_path: Path) -> None:
+    old = tmp_path / "bwrap"
+    old.write_text("#!/bin/sh\necho bubblewrap 0.6.1\n")
+    old.chmod(0o755)
+
+    assert bubblewrap._version(str(old)) == (0, 6, 1) < bubblewrap.OLDEST
+    assert bubblewrap._version("/bin/false") == ()

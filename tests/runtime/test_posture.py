@@ -193,14 +193,14 @@ async def test_nothing_is_run_where_bubblewrap_does_not_work(
 
 
 async def test_another_system_gets_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bubblewrap.sys, "platform", "darwin")
+    monkeypatch.setattr("lmboot.runtime.backends.bubblewrap.sys.platform", "darwin")
 
     with pytest.raises(SandboxFault, match="no sandbox is built for this system"):
         await Launcher.prepare("auto")
 
 
 async def test_another_processor_gets_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bubblewrap.platform, "machine", lambda: "riscv64")
+    monkeypatch.setattr("lmboot.runtime.backends.bubblewrap.platform.machine", lambda: "riscv64")
 
     with pytest.raises(SandboxFault, match="no system call filter for riscv64"):
         await Launcher.prepare("bubblewrap")

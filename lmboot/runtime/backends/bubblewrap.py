@@ -26,6 +26,7 @@ from lmboot.text import brief
 
 TRUSTED_FOLDERS = ("/usr/bin", "/bin", "/usr/local/bin")
 SYSTEM_PYTHON = "/usr/bin/python3"
+OLDEST, OLDEST_TEXT = (0, 7), "0.7"  # the first with --size
 OLDEST_PYTHON = (3, 9)
 SCRATCH_BYTES = 16 << 20  # /tmp and /dev/shm each
 
@@ -120,10 +121,16 @@ def find() -> Bubblewrap:
             hint="Use a machine with an x86_64 or aarch64 processor.",
         )
     binary = _binary()
+    version = _version(binary)
+    if version < OLDEST:
+        raise SandboxFault(
+            f"{binary} is too old: it can't bound the size of a file system",
+            hint=f"Install bubblewrap {OLDEST_TEXT} or newer.",
+        )
     python, prefix = _interpreter()
     return Bubblewrap(
         binary=binary,
-        version=_version(binary),
+        version=version,
         python=python,
         prefix=prefix,
         links=_links(),
@@ -249,7 +256,7 @@ def diagnose(said: str, settings: Kernel) -> tuple[str, str]:
             "Run `sudo apt install python3`: a Python under /usr is taken first.",
         )
     if "Unknown option" in said:
-        return f"{means}; it is too old", "Install bubblewrap 0.5 or newer."
+        return f"{means}; it is too old", f"Install bubblewrap {OLDEST_TEXT} or newer."
     return means, "Run `lmboot doctor`, which tries the sandbox and tells what is missing."
 
 
