@@ -11,10 +11,14 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 USER = 54321  # nobody, and not of the range that runs get theirs from
-# The checkout may lie where only root can go, so it is mounted where everybody can.
+# The checkout may lie where only root can go, so its parts are mounted where everybody can.
 AS_USER = """
 set -e
-mount --bind "$1" "$2/checkout"
+for part in .venv lmboot tests assets; do
+    mkdir "$2/checkout/$part"
+    mount --bind "$1/$part" "$2/checkout/$part"
+done
+cp "$1/pyproject.toml" "$2/checkout"
 cd "$2/checkout"
 exec setpriv --reuid "$3" --regid "$3" --clear-groups -- \\
     .venv/bin/python -m pytest -q -p no:cacheprovider --basetemp "$2/tmp" "$4"
