@@ -136,7 +136,7 @@ class Talk:
                 await self._show_pieces(stream, reader.end())
         self.ended = ended
         if ended.limit:
-            text = f"the runtime went over its limit ({ended.limit}) and was ended"
+            text = f"the runtime went over its limit of {ended.limit} and was ended"
             await self.fail(RuntimeFault(text, hint=_LIMIT_HINT), "limit", limit=ended.limit)
         if not ended.clean:
             text = "UNCLEAN: not every process of the runtime could be ended in time"

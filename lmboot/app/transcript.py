@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-KEPT = 20  # sessions whose transcripts are kept
+KEPT = 20  # sessions whose transcripts are kept,
+KEPT_BYTES = 512 << 20  # as long as they take no more than that together
 
 
 class Transcript:
@@ -18,7 +19,7 @@ class Transcript:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Write into a new file of `folder`, whose oldest files beyond KEPT are removed."""
+        """Write into a new file of `folder`, whose oldest files beyond the bounds are removed."""
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
         self.path = folder / f"{stamp}-{os.getpid()}.jsonl"
         self._file: BinaryIO | None = None
@@ -47,7 +48,15 @@ class Transcript:
 
 def _new_file(path: Path) -> BinaryIO:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for old in sorted(path.parent.glob("*.jsonl"))[: -KEPT + 1]:
-        old.unlink(missing_ok=True)
+    _prune(path.parent)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     return os.fdopen(os.open(path, flags, 0o600), "wb")
+
+
+def _prune(folder: Path) -> None:
+    """Remove the oldest transcripts beyond the bounds."""
+    taken = 0
+    for number, old in enumerate(sorted(folder.glob("*.jsonl"), reverse=True), 1):
+        taken += old.stat().st_size
+        if number >= KEPT or taken > KEPT_BYTES:
+            old.unlink(missing_ok=True)
