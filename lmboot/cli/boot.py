@@ -67,7 +67,7 @@ async def _run(options: Options, *, as_json: bool, from_stdin: bool) -> LmbootEr
         return await _session(boot, terminal, terminal.lines())
     pipe = PipeView(as_json=as_json, on_broken=task.cancel)
     _on_signals(task.cancel)
-    lines = no_lines() if from_stdin else lines_of(sys.stdin.buffer)
+    lines = no_lines() if from_stdin else lines_of(sys.stdin.fileno())
     return await _session(Boot(options, pipe, settings, mine), pipe, lines)
 
 

@@ -5,6 +5,7 @@ Nothing heavy is imported here, so that `lmboot --help` answers at once.
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -170,6 +171,7 @@ def payloads_remove(**options: Any) -> int:
 
 def run(arguments: list[str]) -> int:
     """Carry out a command line and return its exit code; no traceback without --debug."""
+    _open_streams()
     try:
         result = lmboot.main(_with_session(arguments), prog_name="lmboot", standalone_mode=False)
     except click.ClickException as error:
@@ -184,6 +186,21 @@ def run(arguments: list[str]) -> int:
         sys.stderr.write(told(error))
         return error.exit_code
     return int(result or 0)
+
+
+def _open_streams() -> None:
+    """Give a program that was started with closed streams some that lead nowhere.
+
+    Else the next file that is opened would get their numbers, and be written to.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is not None:
+            continue
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
+        setattr(sys, name, open(os.devnull, "w" if number else "r", encoding="utf-8"))  # noqa: SIM115
 
 
 def _with_session(arguments: list[str]) -> list[str]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import select
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import BinaryIO
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from itertools import chain
 
 from lmboot.app.view import Declined, Shown
 from lmboot.bootstrap.handshake import Repairing, Said, Step
@@ -18,6 +20,7 @@ from lmboot.errors import LmbootError
 from lmboot.text import plain, reveal
 
 _AHEAD = 64  # lines that are read before they can be taken
+_CHUNK = 1 << 16
 
 
 class PipeView:
@@ -96,16 +99,14 @@ class PipeView:
         await self._writer.close()
 
 
-async def lines_of(file: BinaryIO) -> AsyncIterator[str]:
+async def lines_of(descriptor: int) -> AsyncIterator[str]:
     """Yield a file's lines without their ends; at most a few are read ahead of need."""
     loop, queue = asyncio.get_running_loop(), asyncio.Queue[bytes]()
     room = threading.Semaphore(_AHEAD)
 
     def read() -> None:
-        line = b"-"
-        while line:
+        for line in chain(_whole_lines(descriptor), [b""]):
             room.acquire()
-            line = file.readline()
             try:
                 loop.call_soon_threadsafe(queue.put_nowait, line)
             except RuntimeError:
@@ -115,6 +116,32 @@ async def lines_of(file: BinaryIO) -> AsyncIterator[str]:
     while line := await queue.get():
         room.release()
         yield line.decode(errors="replace").rstrip("\r\n")
+
+
+def _whole_lines(descriptor: int) -> Iterator[bytes]:
+    """Yield lines, the last one perhaps without its end.
+
+    Not by a file object: its lock, held while a read waits, would abort the interpreter's exit.
+    """
+    begun: list[bytes] = []
+    while data := _read(descriptor):
+        *ends, rest = data.split(b"\n")
+        for end in ends:
+            yield b"".join([*begun, end, b"\n"])
+            begun.clear()
+        begun.append(rest)
+    if last := b"".join(begun):
+        yield last
+
+
+def _read(descriptor: int) -> bytes:
+    while True:
+        try:
+            return os.read(descriptor, _CHUNK)
+        except BlockingIOError:  # somebody else made it so; it is not ours alone
+            select.select([descriptor], [], [])
+        except OSError:  # a terminal that has gone
+            return b""
 
 
 async def no_lines() -> AsyncIterator[str]:
