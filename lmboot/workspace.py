@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import secrets
 import stat
@@ -127,33 +128,58 @@ def _discard(base: Path, name: str) -> bool:
 def remove_tree(parent: int, name: str, *, seconds: float = REMOVE_SECONDS) -> bool:
     """Remove a folder beneath an open one, following no link; say whether it is gone.
 
-    Folders are moved up before they are emptied, so that depth costs neither stack nor
-    descriptors; the time is bounded, what remains can be removed by another call.
+    Its time is bounded; another call takes up where one had to leave off.
     """
     deadline = time.monotonic() + seconds
-    waiting = [name]
-    while waiting:
-        folder = waiting.pop()
-        try:
-            descriptor = _open_to_empty(parent, folder)
-        except FileNotFoundError:
-            continue
-        except OSError:
+    try:
+        root = _open_to_empty(parent, name)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    try:
+        if not _empty(root, deadline):
             return False
-        try:
-            for entry in _entries(descriptor):
-                if time.monotonic() > deadline:
-                    return False
-                if not _unlink(descriptor, entry):
-                    moved = f"{name}.{secrets.token_hex(8)}"
-                    _make_usable(descriptor, entry)
-                    os.rename(entry, moved, src_dir_fd=descriptor, dst_dir_fd=parent)
-                    waiting.append(moved)
-        except OSError:
-            return False
-        finally:
-            os.close(descriptor)
-        os.rmdir(folder, dir_fd=parent)
+    except OSError:
+        return False
+    finally:
+        os.close(root)
+    os.rmdir(name, dir_fd=parent)
+    return True
+
+
+def _empty(root: int, deadline: float) -> bool:
+    """Empty a folder; say whether the time was enough.
+
+    Folders in it are dissolved one by one, those in them moving up to the root first, so that
+    depth costs neither stack nor descriptors.
+    """
+    while names := list(itertools.islice(_entries(root), 1000)):
+        for name in names:
+            if time.monotonic() > deadline:
+                return False
+            if not _unlink(root, name) and not _dissolve(root, name, deadline):
+                return False
+    return True
+
+
+def _dissolve(root: int, name: str, deadline: float) -> bool:
+    folder = _open_to_empty(root, name)
+    try:
+        for entry in _entries(folder):
+            if time.monotonic() > deadline:
+                return False
+            if not _unlink(folder, entry):
+                _make_usable(folder, entry)
+                moved = secrets.token_hex(16)
+                os.rename(entry, moved, src_dir_fd=folder, dst_dir_fd=root)
+    finally:
+        os.close(folder)
+    try:
+        os.rmdir(name, dir_fd=root)
+    except OSError as error:
+        if error.errno != errno.ENOTEMPTY:  # a listing may miss what changes under it: once more
+            raise
     return True
 
 
