@@ -7,6 +7,7 @@ import contextlib
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lmboot.app.boot import Boot, Options, Rejection
@@ -63,12 +64,23 @@ async def _run(options: Options, *, as_json: bool, from_stdin: bool) -> LmbootEr
         terminal = TerminalView()
         boot = Boot(options, terminal, settings, mine)
         terminal.on_interrupt = boot.interrupt
-        _on_signals(task.cancel, interrupt=boot.interrupt)
+        _on_signals(partial(_cancel, task), interrupt=boot.interrupt)
         return await _session(boot, terminal, terminal.lines())
-    pipe = PipeView(as_json=as_json, on_broken=task.cancel)
-    _on_signals(task.cancel)
+    pipe = PipeView(as_json=as_json, on_broken=partial(_cancel, task))
+
+    def leave() -> None:
+        pipe.hurry()
+        _cancel(task)
+
+    _on_signals(leave)
     lines = no_lines() if from_stdin else lines_of(sys.stdin.fileno())
     return await _session(Boot(options, pipe, settings, mine), pipe, lines)
+
+
+def _cancel(task: asyncio.Task[Any]) -> None:
+    """End the session in order; asked for again while that goes on, it goes on."""
+    if not task.cancelling():
+        task.cancel()
 
 
 async def _session(

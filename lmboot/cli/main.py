@@ -174,6 +174,7 @@ def run(arguments: list[str]) -> int:
     _open_streams()
     try:
         result = lmboot.main(_with_session(arguments), prog_name="lmboot", standalone_mode=False)
+        sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -185,6 +186,9 @@ def run(arguments: list[str]) -> int:
             raise
         sys.stderr.write(told(error))
         return error.exit_code
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Interrupted.exit_code
     return int(result or 0)
 
 

@@ -92,6 +92,10 @@ class PipeView:
         """Nobody can be asked here."""
         return False
 
+    def hurry(self) -> None:
+        """Let a reader that stands still not hold up the end."""
+        self._writer.hurry()
+
     async def close(self) -> None:
         """Write what is left."""
         if rest := self._rest_of_answer():

@@ -55,12 +55,7 @@ class Session:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
         self._out = b""
-        self._errors = asyncio.ensure_future(self._stream(process.stderr).read())
-
-    @staticmethod
-    def _stream(stream: asyncio.StreamReader | None) -> asyncio.StreamReader:
-        assert stream is not None
-        return stream
+        self._errors = asyncio.ensure_future(_all_of(process.stderr))
 
     async def say(self, *lines: str) -> None:
         """Type lines, and go on."""
@@ -70,8 +65,9 @@ class Session:
 
     async def until(self, text: str) -> str:
         """Read until a line has a text in it; return that line."""
+        assert self.process.stdout is not None
         async with asyncio.timeout(SECONDS):
-            while line := await self._stream(self.process.stdout).readline():
+            while line := await self.process.stdout.readline():
                 self._out += line
                 if text in line.decode():
                     return line.decode()
@@ -89,7 +85,7 @@ class Session:
     async def over(self) -> Done:
         """Wait until it has ended by itself; its input stays open."""
         async with asyncio.timeout(SECONDS):
-            rest = await self._stream(self.process.stdout).read()
+            rest = await _all_of(self.process.stdout)
             errors = await self._errors
             code = await self.process.wait()
         if self.process.stdin is not None:
@@ -97,6 +93,10 @@ class Session:
         done = Done(code, (self._out + rest).decode(), errors.decode())
         assert not any(word in done.err for word in _NEVER), done.err
         return done
+
+
+async def _all_of(stream: asyncio.StreamReader | None) -> bytes:
+    return await stream.read() if stream else b""
 
 
 @dataclass
