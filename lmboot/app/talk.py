@@ -283,6 +283,8 @@ class Talk:
         if rest := thinking.end():
             answer.append(rest)
             await self.show("ai", rest)
+        if not answer:
+            await self.show("sys", "the model answered nothing")
         self._conversation.add(command.text, "".join(answer))
 
     def _messages(self, connection: Connection, text: str) -> list[Message]:
