@@ -105,6 +105,7 @@ class Boot:
         self.launcher = await Launcher.prepare(
             options.sandbox,
             no_border=options.no_border or options.can_ask,  # asked before it runs
+            limits=self.settings.limits,
         )
 
     async def _open(self) -> None:
