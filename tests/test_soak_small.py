@@ -1,0 +1,49 @@
+"""The long runs of tests/soak, once each with a small count; what they find fails here too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.figures import programs
+from tests.soak import cancel, launch, parser, sessions
+
+SOAKS = Path(__file__).parent / "soak"
+
+
+@pytest.fixture(autouse=True)
+def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+
+def test_every_soak_can_be_run_by_its_name() -> None:
+    found = programs(SOAKS)
+
+    assert {"cancel", "launch", "parser", "seed", "sessions"} <= set(found)
+
+
+@pytest.mark.engine
+def test_answers_that_are_left_leave_nothing_behind() -> None:
+    figures = cancel.main(12)
+
+    assert figures["server left"] > 0
+    assert figures["engine left"] > 0
+
+
+def test_damaged_replies_are_judged_and_cut_off_ones_refused() -> None:
+    figures = parser.main(3000)
+
+    assert 0 < figures["accepted"] < 3000
+
+
+@pytest.mark.sandbox
+def test_sessions_by_pipe_leave_nothing_behind() -> None:
+    assert sessions.main(2)["sessions"] == 2
+
+
+@pytest.mark.sandbox
+def test_launches_leave_nothing_behind() -> None:
+    figures = launch.main(8)
+
+    assert figures["stopped"] == 2
