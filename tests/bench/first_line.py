@@ -31,6 +31,7 @@ from tests.connections.lookalike import Exchange, Lookalike, script
 from tests.fakes import FakeView
 
 ROUNDS = 20
+PAUSE_SECONDS = 0.1
 ROOT = Path(__file__).parents[2]
 SHELL = ROOT / "assets" / "seed" / "guest_shell.py"
 LIBRARY = ROOT / "lmboot" / "runtime" / "guest"
@@ -69,11 +70,16 @@ class Noting(Lookalike):
 
 @script
 async def noted(chat: Exchange) -> None:
-    """Answer as a good server does, and note when the text is out."""
+    """Answer as a good server does, and note when the text's last piece goes out.
+
+    Before it there is a pause: a model is slower than the reading of what it writes.
+    """
     await chat.start()
-    await chat.say(chat.reply)
+    await chat.say(chat.reply[:-1])
+    await asyncio.sleep(PAUSE_SECONDS)
     assert isinstance(chat.server, Noting)
     chat.server.last_byte = perf_counter()
+    await chat.say(chat.reply[-1])
     await chat.end()
 
 
