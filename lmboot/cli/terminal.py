@@ -182,7 +182,7 @@ class TerminalView:
         await self._settle()
         question = f"{reveal(server)} wants a token (nothing to leave): "
         try:
-            return (await PromptSession[str]().prompt_async(question, is_password=True)) or None
+            return (await _answer_to(question, is_password=True)) or None
         except (EOFError, KeyboardInterrupt):
             return None
 
@@ -220,7 +220,7 @@ class TerminalView:
 
     async def _ask(self, question: str) -> str:
         try:
-            answer = await PromptSession[str]().prompt_async(question)
+            answer = await _answer_to(question)
         except EOFError:
             raise Declined from None
         except KeyboardInterrupt:
@@ -234,7 +234,7 @@ class TerminalView:
         while True:
             self.end_answer()
             try:
-                line = await self._prompt.prompt_async("» ")
+                line = await self._prompt.prompt_async("» ", handle_sigint=False)
             except KeyboardInterrupt:
                 self.on_interrupt()
                 continue
@@ -253,6 +253,13 @@ class TerminalView:
     async def close(self) -> None:
         """Draw what is left."""
         await self._settle()
+
+
+async def _answer_to(question: str, *, is_password: bool = False) -> str:
+    """Ask; Ctrl+C is a key here, and the session's own handler of the signal stays in force."""
+    return await PromptSession[str]().prompt_async(
+        question, is_password=is_password, handle_sigint=False
+    )
 
 
 def _prefix(pane: Pane | None) -> str:
