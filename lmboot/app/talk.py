@@ -346,7 +346,8 @@ class Talk:
     async def close(self) -> None:
         """Stop the runtime, and end the transcript."""
         await self.stop()
-        self._transcript.close()
+        if complaint := self._transcript.close():
+            await self._view.show(Shown("sys", complaint, "error"))
 
 
 def keep_folder(name: str) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,15 +34,23 @@ class Transcript:
             self._file.write(line.encode(errors="replace") + b"\n")
         except OSError as error:
             self.close()
-            return f"the transcript can't be written ({error.strerror}); the session goes on"
+            return _complaint(error)
         return None
 
-    def close(self) -> None:
-        """Write what is buffered and close; nothing is taken any more."""
+    def close(self) -> str | None:
+        """Write what is buffered and close; nothing is taken any more. Returns a complaint."""
         self._over = True
-        if self._file is not None:
-            with contextlib.suppress(OSError):  # a full disk was told already, or is found now
-                self._file.close()
+        file, self._file = self._file, None
+        try:
+            if file is not None:
+                file.close()
+        except OSError as error:
+            return _complaint(error)
+        return None
+
+
+def _complaint(error: OSError) -> str:
+    return f"the transcript can't be written ({error.strerror}); the session goes on"
 
 
 def _new_file(path: Path) -> BinaryIO:
