@@ -13,8 +13,8 @@ from gguf import GGUFReader
 
 from assets.seed import check
 from assets.seed.engine import PATH, Engine
-from assets.seed.texts import LAST_LINES, NAMED, PAYLOAD, REFUSAL, ROUTES, SLOT, Texts
-from lmboot.bootstrap.prompts import GUEST_API, PRIMER, TRIGGERS, interactive
+from assets.seed.texts import NAMED, PAYLOAD, REFUSAL, ROUTES, SLOT, Texts
+from lmboot.bootstrap.prompts import GUEST_API, PRIMER, TRIGGERS, interactive, with_last_lines
 
 MAX_BYTES = 8_000_000
 RETRAIN = "the texts have changed: run `python -m assets.seed.train`"
@@ -145,7 +145,7 @@ def test_a_question_is_answered_after_the_payload(engine: Engine, texts: Texts) 
 def test_the_runtimes_last_lines_do_not_change_the_answer(
     engine: Engine, texts: Texts, output: str
 ) -> None:
-    answer = engine.ask("what can you do?" + LAST_LINES + output, BESIDE_RUNTIME)
+    answer = engine.ask(with_last_lines("what can you do?", output.split("\n")), BESIDE_RUNTIME)
 
     assert answer == answers(texts)["abilities"]
 

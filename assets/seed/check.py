@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from assets.seed.engine import PATH, Engine, Message
-from assets.seed.texts import LAST_LINES, PAYLOAD, REFUSAL, ROUTES, Texts
-from lmboot.bootstrap.prompts import PRIMER, TRIGGERS, interactive
+from assets.seed.texts import PAYLOAD, REFUSAL, ROUTES, Texts
+from lmboot.bootstrap.prompts import PRIMER, SCHEMA, TRIGGERS, interactive, with_last_lines
 
 HERE = Path(__file__).resolve().parent
 FRESH = HERE.parents[1] / "tests" / "data" / "seed_fresh.toml"
@@ -36,38 +36,6 @@ SYSTEMS = {  # none of these is trained on, but the primer, none, and the form o
 }
 BOOT_SYSTEMS = [name for name in SYSTEMS if name not in ("assistant", "pirate")]
 
-TEXT = {"type": "string"}
-SCHEMA = {
-    "type": "object",
-    "required": ["manifest", "files", "entrypoint"],
-    "additionalProperties": False,
-    "properties": {
-        "manifest": {
-            "type": "object",
-            "required": ["name", "version", "routes"],
-            "additionalProperties": False,
-            "properties": {
-                "name": TEXT,
-                "version": TEXT,
-                "routes": {
-                    "type": "object",
-                    "additionalProperties": {"enum": ["EMULATE", "HOST", "DENY"]},
-                },
-            },
-        },
-        "files": {
-            "type": "array",
-            "minItems": 1,
-            "items": {
-                "type": "object",
-                "required": ["path", "content"],
-                "additionalProperties": False,
-                "properties": {"path": TEXT, "content": TEXT},
-            },
-        },
-        "entrypoint": TEXT,
-    },
-}
 RESPONSE_FORMAT = {
     "type": "json_schema",
     "json_schema": {"name": "payload", "strict": True, "schema": SCHEMA},
@@ -184,7 +152,8 @@ def rows(source: Texts) -> Iterator[tuple[str, list[Case], dict[str, object]]]:
         "hello\nworld",
     ]
     lined = [
-        (text + LAST_LINES + blocks[n % 3], right) for n, (text, right) in enumerate(known[:60])
+        (with_last_lines(text, blocks[n % 3].split("\n")), right)
+        for n, (text, right) in enumerate(known[:60])
     ]
     yield "trained wording, with the last lines", as_cases(lined, SYSTEMS["interactive"]), {}
     for path, title in ((DEVELOPMENT, "development"), (FRESH, "fresh")):

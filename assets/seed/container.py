@@ -11,8 +11,8 @@ import sentencepiece
 from gguf import GGMLQuantizationType, TokenType
 
 from assets.seed.model import NORM_EPSILON, ROPE_BASE, Size
-from assets.seed.tokens import BOS, END, NEWLINE, SPACE, START
-from lmboot.bootstrap.prompts import GUEST_API, PRIMER, TRIGGERS
+from assets.seed.tokens import BOS, END, NEWLINE, SPACE, START, WHOLE
+from lmboot.bootstrap.prompts import GUEST_API, PRIMER
 
 KINDS = {  # name: quantisation, the number of it in general.file_type
     "f16": (GGMLQuantizationType.F16, 1),
@@ -101,7 +101,7 @@ def _text(tokenizer: sentencepiece.SentencePieceProcessor, i: int) -> str:
     """Return a piece as llama.cpp wants it: tokens found in raw text hold plain spaces."""
     piece = tokenizer.id_to_piece(i)
     plain = piece.replace(SPACE, " ")
-    return plain if plain in TRIGGERS else piece
+    return plain if plain in WHOLE else piece
 
 
 def _kind(tokenizer: sentencepiece.SentencePieceProcessor, i: int) -> TokenType:
@@ -112,4 +112,4 @@ def _kind(tokenizer: sentencepiece.SentencePieceProcessor, i: int) -> TokenType:
         return TokenType.CONTROL
     if tokenizer.is_byte(i):
         return TokenType.BYTE
-    return TokenType.USER_DEFINED if text in (NEWLINE, *TRIGGERS) else TokenType.NORMAL
+    return TokenType.USER_DEFINED if text in (NEWLINE, *WHOLE) else TokenType.NORMAL

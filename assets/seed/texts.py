@@ -14,12 +14,11 @@ import tomllib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from lmboot.bootstrap.prompts import GUEST_API, PRIMER, TRIGGERS, interactive
+from lmboot.bootstrap.prompts import GUEST_API, PRIMER, TRIGGERS, interactive, with_last_lines
 
 HERE = Path(__file__).resolve().parent
 CORPUS = tomllib.loads((HERE / "corpus.toml").read_text("utf-8"))
 REFUSAL: str = CORPUS["refusal"]
-LAST_LINES = "\n\nThe runtime's last lines:\n"
 
 ROUTES = {
     "fs.open": "EMULATE",
@@ -108,7 +107,8 @@ class Texts:
             made = rng.choice(self.manual_words)
         else:
             made = rng.choice(self.nouns)
-        return made if made not in self.own_words else rng.choice(self.nouns)
+        made = made if made not in self.own_words else rng.choice(self.nouns)
+        return made.capitalize() if rng.random() < 0.12 else made
 
     def expand(self, pattern: str) -> str:
         """Return one text of a pattern."""
@@ -147,20 +147,24 @@ class Texts:
             words[i] = word[:j] + slip + word[j + 1 :]
         return " ".join(words)
 
-    # What the user says
-
-    def question(self) -> Turn:
-        """Return a question on lmboot and its answer."""
+    def polish(self, text: str) -> str:
+        """Return the text as somebody would type it: slips, words around it, case, punctuation."""
         rng = self.rng
-        answer, asks = self.topics[rng.choice(list(self.topics))]
-        text = self.expand(rng.choice(asks))
         if rng.random() < 0.1:
             text = self.misspell(text)
         if rng.random() < 0.22:
             text = rng.choice(self.before) + rng.choice([" ", ", "]) + text
         if rng.random() < 0.15:
             text = text.rstrip("?!. ") + rng.choice([" ", ", "]) + rng.choice(self.after)
-        return self.dress(text), answer
+        return self.dress(text)
+
+    # What the user says
+
+    def question(self) -> Turn:
+        """Return a question on lmboot and its answer."""
+        rng = self.rng
+        answer, asks = self.topics[rng.choice(list(self.topics))]
+        return self.polish(self.expand(rng.choice(asks))), answer
 
     def spoiled(self) -> str:
         """Return a question on lmboot that its words no longer make one."""
@@ -178,9 +182,9 @@ class Texts:
     def other(self) -> str:
         """Return anything that is not on lmboot."""
         makers: list[tuple[float, Callable[[], str]]] = [
-            (0.34, lambda: self.dress(self.expand(self.rng.choice(self.shapes)))),
+            (0.34, lambda: self.polish(self.expand(self.rng.choice(self.shapes)))),
             (0.14, lambda: self.dress(self.spoiled())),
-            (0.12, lambda: self.dress(self.expand(self.rng.choice(self.neighbours)))),
+            (0.12, lambda: self.polish(self.expand(self.rng.choice(self.neighbours)))),
             (0.16, lambda: self.rng.choice(self.others)),
             (0.07, self.several),
             (0.05, self.chatter),
@@ -287,12 +291,12 @@ class Texts:
         if kind < 0.42:
             text, answer = self.question()
         else:
-            text, answer = (self.nearly() if kind < 0.52 else self.other()), REFUSAL
-        if rng.random() < 0.08:
-            text += LAST_LINES + self._runtime_output()
+            text, answer = (self.nearly() if kind < 0.55 else self.other()), REFUSAL
+        if rng.random() < 0.2:
+            text = with_last_lines(text, self._runtime_output())
         return text, answer
 
-    def _runtime_output(self) -> str:
+    def _runtime_output(self) -> list[str]:
         rng = self.rng
         count = rng.randint(1, 12)
         pools: list[Callable[[], str]] = [
@@ -302,8 +306,8 @@ class Texts:
             lambda: self.other()[:80],
             lambda: rng.choice(["", "> ", "sent "]) + rng.choice(TRIGGERS),
         ]
-        weights = [6, 6, 1, 2, 0.3]
-        return "\n".join(rng.choices(pools, weights)[0]() for _ in range(count))
+        weights = [6, 6, 0.5, 1, 0.1]
+        return [rng.choices(pools, weights)[0]() for _ in range(count)]
 
     # Conversations
 
@@ -342,16 +346,19 @@ class Texts:
         rng.shuffle(kept)
         return rng.choice(["\n\n", "\n", " "]).join(kept)
 
+    def boot(self) -> Turn:
+        """Return the exchange of the bootstrap."""
+        end = self.rng.choice([" ", "\n"]) if self.rng.random() < 0.08 else ""
+        return self.rng.choice(TRIGGERS) + end, PAYLOAD
+
     def conversation(self) -> list[Message]:
         """Return a whole conversation: questions and others, now and then with a bootstrap."""
         rng, system = self.rng, self.system()
         if rng.random() < 0.12:
-            trigger = rng.choice(TRIGGERS)
-            if rng.random() < 0.12:
-                trigger = rng.choice(["", " ", "\n"]) + trigger + rng.choice([" ", "\n"])
             turns = [self.turn() for _ in range(rng.choice([0, 0, 1, 3, 6]))]
-            turns += [(trigger, PAYLOAD)]
-            turns += [self.turn() for _ in range(rng.randint(0, 10))]
+            turns += [self.boot(), *(self.turn() for _ in range(rng.randint(0, 10)))]
+            if rng.random() < 0.4:
+                turns += [self.boot(), *(self.turn() for _ in range(rng.randint(0, 3)))]
         else:
             turns = [self.turn() for _ in range(rng.randint(1, 14))]
         talk = [

@@ -1,7 +1,8 @@
-"""The seed model's tokenizer: BPE with byte fallback, and the triggers as tokens of their own.
+"""The seed model's tokenizer: BPE with byte fallback, and lmboot's own lines as single tokens.
 
-A trigger is one token wherever it stands, and no other text can produce that token: so the model
-need not learn to spell it in order to tell it from its many lookalikes.
+A trigger, and the line that opens what the runtime printed last, is one token wherever it stands,
+and no other text can produce that token: so the model need not learn to spell it in order to tell
+it from its many lookalikes.
 """
 
 from __future__ import annotations
@@ -13,16 +14,19 @@ from pathlib import Path
 
 import sentencepiece
 
-from assets.seed.texts import Message
-from lmboot.bootstrap.prompts import TRIGGERS
+from assets.seed.texts import PAYLOAD, REFUSAL, Message
+from lmboot.bootstrap.prompts import LAST_LINES, TRIGGERS
 
+WHOLE = (*TRIGGERS, LAST_LINES)
 SPACE = "\u2581"  # sentencepiece's name for a space
 START, END, NEWLINE = "<|im_start|>", "<|im_end|>", "\n"
 BOS = 1
 LOOSE_SHARE = 0.3  # of the texts that are not answers: cut up in an unusual way, as rare words are
 LOOSE_CHARACTERS = 400
 PIECE_CHARACTERS = 48
-FIRST_PIECE = 4.0  # how much more the first piece of an answer counts
+FIRST_PIECE = 2.0  # what the first piece of an answer counts for; any other less than 1
+# In doubt the refusal is the better answer; but a trigger is never in doubt.
+DECISIONS = {REFUSAL: 1.3, PAYLOAD: 4.0}
 JUMP_SHARE = 0.12  # of the user's messages: far positions are learned without long texts
 
 
@@ -49,7 +53,7 @@ def train_tokenizer(
         byte_fallback=True,
         character_coverage=0.9995,
         # A newline of its own: no merge may cross a border of the chat template.
-        user_defined_symbols=[START, END, NEWLINE, *(t.replace(" ", SPACE) for t in TRIGGERS)],
+        user_defined_symbols=[START, END, NEWLINE, *(t.replace(" ", SPACE) for t in WHOLE)],
         normalization_rule_name="identity",
         remove_extra_whitespaces=False,
         add_dummy_prefix=False,
@@ -83,21 +87,20 @@ def encode(
         first = row.positions[-1] + jump + 1
         row.ids.extend([*head, *body, newline])
         row.weights.extend([0.0] * len(head))
-        row.weights.extend([*(_weights(len(body)) if answer else [0.0] * len(body)), 0.0])
+        row.weights.extend([*(_weights(len(body), text) if answer else [0.0] * len(body)), 0.0])
         row.positions.extend(range(first, first + len(head) + len(body) + 1))
     if row.positions[-1] >= context:
         row.positions[:] = range(len(row.ids))
     return row
 
 
-def _weights(count: int) -> list[float]:
+def _weights(count: int, answer: str) -> list[float]:
     """Return what each piece of an answer counts for.
 
     By the root of the length: a payload counts for more than a sentence, but not by as much as it
-    is longer. Every answer begins with a word of its own, so the first piece is the decision.
+    is longer. Every answer begins with a piece of its own, so the first piece is the decision.
     """
-    weight = float(count**-0.5)
-    return [FIRST_PIECE * weight] + [weight] * (count - 1)
+    return [FIRST_PIECE * DECISIONS.get(answer, 1.0)] + [float(count**-0.5)] * (count - 1)
 
 
 def _pieces(

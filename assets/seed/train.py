@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import gguf
 import numpy as np
 import sentencepiece
 import torch
@@ -124,6 +125,17 @@ def endless_rows(
         yield encode(tokenizer, source.conversation(), source.rng, size.context)
 
 
+def load(model: Model, path: Path) -> None:
+    """Take the weights of a GGUF that was trained with the same corpus."""
+    found = {
+        tensor.name: torch.tensor(
+            np.array(gguf.quants.dequantize(tensor.data, tensor.tensor_type))
+        )
+        for tensor in gguf.GGUFReader(path).tensors
+    }
+    model.load_state_dict(found)
+
+
 def arrays(model: Model) -> dict[str, np.ndarray]:
     return {name: value.float().numpy() for name, value in model.state_dict().items()}
 
@@ -131,10 +143,11 @@ def arrays(model: Model) -> dict[str, np.ndarray]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=Path(__file__).with_name("seed.gguf"))
-    parser.add_argument("--steps", type=int, default=2400)
+    parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--minutes", type=float, default=30.0, help="stop by then")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rate", type=float, default=3e-3)
+    parser.add_argument("--start", type=Path, help="go on from this GGUF, of the same corpus")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=["q8_0"])
     args = parser.parse_args()
 
@@ -144,6 +157,8 @@ def main() -> None:
         sample = Texts(random.Random(args.seed)).tokenizer_sample()
         tokenizer = train_tokenizer(sample, Path(folder), size.vocabulary)
     model = Model(size)
+    if args.start:
+        load(model, args.start)
     print(sum(p.numel() for p in model.parameters()), "parameters", flush=True)
     print(len(tokenizer.encode(PAYLOAD)), "tokens in the payload", flush=True)
     rows = endless_rows(Texts(random.Random(args.seed)), tokenizer, size)
