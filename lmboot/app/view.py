@@ -13,6 +13,8 @@ from lmboot.connections.interface import Model
 from lmboot.errors import LmbootError
 
 Pane = Literal["you", "ai", "rt", "rt!", "sys"]
+# JSON may hold these as they are, but many readers take them for the end of a line.
+_LINE_ENDS = {ord(end): f"\\u{ord(end):04x}" for end in "\x85\u2028\u2029"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,8 @@ class Shown:
             members["partial"] = True
         if self.event:
             members["event"] = self.event
-        return json.dumps({**members, **self.details}, ensure_ascii=False)
+        line = json.dumps({**members, **self.details}, ensure_ascii=False)
+        return line if line.isascii() else line.translate(_LINE_ENDS)
 
 
 class Declined(Exception):

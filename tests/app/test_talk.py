@@ -647,6 +647,17 @@ async def test_help_lists_the_commands_and_an_unknown_word_is_told(stage: Stage)
     assert ":frobnicate" in stage.view.pane("sys")[-1]
 
 
+# ---------------------------------------------------------------- what is printed
+
+
+@pytest.mark.parametrize("text", ["a\u2028b", "a\x85b", "a\u2029b", "\r\n\x0b\x0c\x1c", "é🙂"])
+def test_an_object_is_one_line_for_every_reader(text: str) -> None:
+    line = Shown("rt", text).as_json()
+
+    assert line.splitlines() == [line]
+    assert json.loads(line) == {"pane": "rt", "text": text}
+
+
 # ---------------------------------------------------------------- the transcript
 
 
