@@ -1,0 +1,104 @@
+"""The two lines at the window's edges: the server above, what is going on below."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from tkinter import ttk
+
+from lmboot.gui.widgets import Action, Box, nothing
+
+
+class ServerLine(Box):
+    """Where the models come from: an address, how it stands there, and ways to others."""
+
+    def __init__(self, parent: Box) -> None:
+        super().__init__(parent, "panel", padding=parent.look.pads(16, 8))
+        self.on_address: Callable[[str], None] = nothing
+        self.on_open: Callable[[], None] = nothing
+        self.on_refresh: Callable[[], None] = nothing
+        self.on_settings: Callable[[], None] = nothing
+        self._brand()
+        self.field = ttk.Combobox(self, style="panel.TCombobox", width=23, font="Text")
+        self.field.pack(side="left")
+        self.field.bind("<Return>", lambda _: self.on_address(self.address))
+        self.field.bind("<<ComboboxSelected>>", lambda _: self.on_address(self.address))
+        self._buttons()
+        self._words = self.label("", "muted")
+        self._words.pack(side="left", padx=self.look.pad(14, 0))
+
+    def _brand(self) -> None:
+        mark = self.look.strokes("accent", (1.5, 1.5), (6, 6), (1.5, 10.5), width=2.4)
+        name = self.label(" lmboot", "text", "Strong", image=mark)
+        name.pack(side="left", padx=self.look.pad(0, 14))
+
+    def _buttons(self) -> None:
+        """Pack the buttons before the words: where it is narrow, words give way."""
+        for text, kind, press in (
+            ("Settings", "Ghost", lambda: self.on_settings()),
+            ("Refresh", "Ghost", lambda: self.on_refresh()),
+            ("Open .gguf…", "Plain", lambda: self.on_open()),
+        ):
+            button = self.button(text, press, kind)
+            button.pack(side="right", padx=self.look.pad(4, 0))
+
+    @property
+    def address(self) -> str:
+        """Return what stands in the field."""
+        return str(self.field.get()).strip()
+
+    @address.setter
+    def address(self, address: str) -> None:
+        self.field.set(address)
+
+    def offer(self, addresses: Sequence[str]) -> None:
+        """List addresses to choose from."""
+        self.field.configure(values=list(addresses))
+
+    def show_state(self, colour: str, words: str, *, hollow: bool = False) -> None:
+        """Show how the server stands; a hollow dot is one that does not answer."""
+        self._words.configure(image=self.look.dot(colour, hollow=hollow), text="  " + words)
+
+
+class StatusLine(Box):
+    """What is going on, in words; figures; and what can be done about it now."""
+
+    def __init__(self, parent: Box) -> None:
+        super().__init__(parent, "panel", padding=parent.look.pads(16, 6))
+        self._word = self.label("", "text", "Strong")
+        self._word.pack(side="left")
+        height = self.look.linespace + self.look.px(14)  # one height with buttons and without
+        Box(self, height=height).pack(side="right")
+        self._actions = Box(self)
+        self._actions.pack(side="right")
+        self._figures = self.label("", "muted")
+        self._figures.pack(side="left", padx=self.look.pad(14, 0))
+        self._shown: list[tuple[str, bool]] = []
+        self._buttons: list[ttk.Button] = []
+
+    def show(self, colour: str, word: str, figures: str = "", *, hollow: bool = False) -> None:
+        """Say what is going on."""
+        self._word.configure(image=self.look.dot(colour, hollow=hollow), text="  " + word)
+        self._figures.configure(text=figures)
+
+    def show_figures(self, figures: str) -> None:
+        """Replace the figures only."""
+        self._figures.configure(text=figures)
+
+    def set_actions(self, actions: Sequence[Action]) -> None:
+        """Show buttons, the first one leftmost; one called Stop, Kill… is drawn as a danger."""
+        can_now = [(label, can) for label, _, can in actions]
+        if can_now != self._shown:
+            self._shown = can_now
+            self._make_buttons(actions)
+        for button, (_, press, _) in zip(self._buttons, actions, strict=True):
+            button.configure(command=press)
+
+    def _make_buttons(self, actions: Sequence[Action]) -> None:
+        self._actions.clear()
+        self._buttons = []
+        for label, press, can in actions:
+            danger = label.partition(" ")[0] in ("Stop", "Kill")
+            button = self._actions.button(label, press, "Danger" if danger else "Plain")
+            button.state(["!disabled" if can else "disabled"])
+            button.pack(side="left", padx=self.look.pad(8, 0))
+            self._buttons.append(button)

@@ -1,0 +1,108 @@
+"""The window put together: server, models, tabs and status, with nobody behind them yet."""
+
+from __future__ import annotations
+
+import tkinter as tk
+from tkinter import ttk
+
+from lmboot.gui.bars import ServerLine, StatusLine
+from lmboot.gui.cards import Card, Welcome
+from lmboot.gui.entryline import EntryLine
+from lmboot.gui.log import LogPane
+from lmboot.gui.look import Look
+from lmboot.gui.menus import Menus
+from lmboot.gui.modellist import Details, ModelList
+from lmboot.gui.payload import StreamPane
+from lmboot.gui.tabs import Tabs
+from lmboot.gui.transcript import TranscriptPane
+from lmboot.gui.widgets import Box, Stack
+
+SIZE, LEAST = (1040, 700), (720, 480)
+SIDE, LEAST_SIDE = 384, 262
+
+
+class SessionPage(Stack):
+    """The first tab: a card, the steps ahead, or the talk itself ("card", "welcome", "talk")."""
+
+    def __init__(self, parent: Box) -> None:
+        super().__init__(parent, "main")
+        self.welcome, self.card = Welcome(self), Card(self)
+        talk = Box(self, "main")
+        self.entry = EntryLine(talk)
+        self.entry.pack(side="bottom", fill="x")
+        talk.hairline("bottom")
+        self.transcript = TranscriptPane(talk)
+        self.transcript.pack(fill="both", expand=True)
+        for name, page in (("welcome", self.welcome), ("card", self.card), ("talk", talk)):
+            self.add(name, page)
+
+
+class Frame:
+    """Every part of the window by its name; the caller sets their callbacks."""
+
+    def __init__(self, root: tk.Tk, look: Look) -> None:
+        self.root, self.look = root, look
+        look.follow(root, lambda: self._paint())
+        self.menus = Menus(root, look)
+        self.base = Box(None, "main", look=look)
+        self.base.pack(fill="both", expand=True)
+        self.server = ServerLine(self.base)
+        self.server.pack(fill="x")
+        self.base.hairline("top")
+        self.status = StatusLine(self.base)
+        self.status.pack(side="bottom", fill="x")
+        self.base.hairline("bottom")
+        self._panes = ttk.Panedwindow(self.base, orient="horizontal")
+        self._panes.pack(fill="both", expand=True)
+        self._side = self._make_side()
+        self.tabs = Tabs(self.base)
+        self._panes.add(self._side, weight=0)
+        self._panes.add(self.tabs, weight=1)
+        self._fill_tabs()
+        self._size()
+
+    def _make_side(self) -> Box:
+        side = Box(self.base, "panel", width=self.look.px(SIDE))
+        side.pack_propagate(False)
+        side.hairline("right")
+        self.details = Details(side)
+        self.details.pack(side="bottom", fill="x")
+        side.hairline("bottom")
+        self.models = ModelList(side)
+        self.models.pack(fill="both", expand=True)
+        return side
+
+    def _fill_tabs(self) -> None:
+        pages = self.tabs.pages
+        self.session = SessionPage(pages["Session"])
+        self.payload = StreamPane(pages["Payload"])
+        self.log = LogPane(pages["Log"])
+        for part in (self.session, self.payload, self.log):
+            part.pack(fill="both", expand=True)
+
+    def _size(self) -> None:
+        """Take the usual size, or what the screen has."""
+        look, root = self.look, self.root
+        room = root.winfo_screenwidth(), root.winfo_screenheight()
+        wide, high = (min(look.px(want), most) for want, most in zip(SIZE, room, strict=True))
+        root.geometry(f"{wide}x{high}")
+        least = (min(look.px(want), most) for want, most in zip(LEAST, room, strict=True))
+        root.minsize(*least)
+
+    def _paint(self) -> None:
+        self.root.configure(background=self.look["main"])
+
+    def show_side(self, visible: bool) -> None:
+        """Show or hide the models: a review and a session need the width."""
+        shown = str(self._side) in map(
+            str, self.root.tk.splitlist(self.root.tk.call(self._panes, "panes"))
+        )
+        if visible and not shown:
+            self._panes.insert(0, self._side, weight=0)
+        elif shown and not visible:
+            self._panes.forget(self._side)
+
+
+def build_frame(root: tk.Tk, look: Look) -> Frame:
+    """Put the window together while it is withdrawn; map it once, when this returns."""
+    return Frame(root, look)

@@ -1,0 +1,260 @@
+"""The list of models, what is known about the chosen one, and the button that starts it all."""
+
+from __future__ import annotations
+
+import tkinter as tk
+from collections.abc import Callable, Sequence
+from functools import partial
+from tkinter import ttk
+from typing import Literal
+
+from lmboot.gui.widgets import Box, Slim, nothing
+
+# id, name, state, quantization, size, context: all as they are shown. The list draws a state's
+# sign ("● loaded") itself, as the dot beside the name, which stays when it hides columns.
+Row = tuple[str, str, str, str, str, str]
+COLUMNS: tuple[
+    tuple[str, str, int, Literal["w", "e"]], ...
+] = (  # key, heading, width, anchor; the list hides the last ones first when it is narrow
+    ("#0", "Model", 150, "w"),
+    ("size", "Size", 60, "e"),
+    ("quant", "Quant", 66, "w"),
+    ("state", "State", 78, "w"),
+    ("context", "Context", 58, "e"),
+)
+ORDER = ("state", "quant", "size", "context")
+LEAST_NAME = 156
+UNITS = {"kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "k": 1e3, "K": 1e3, "M": 1e6}
+
+
+def sort_key(cell: str) -> tuple[int, float, str]:
+    """Order cells as a person would: "900 MB" before "4.7 GB", what is unknown ("—") last."""
+    number, _, unit = cell.partition(" ")
+    if unit == "" and cell[-1:] in UNITS:
+        number, unit = cell[:-1], cell[-1]
+    try:
+        return 0, float(number.replace("\u202f", "").replace(",", "")) * UNITS.get(unit, 1.0), ""
+    except ValueError:
+        return (2, 0.0, "") if cell in ("", "—") else (1, 0.0, cell.casefold())
+
+
+def _place(key: str) -> int:
+    """Return where a column's cell stands in a row, the id aside."""
+    return 0 if key == "#0" else ORDER.index(key) + 1
+
+
+class ModelList(Box):
+    """The models, to be filtered, sorted and chosen; the choice stays with its id."""
+
+    def __init__(self, parent: Box) -> None:
+        super().__init__(parent, "panel")
+        self.on_select: Callable[[str], None] = nothing
+        self.on_activate: Callable[[str], None] = nothing
+        self._rows: list[Row] = []
+        self._wanted = ""  # the chosen id, also while a filter hides it
+        self._sort: tuple[int, bool] | None = None
+        self._quiet = False
+        self.filter = self._make_filter()
+        self._hint = self.label("or drop a .gguf file here", "faint", "Small")
+        self._empty = self.label("", "faint", "Small", justify="center")
+        self.tree = self._make_tree()
+
+    def _make_filter(self) -> ttk.Entry:
+        entry = ttk.Entry(self, style="panel.TEntry", font="Text")
+        entry.pack(fill="x", padx=self.look.px(16), pady=self.look.pad(12, 6))
+        style = self.look.label_style("faint", "Text", "raised")
+        hint = ttk.Label(entry, text="Filter models", style=style)
+        hint.bind("<Button-1>", lambda _: entry.focus_set())
+
+        def changed(_: object = None) -> None:
+            if entry.get():
+                hint.place_forget()
+            else:
+                hint.place(x=self.look.px(10), rely=0.5, anchor="w")
+            self._fill()
+
+        def clear(_: object) -> None:
+            entry.delete(0, "end")
+            changed()
+
+        entry.bind("<KeyRelease>", changed)
+        entry.bind("<Escape>", clear)
+        entry.bind("<Down>", lambda _: self.tree.focus_set())
+        hint.place(x=self.look.px(10), rely=0.5, anchor="w")
+        return entry
+
+    def _make_tree(self) -> ttk.Treeview:
+        frame = Box(self)
+        frame.pack(fill="both", expand=True, padx=self.look.px(6))
+        tree = ttk.Treeview(
+            frame, columns=ORDER, selectmode="browse", height=1, style="panel.Treeview"
+        )
+        bar = Slim(frame, tree.yview)
+        tree.configure(yscrollcommand=bar.moved)
+        for key, title, width, anchor in COLUMNS:
+            press = partial(self._sort_by, _place(key))
+            tree.heading(key, text=title, anchor=anchor, command=press)
+            wide, stretch = self.look.px(width), key == "#0"
+            tree.column(key, width=wide, minwidth=self.look.px(30), stretch=stretch, anchor=anchor)
+        tree.pack(fill="both", expand=True)
+        tree.bind("<<TreeviewSelect>>", lambda _: self._selected())
+        tree.bind("<Return>", lambda _: self._activated())
+        tree.bind("<Double-1>", self._double)
+        tree.bind("<Configure>", lambda event: self._fit(event.width))
+        tree.bind("<FocusIn>", lambda _: self._focus_something())
+        return tree
+
+    def show_hint(self, visible: bool) -> None:
+        """Show or hide the row that says that a file can be dropped."""
+        if visible:
+            self._hint.pack(side="bottom", pady=self.look.pad(4, 10), before=self.tree.master)
+        else:
+            self._hint.pack_forget()
+
+    def show_empty(self, words: str) -> None:
+        """Say in the list's place why it is empty; shown only while it is."""
+        self._empty.configure(text=words)
+        self._fill()
+
+    def show(self, rows: Sequence[Row]) -> None:
+        """Show these models; what was chosen stays chosen if its id is still there."""
+        self._rows = list(rows)
+        self._fill()
+
+    @property
+    def selected(self) -> str:
+        """Return the id of the chosen model, "" without one."""
+        chosen = self.tree.selection()
+        return str(chosen[0]) if chosen else ""
+
+    def select(self, model: str) -> None:
+        """Choose a model by its id, now or as soon as it is shown."""
+        self._wanted = model
+        self._restore()
+
+    def _fill(self) -> None:
+        sought = self.filter.get().casefold().split()
+        rows = [
+            row for row in self._rows if all(word in " ".join(row).casefold() for word in sought)
+        ]
+        if self._sort:
+            column, down = self._sort
+            rows.sort(key=lambda row: sort_key(row[column + 1]), reverse=down)
+        self._quiet = True
+        self.tree.delete(*self.tree.get_children())
+        for model, name, state, *others in rows:
+            cells = [state.removeprefix("● ").removeprefix("○ ").removeprefix("? "), *others]
+            self.tree.insert(
+                "", "end", model, text="  " + name, values=cells, image=self._dot(state)
+            )
+        self._say_empty(bool(rows))
+        self._restore()
+
+    def _dot(self, state: str) -> tk.PhotoImage:
+        loaded = state.endswith("loaded")
+        return self.look.dot("ok" if loaded else "faint", hollow=not loaded)
+
+    def _say_empty(self, any_row: bool) -> None:
+        if any_row or not self._empty.cget("text"):
+            self._empty.place_forget()
+        else:
+            self._empty.place(relx=0.5, rely=0.4, anchor="center")
+
+    def _restore(self) -> None:
+        """Choose the wanted id again, without telling anybody what they know."""
+        self._quiet = True
+        there = self.tree.exists(self._wanted) if self._wanted else False
+        if there and self.selected != self._wanted:
+            self.tree.selection_set(self._wanted)
+            self.tree.focus(self._wanted)
+            self.tree.see(self._wanted)
+        self.tree.after_idle(self._listen)
+
+    def _listen(self) -> None:
+        self._quiet = False
+
+    def _selected(self) -> None:
+        if self.selected and self.selected != self._wanted:
+            self._wanted = self.selected
+            self.on_select(self._wanted)
+
+    def _activated(self) -> None:
+        if self.selected:
+            self.on_activate(self.selected)
+
+    def _double(self, event: tk.Event[ttk.Treeview]) -> None:
+        if self.tree.identify_region(event.x, event.y) in ("tree", "cell"):
+            self._activated()
+
+    def _focus_something(self) -> None:
+        """Let the keyboard start somewhere: without a focused row its arrows do nothing."""
+        rows = self.tree.get_children()
+        if rows and not self.tree.focus():
+            self.tree.focus(rows[0])
+
+    def _sort_by(self, column: int) -> None:
+        """Sort by a column: up, then down, then as the rows were given."""
+        before = self._sort
+        if before is None or before[0] != column:
+            self._sort = column, False
+        else:
+            self._sort = None if before[1] else (column, True)
+        for key, title, _, _ in COLUMNS:
+            at = _place(key)
+            mark = (
+                ""
+                if self._sort is None or self._sort[0] != at
+                else " ↓"
+                if self._sort[1]
+                else " ↑"
+            )
+            self.tree.heading(key, text=title + mark)
+        self._fill()
+
+    def _fit(self, width: int) -> None:
+        """Hide the least important columns when there is no room for them beside the name."""
+        room = width - self.look.px(LEAST_NAME)
+        kept: set[str] = set()
+        for key, _, wide, _ in COLUMNS[1:]:
+            if room < self.look.px(wide):
+                break
+            room -= self.look.px(wide)
+            kept.add(key)
+        columns = [key for key in ORDER if key in kept]
+        if columns != list(self.tree["displaycolumns"]):
+            self.tree.configure(displaycolumns=columns)
+        self.tree.column("#0", width=self.look.px(LEAST_NAME) + room - self.look.px(6))
+
+
+class Details(Box):
+    """What is known about the chosen model, and the one filled button of the window."""
+
+    def __init__(self, parent: Box) -> None:
+        super().__init__(parent, "panel", padding=parent.look.pads(16, 12))
+        self.on_bootstrap: Callable[[], None] = nothing
+        self._facts = Box(self)
+        self._facts.pack(fill="x")
+        self._shown: tuple[tuple[str, str], ...] = ()
+        Box(self, height=self.look.px(10)).pack()
+        self.button_bootstrap = self.button("Bootstrap", lambda: self.on_bootstrap(), "Accent")
+        self.button_bootstrap.pack(fill="x")
+        self._note = self.label("Ctrl+B  ·  you review before anything runs", "faint", "Small")
+        self._note.pack(pady=self.look.pad(8, 0))
+
+    def show(self, facts: Sequence[tuple[str, str]]) -> None:
+        """Show pairs of a name and a value."""
+        if tuple(facts) == self._shown:
+            return
+        self._shown = tuple(facts)
+        self._facts.clear()
+        for name, value in facts:
+            self._facts.fact(name).configure(text=value)
+
+    def show_button(self, label: str = "Bootstrap", *, enabled: bool = True) -> None:
+        """Say what the button does, and whether it can."""
+        self.button_bootstrap.configure(text=label)
+        self.button_bootstrap.state(["!disabled" if enabled else "disabled"])
+
+    def show_note(self, words: str) -> None:
+        """Replace the small line under the button."""
+        self._note.configure(text=words)

@@ -1,0 +1,340 @@
+"""What was said in a session: a text to be read, and who said it, beside the text.
+
+Prefix, time and bar are drawn on a canvas of their own: no text of a guest can imitate or move
+them, and what is copied is the text alone.
+"""
+
+from __future__ import annotations
+
+import tkinter as tk
+from collections.abc import Callable, Iterable, Sequence
+from time import strftime
+from typing import Any
+
+from lmboot.gui.drawing import readable
+from lmboot.gui.find import FindBar, columns
+from lmboot.gui.lastline import Run
+from lmboot.gui.look import Look
+from lmboot.gui.textstyle import Style, mixed_colour, tags
+from lmboot.gui.widgets import Box, Reader, showable
+
+PANES = {"you": "accent", "ai": "violet", "rt": "ok", "rt!": "warn", "sys": "faint"}
+MOST_LINES = 10_000
+NAMED = (  # a terminal's 16 colours as this palette has them; black and white must be legible
+    *("faint", "bad", "ok", "warn", "accent", "violet", "cyan", "muted"),
+    *("faint", "bad", "ok", "warn", "accent", "violet", "cyan", "text"),
+)
+TINT = 22  # percent of a colour in a background: whatever is written on it stays legible
+GUTTER, PREFIX_END, BAR = 118, 106, 113
+
+
+class Line:
+    """One row of the text: whose, since when, and whether it only goes on a folded line."""
+
+    __slots__ = ("fold", "pane", "text", "time")
+
+    def __init__(self, pane: str, time: str, fold: bool) -> None:
+        """Begin an empty row."""
+        self.pane, self.time, self.fold, self.text = pane, time, fold, ""
+
+
+class TranscriptPane(Reader):
+    """The session's text with its source beside each line; the oldest lines fall out."""
+
+    def __init__(
+        self,
+        parent: Box,
+        *,
+        most_lines: int = MOST_LINES,
+        clock: Callable[[], str] = lambda: strftime("%H:%M:%S"),
+    ) -> None:
+        """`clock` gives the time that a line is marked with."""
+        self.lines: list[Line] = []
+        self._most, self._clock = most_lines, clock
+        self._ended, self._folded = True, False  # how the last row ended
+        self._chunk: list[str] = []
+        self._chunk_tags: tuple[str, ...] = ()
+        self._waiting: list[Any] = []  # text and tags in turn: the arguments of the next insert
+        self._missed, self._at_end, self._drawing = 0, True, ""
+        self._colours: set[str] = set()
+        super().__init__(parent, gutter=GUTTER, spacing1=parent.look.px(4))
+        self.text.configure(spacing3=self.look.px(4))
+        self._chip = self.button("", self.jump_to_latest)
+        self.find_bar = FindBar(self, self.text, self.lines)
+        self.scroll.on_move = self._moved
+        self.text.bind("<Configure>", lambda _: self._draw_soon())
+        self.text.bind("<<Copy>>", self._copy)
+        self.text.bind("<Control-f>", self.find_bar.open)
+        self.bind("<Destroy>", self._stop_drawing, add=True)
+
+    # -- writing ---------------------------------------------------------------------------
+
+    def append(self, pane: str, runs: Sequence[Run]) -> None:
+        """Add what one source wrote."""
+        self.insert_batch([(pane, runs)])
+
+    def insert_batch(self, batch: Iterable[tuple[str, Sequence[Run]]]) -> None:
+        """Add what several sources wrote, in one insert unless a run takes something back.
+
+        A source that goes on after another one wrote gets a line of its own.
+        """
+        follow, before = self._follows(), len(self.lines)
+        for pane, runs in batch:
+            if self.lines and self.lines[-1].pane != pane:
+                self._ended = True
+            for run in runs:
+                if run.back:
+                    self._take_back(run.back)
+                self._put(pane, showable(run.text), run.style)
+        self._flush()
+        added = len(self.lines) - before
+        self._trim()
+        self._after_insert(follow, added)
+
+    def clear(self) -> None:
+        """Forget everything that is shown."""
+        self.text.delete("1.0", "end")
+        self.lines.clear()
+        self._ended, self._folded, self._missed = True, False, 0
+        self._after_insert(True, 0)
+
+    def _put(self, pane: str, text: str, style: Style) -> None:
+        mine = (pane, *tags(style))
+        for number, piece in enumerate(text.split("\n")):
+            if number:
+                if self._ended:
+                    self._begin(pane)  # an empty line
+                self._ended, self._folded = True, style.mark == "fold"
+            if piece:
+                if self._ended:
+                    self._begin(pane)
+                self.lines[-1].text += piece
+                self._add(piece, mine)
+
+    def _begin(self, pane: str) -> None:
+        """Start a row. The newline before it is inserted now, not when the row above ended."""
+        if self.lines:
+            self._add("\n", (pane, "fold") if self._folded else (pane,))
+        self.lines.append(Line(pane, self._clock(), self._folded))
+        self._ended = self._folded = False
+
+    def _add(self, text: str, mine: tuple[str, ...]) -> None:
+        if mine != self._chunk_tags:
+            self._end_chunk()
+            self._chunk_tags = mine
+            for tag in mine:
+                self._know(tag)
+        self._chunk.append(text)
+
+    def _end_chunk(self) -> None:
+        if self._chunk:
+            self._waiting += ["".join(self._chunk), self._chunk_tags]
+            self._chunk.clear()
+
+    def _flush(self) -> None:
+        self._end_chunk()
+        if self._waiting:
+            first, *others = self._waiting
+            self.text.insert("end", first, *others)
+            self._waiting.clear()
+
+    def _take_back(self, count: int) -> None:
+        """Remove characters from the last row; it never reaches further back."""
+        self._flush()
+        if self.lines and not self._ended:
+            line = self.lines[-1]
+            kept = line.text[: max(0, len(line.text) - count)]
+            self.text.delete(f"{len(self.lines)}.{columns(kept)}", "end-1c")
+            line.text = kept
+
+    def _trim(self) -> None:
+        """Drop the oldest rows, a tenth of what is kept at once: many small cuts are dear."""
+        surplus = len(self.lines) - self._most
+        if surplus > 0:
+            cut = min(len(self.lines) - 1, surplus + self._most // 10)
+            self.text.delete("1.0", f"{cut + 1}.0")
+            del self.lines[:cut]
+
+    # -- following the end -----------------------------------------------------------------
+
+    def _follows(self) -> bool:
+        """Say whether the view is to stay at the end: it is there, and nothing is selected."""
+        return self._is_at_end() and not self.text.tag_ranges("sel")
+
+    def _is_at_end(self) -> bool:
+        if self.text.winfo_viewable():
+            self._at_end = self.text.dlineinfo("end-1c") is not None
+        return self._at_end
+
+    def _after_insert(self, follow: bool, added: int) -> None:
+        if follow:
+            self.text.see("end-1c")
+            self._at_end = True
+        self._missed = 0 if follow else self._missed + added
+        self._show_chip()
+        self._draw_soon()
+
+    def _show_chip(self) -> None:
+        if self._missed:
+            self._chip.configure(text=f"↓ Jump to latest ({self._missed})")
+            gap = self.look.px(16)
+            self._chip.place(relx=1, rely=1, x=-gap, y=-gap, anchor="se")
+        else:
+            self._chip.place_forget()
+
+    def jump_to_latest(self) -> None:
+        """Show the newest line and follow what comes."""
+        self.text.tag_remove("sel", "1.0", "end")
+        self._after_insert(True, 0)
+        self.text.focus_set()
+
+    def _moved(self) -> None:
+        if self._missed and self._is_at_end():
+            self._missed = 0
+            self._show_chip()
+        self._draw_soon()
+
+    # -- copying ---------------------------------------------------------------------------
+
+    def selected_text(self, *, prefixes: bool = False) -> str:
+        """Return what is selected, without the folds; with prefixes, the whole lines."""
+        if not self.text.tag_ranges("sel"):
+            return ""
+        if prefixes:
+            first, last = (
+                int(self.text.index(f"sel.{end}").split(".")[0]) for end in ("first", "last")
+            )
+            return unfolded(self.lines[first - 1 : last], prefixes=True)
+        return self._unfolded("sel.first", "sel.last")
+
+    def whole_text(self, *, prefixes: bool = False) -> str:
+        """Return all that is kept, without the folds."""
+        return unfolded(self.lines, prefixes=prefixes)
+
+    def copy(self, *, prefixes: bool = False) -> bool:
+        """Put what is selected on the clipboard; say whether there was anything."""
+        chosen = self.selected_text(prefixes=prefixes)
+        if chosen:
+            self.clipboard_clear()
+            self.clipboard_append(chosen)
+        return bool(chosen)
+
+    def _copy(self, _: tk.Event[tk.Text]) -> str:
+        self.copy()
+        return "break"
+
+    def _unfolded(self, start: str, end: str) -> str:
+        pieces, at = [], self.text.index(start)
+        while found := self.text.tag_nextrange("fold", at, end):
+            pieces.append(self.text.get(at, found[0]))
+            at = found[1]
+        return "".join(pieces) + self.text.get(at, end)
+
+    # -- looks -----------------------------------------------------------------------------
+
+    def paint(self) -> None:
+        """Take the colours of the palette."""
+        super().paint()
+        look = self.look
+        self.text.configure(background=look["main"])
+        for pane in PANES:
+            font = "Mono" if pane.startswith("rt") else "Text"
+            colour = {"rt!": "warn", "sys": "muted"}.get(pane, "text")
+            self.text.tag_configure(pane, font=font, foreground=look[colour])
+        for tag in self._colours:
+            self._paint_tag(tag)
+        marks = {"found": "warn:30:main", "found-now": "warn:60:main"}
+        for tag, colour in marks.items():
+            self.text.tag_configure(tag, background=look[colour])
+        self.text.tag_raise("sel")
+        self._draw_soon()
+
+    def _know(self, tag: str) -> None:
+        """Make a tag when it is first used; there are at most some 140."""
+        if tag not in self._colours and tag not in PANES:
+            self._colours.add(tag)
+            self._paint_tag(tag)
+            for above in ("found", "found-now", "sel"):
+                self.text.tag_raise(above)
+
+    def _paint_tag(self, tag: str) -> None:
+        if tag == "bold":
+            self.text.tag_configure(tag, font="MonoStrong")
+        elif tag == "underline":
+            self.text.tag_configure(tag, underline=True)
+        elif tag == "cut":
+            self.text.tag_configure(tag, font="Small", foreground=self.look["accent"])
+        elif tag.startswith("fg"):
+            self.text.tag_configure(tag, foreground=foreground(self.look, tag[2:]))
+        elif tag.startswith("bg"):
+            self.text.tag_configure(tag, background=background(self.look, tag[2:]))
+
+    def _draw_soon(self) -> None:
+        if not self._drawing:
+            self._drawing = self.after_idle(self._draw)
+
+    def _stop_drawing(self, event: tk.Event[tk.Misc]) -> None:
+        if event.widget is self and self._drawing:
+            self.after_cancel(self._drawing)
+
+    def _draw(self) -> None:
+        """Draw the source of each line that is on the screen."""
+        self._drawing = ""
+        self.gutter.delete("all")
+        number = int(self.text.index("@0,0").split(".")[0])
+        top = self.text.dlineinfo("@0,0")
+        while top and number <= len(self.lines):
+            below = self.text.dlineinfo(f"{number + 1}.0") if number < len(self.lines) else None
+            bottom = below[1] if below else self._bottom_of(number)
+            self._draw_line(number, top, bottom)
+            top, number = below, number + 1
+
+    def _bottom_of(self, number: int) -> int:
+        """Return where a line ends whose successor is not on the screen."""
+        last = self.text.dlineinfo(f"{number}.end")
+        return last[1] + last[3] if last else self.text.winfo_height()
+
+    def _draw_line(self, number: int, top: Sequence[int], bottom: int) -> None:
+        look, line = self.look, self.lines[number - 1]
+        px, colour = look.px, look[PANES[line.pane]]
+        gap = 0 if number < len(self.lines) and self.lines[number].fold else px(1)
+        self.gutter.create_rectangle(
+            *(px(BAR), top[1] + gap, px(BAR + 3), bottom - gap), fill=colour, outline=""
+        )
+        if line.fold:
+            return
+        middle = top[1] + top[3] / 2
+        options: dict[str, Any] = {"font": "MonoSmall"}
+        self.gutter.create_text(
+            px(PREFIX_END), middle, text=line.pane, anchor="e", fill=colour, **options
+        )
+        before = self.lines[number - 2] if number > 1 else None
+        if before is None or before.time != line.time or before.pane != line.pane:
+            self.gutter.create_text(
+                px(16), middle, text=line.time, anchor="w", fill=look["faint"], **options
+            )
+
+
+def unfolded(lines: Sequence[Line], *, prefixes: bool = False) -> str:
+    """Return rows as the lines they are of."""
+    pieces: list[str] = []
+    for line in lines:
+        if not line.fold:
+            pieces += ["\n" if pieces else "", f"{line.time} {line.pane:<3} " * prefixes]
+        pieces.append(line.text)
+    return "".join(pieces)
+
+
+def foreground(look: Look, colour: str) -> str:
+    """Return what a tag `fgN` is drawn in. "-back", of inverse text, stays the text's colour."""
+    if colour == "-back":
+        return look["text"]
+    if int(colour) < len(NAMED):
+        return look[NAMED[int(colour)]]
+    return readable(mixed_colour(int(colour)), on=look["main"], towards=look["text"])
+
+
+def background(look: Look, colour: str) -> str:
+    """Return what a tag `bgN` is drawn in: a tint, so that nothing can be written invisibly."""
+    front = "text" if colour == "-fore" else NAMED[int(colour)] if int(colour) < len(NAMED) else ""
+    return look[f"{front}:{TINT}:main"] if front else look.tint(mixed_colour(int(colour)), TINT)

@@ -1,0 +1,286 @@
+"""The building blocks of every pane: boxes that know their surface, texts, scrolling."""
+
+from __future__ import annotations
+
+import re
+import tkinter as tk
+from collections.abc import Callable
+from tkinter import ttk
+from typing import Any, Literal
+
+from lmboot.gui.look import Look
+from lmboot.gui.styles import RING
+
+Side = Literal["left", "right", "top", "bottom"]
+Action = tuple[str, Callable[[], None], bool]  # what a button says, does, and whether it can
+
+
+def nothing(*_: object) -> None:
+    """Stand in for a callback that nobody has set yet."""
+
+
+def showable(text: str) -> str:
+    """Return what Tk shows whole: after a NUL it drops the rest, a lone surrogate raises.
+
+    What is shown was made harmless before; this is the net under it, and it loses no character.
+    """
+    text = text.replace("\0", "\u2400")
+    return re.sub("[\ud800-\udfff]", "\ufffd", text)
+
+
+class Box(ttk.Frame):
+    """A frame that knows the surface it shows, so that its children can match it."""
+
+    def __init__(
+        self,
+        parent: Box | None,
+        surface: str = "",
+        *,
+        look: Look | None = None,
+        card: str = "",
+        **options: Any,
+    ) -> None:
+        under: str = parent.surface if parent else "main"
+        own = card.removesuffix("Card").lower() if card.endswith("Card") else under
+        self.surface: str = surface or own
+        self.look = look or _look_of(parent)
+        style = f"{under}.{card}.TFrame" if card else f"{self.surface}.TFrame"
+        super().__init__(parent or self.look.root, style=style, **options)
+
+    def label(
+        self,
+        text: str = "",
+        colour: str = "text",
+        font: str = "Text",
+        *,
+        wrap: bool = False,
+        **options: Any,
+    ) -> ttk.Label:
+        """Return a label that is not placed yet; a wrapped one follows the width it gets."""
+        style = self.look.label_style(colour, font, self.surface)
+        label = ttk.Label(self, text=text, style=style, compound="left", **options)
+        if wrap:
+            label.bind("<Configure>", lambda event: label.configure(wraplength=event.width))
+        return label
+
+    def recolour(self, label: ttk.Label, colour: str, font: str = "Text") -> None:
+        """Give one of this box's labels another colour."""
+        label.configure(style=self.look.label_style(colour, font, self.surface))
+
+    def button(self, text: str, command: Callable[[], object], kind: str = "Plain") -> ttk.Button:
+        """Return a button that is not placed yet; one screen has at most one "Accent"."""
+        style = f"{self.surface}.{kind}.TButton"
+        button = ttk.Button(self, text=text, style=style, command=command)
+        button.bind("<Return>", lambda _: button.invoke())
+        return button
+
+    def hairline(self, side: Side) -> None:
+        """Pack a line along one side."""
+        one = max(1, self.look.px(1))
+        line = ttk.Frame(self, style="Line.TFrame", width=one, height=one)
+        line.pack(side=side, fill="x" if side in ("top", "bottom") else "y")
+
+    def bar(
+        self,
+        side: Side,
+        surface: str = "panel",
+        *,
+        pad: tuple[float, ...] = (16, 8),
+        width: float = 0,
+    ) -> Box:
+        """Pack a panel along one side, a hairline after it; a width that is given is kept."""
+        box = Box(self, surface, padding=self.look.pads(*pad), width=self.look.px(width))
+        box.pack(side=side, fill="x" if side in ("top", "bottom") else "y")
+        box.pack_propagate(not width)
+        self.hairline(side)
+        return box
+
+    def caption(self, text: str, *, before: float = 0, after: float = 4) -> ttk.Label:
+        """Pack the small heading of a group."""
+        label = self.label(text, "muted", "Caption")
+        label.pack(anchor="w", pady=self.look.pad(before, after))
+        return label
+
+    def fact(self, name: str, *, width: int = 9) -> ttk.Label:
+        """Pack a line "name  value" and return the label of the value."""
+        row = Box(self)
+        row.pack(fill="x", pady=self.look.px(2))
+        row.label(name, "faint", width=width).pack(side="left", anchor="n")
+        value = row.label(wrap=True)
+        value.pack(side="left", fill="x", expand=True)
+        return value
+
+    def clear(self) -> None:
+        """Remove everything inside."""
+        for child in self.winfo_children():
+            child.destroy()
+
+
+def _look_of(parent: Box | None) -> Look:
+    if parent is None:
+        raise TypeError("a box without a parent needs a look")
+    return parent.look
+
+
+class Slim(ttk.Scrollbar):
+    """A scroll bar that lies over the edge of what it scrolls, only when there is more to see."""
+
+    def __init__(self, parent: Box, command: Callable[..., Any]) -> None:
+        super().__init__(parent, command=command, style="Vertical.TScrollbar", takefocus=False)
+        self.on_move: Callable[[], None] = nothing
+        self._inset = parent.look.px(3)
+
+    def moved(self, first: str | float, last: str | float) -> None:
+        """Take what `yscrollcommand` reports."""
+        self.set(first, last)
+        if float(last) - float(first) < 1:
+            self.place(relx=1, x=-self._inset, relheight=1, anchor="ne")
+        else:
+            self.place_forget()
+        self.on_move()
+
+
+class Scroller(Box):
+    """A column that scrolls when the window is too small for it; put things into `inside`.
+
+    Without a width it takes what it is given; centred, `inside` stands in the middle.
+    """
+
+    def __init__(
+        self,
+        parent: Box,
+        surface: str = "",
+        *,
+        pad: tuple[float, ...] = (20, 12),
+        width: float = 0,
+        centred: bool = False,
+    ) -> None:
+        super().__init__(parent, surface)
+        look, self._centred, self._width = self.look, centred, self.look.px(width)
+        self._canvas = tk.Canvas(self, width=self._width or 1, height=1, highlightthickness=0)
+        self._bar = Slim(self, self._canvas.yview)
+        step = look.px(40)
+        self._canvas.configure(yscrollcommand=self._bar.moved, yscrollincrement=step)
+        self._canvas.pack(fill="both", expand=True)
+        self.inside = Box(self, padding=look.pads(*pad))
+        self._window = self._canvas.create_window(0, 0, window=self.inside, anchor="nw")
+        self._bar.tkraise()
+        look.follow(self._canvas, self._paint)
+        self._canvas.bind("<Configure>", lambda _: self._measure())
+        self.inside.bind("<Configure>", lambda _: self._measure())
+        for sequence, steps in (("<Button-4>", -1), ("<Button-5>", 1)):
+            self.bind_class(str(self), sequence, lambda _, n=steps: self._scroll(n))  # type: ignore[misc]
+        wheel = "<MouseWheel>"
+        self.bind_class(str(self), wheel, lambda e: self._scroll(-1 if e.delta > 0 else 1))
+
+    def _paint(self) -> None:
+        self._canvas.configure(background=self.look[self.surface])
+
+    def _measure(self) -> None:
+        """Fit `inside` to the canvas, and let the wheel scroll over everything in it."""
+        wide, high = self._canvas.winfo_width(), self._canvas.winfo_height()
+        need = self.inside.winfo_reqheight()
+        left = top = 0
+        if self._centred:
+            width = min(wide, self._width)
+            left, top = (wide - width) // 2, max(0, round((high - need) * 0.46))
+            wide = width
+        self._canvas.itemconfigure(self._window, width=wide)
+        self._canvas.coords(self._window, left, top)
+        self._canvas.configure(scrollregion=(0, 0, 1, max(need, high)))
+        self._listen()
+
+    def _listen(self) -> None:
+        waiting: list[tk.Misc] = [self._canvas, self.inside]
+        while waiting:
+            widget = waiting.pop()
+            tags = widget.bindtags()
+            if str(self) not in tags[1:]:
+                widget.bindtags((tags[0], str(self), *tags[1:]))
+            waiting += widget.winfo_children()
+
+    def _scroll(self, steps: int) -> None:
+        if self.inside.winfo_reqheight() > self._canvas.winfo_height():
+            self._canvas.yview_scroll(steps, "units")
+
+
+READING = re.compile(
+    r"<(?:(?:Double-|Triple-|Shift-|Control-)*(?:Button-1|Key-(?:Prior|Next))|B1-\w+|ButtonRelease-1"
+    r"|(?:Shift-)?(?:MouseWheel|Button-[4-7])|<(?:Copy|SelectAll|SelectNone|ToggleSelection"
+    r"|(?:Prev|Next|Select|Line)\w+)>)>"
+)
+
+
+class Reader(Box):
+    """A text to be read: it can be selected and copied, never typed into."""
+
+    def __init__(self, parent: Box, *, gutter: float = 0, **options: Any) -> None:
+        super().__init__(parent)
+        look, ring = self.look, self.look.px(RING)
+        settings: dict[str, Any] = {
+            **{"font": "Mono", "relief": "flat", "borderwidth": 0, "height": 1, "width": 1},
+            **{
+                "wrap": "word",
+                "highlightthickness": ring,
+                "padx": look.px(10),
+                "pady": look.px(8),
+            },
+            **{"spacing1": look.px(2), "spacing3": look.px(3), "insertwidth": 0, "undo": False},
+        }
+        self.text = tk.Text(self, **(settings | options))
+        self.scroll = Slim(self, self.text.yview)
+        self.text.configure(yscrollcommand=self.scroll.moved)
+        self.gutter = tk.Canvas(self, width=look.px(gutter), height=1, highlightthickness=0)
+        if gutter:
+            self.gutter.pack(side="left", fill="y")
+        self.text.pack(side="left", fill="both", expand=True)
+        self._read_only()
+        look.follow(self, self.paint)
+
+    def paint(self) -> None:
+        """Take the colours of the palette; overridden by what has more of them."""
+        look = self.look
+        back = look[self.surface]
+        self.text.configure(
+            background=back,
+            foreground=look["text"],
+            highlightbackground=back,
+            highlightcolor=look["accent"],
+            selectbackground=look["accent:28:main"],
+            inactiveselectbackground=look["accent:28:main"],
+            selectforeground=look["text"],
+        )
+        self.gutter.configure(background=back)
+
+    def _read_only(self) -> None:
+        """Keep those bindings of Text that move and select: `disabled` would stop copying."""
+        for sequence in self.text.bind_class("Text"):
+            if READING.fullmatch(sequence):
+                script = self.text.tk.call("bind", "Text", sequence)
+                self.text.tk.call("bind", "LmbootReader", sequence, script)
+        tags = ["LmbootReader" if tag == "Text" else tag for tag in self.text.bindtags()]
+        self.text.bindtags(tags)
+
+
+class Stack(Box):
+    """Several boxes in one place; one of them is shown."""
+
+    def __init__(self, parent: Box, surface: str = "") -> None:
+        super().__init__(parent, surface)
+        self._pages: dict[str, Box] = {}
+        self.shown = ""
+
+    def add(self, name: str, page: Box) -> None:
+        """Add a page whose parent is this box; the first one is shown."""
+        self._pages[name] = page
+        if not self.shown:
+            self.show(name)
+
+    def show(self, name: str) -> None:
+        """Show one page instead of another."""
+        if name == self.shown:
+            return
+        if self.shown:
+            self._pages[self.shown].pack_forget()
+        self._pages[name].pack(fill="both", expand=True)
+        self.shown = name
