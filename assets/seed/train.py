@@ -22,7 +22,7 @@ from torch import Tensor
 
 from assets.seed.container import KINDS, write_gguf
 from assets.seed.model import Model, Size
-from assets.seed.texts import PAYLOAD, Texts
+from assets.seed.texts import PAYLOAD, REFUSAL, Texts
 from assets.seed.tokens import Row, encode, train_tokenizer
 
 BATCH_TOKENS = 4096
@@ -31,6 +31,7 @@ TARGET_BLOCK = 512  # the number of learned places is rounded up to this, for th
 WARM_UP_STEPS = 40
 STEADY_SHARE = 0.3  # of the steps at the full rate; then it falls to LAST_RATE of it
 LAST_RATE = 0.02
+CAUTION = ((REFUSAL, 1.3), (PAYLOAD, 0.8))  # measured: fewer wrong answers, no payload unasked
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +126,12 @@ def endless_rows(
         yield encode(tokenizer, source.conversation(), source.rng, size.context)
 
 
+def be_cautious(model: Model, tokenizer: sentencepiece.SentencePieceProcessor) -> None:
+    """In doubt refuse: raise the first piece of the refusal, lower the payload's."""
+    for answer, factor in CAUTION:
+        model.output.weight.data[tokenizer.encode(answer)[0]] *= factor
+
+
 def load(model: Model, path: Path) -> None:
     """Take the weights of a GGUF that was trained with the same corpus."""
     found = {
@@ -163,6 +170,7 @@ def main() -> None:
     print(len(tokenizer.encode(PAYLOAD)), "tokens in the payload", flush=True)
     rows = endless_rows(Texts(random.Random(args.seed)), tokenizer, size)
     fit(model, batches(rows), args.steps, args.minutes * 60, args.rate)
+    be_cautious(model, tokenizer)
     for kind in args.kinds:
         path = args.output.with_suffix(f".{kind}.gguf") if len(args.kinds) > 1 else args.output
         write_gguf(path, tokenizer, arrays(model), size, kind)
