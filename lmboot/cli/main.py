@@ -27,6 +27,7 @@ _SANDBOXES = (
     "appcontainer",
     "none",
 )
+_ERROR_OF_OURS = 70  # none of the contract's codes: they all mean something else
 _server = click.option("--server", metavar="URL", help="The model server, with or without /v1.")
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -172,8 +173,10 @@ def payloads_remove(**options: Any) -> int:
 def run(arguments: list[str]) -> int:
     """Carry out a command line and return its exit code; no traceback without --debug."""
     _open_streams()
+    debug = "--debug" in arguments  # before the command or behind it
+    words = [word for word in arguments if word != "--debug"]
     try:
-        result = lmboot.main(_with_session(arguments), prog_name="lmboot", standalone_mode=False)
+        result = lmboot.main(_with_session(words), prog_name="lmboot", standalone_mode=False)
         sys.stdout.flush()
     except click.ClickException as error:
         error.show()
@@ -181,15 +184,21 @@ def run(arguments: list[str]) -> int:
     except (KeyboardInterrupt, click.Abort, Interrupted):
         sys.stderr.write("\nlmboot: interrupted\n")
         return Interrupted.exit_code
-    except LmbootError as error:
-        if "--debug" in arguments:
-            raise
-        sys.stderr.write(told(error))
-        return error.exit_code
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Interrupted.exit_code
+    except Exception as error:  # the rest is ours to tell, or an error of ours
+        if debug:
+            raise
+        known = error if isinstance(error, LmbootError) else _error_of_ours(error)
+        sys.stderr.write(told(known))
+        return known.exit_code if known is error else _ERROR_OF_OURS
     return int(result or 0)
+
+
+def _error_of_ours(error: Exception) -> LmbootError:
+    what = f"an error in lmboot itself: {type(error).__name__}: {error}"
+    return LmbootError(what, hint="Please report it, with what --debug shows.")
 
 
 def _open_streams() -> None:
@@ -207,11 +216,10 @@ def _open_streams() -> None:
         setattr(sys, name, open(os.devnull, "w" if number else "r", encoding="utf-8"))  # noqa: SIM115
 
 
-def _with_session(arguments: list[str]) -> list[str]:
+def _with_session(words: list[str]) -> list[str]:
     """Turn `lmboot` and `lmboot FILE` into the session that they are short for."""
-    words = [word for word in arguments if word != "--debug"]
     if words and not words[0].lower().endswith((".gguf", ".4dllm")):
-        return arguments
+        return words
     sys.stderr.write("lmboot: this version has no window yet; here is the terminal session\n")
     chosen = ["--model", *words] if words else []
-    return [*(["--debug"] if "--debug" in arguments else []), "boot", *chosen]
+    return ["boot", *chosen]

@@ -19,7 +19,7 @@ GUEST_SYS = Path(runtime.__file__).parent / "guest" / "guest_sys.py"
 
 def obeys(value: Any, schema: dict[str, Any]) -> bool:
     """Say whether a value obeys the few keywords that the schema uses."""
-    kinds: dict[str, type] = {"object": dict, "array": list, "string": str}
+    kinds: dict[str, Any] = {"object": dict, "array": list, "string": str}
     if not isinstance(value, kinds[schema["type"]]) or value not in schema.get("enum", [value]):
         return False
     if schema["type"] == "array":

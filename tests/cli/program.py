@@ -106,12 +106,13 @@ class Bench:
     folder: Path
     env: dict[str, str]
     prefix: list[str] = field(default_factory=list)
+    program: list[str] = field(default_factory=lambda: ["-m", "lmboot"])
 
     @asynccontextmanager
     async def started(self, *arguments: str, **options: Any) -> AsyncIterator[Session]:
         """Start lmboot; it is gone when this is left."""
         process = await asyncio.create_subprocess_exec(
-            *(*self.prefix, sys.executable, "-m", "lmboot", *arguments),
+            *(*self.prefix, sys.executable, *self.program, *arguments),
             env=self.env,
             cwd=self.folder,
             limit=64 << 20,

@@ -387,14 +387,40 @@ async def test_without_any_sandbox_nothing_is_run(bench: Bench) -> None:
     assert "/usr/bin/bwrap" in done.err
 
 
-@pytest.mark.parametrize("words", [["--debug"], []])
-async def test_a_traceback_is_there_only_with_debug(bench: Bench, words: list[str]) -> None:
-    async with bench.started(*words, "boot", "--payload", "no/such/file") as session:
-        assert session.process.stderr is not None
+@pytest.mark.parametrize("words", ["--debug boot", "boot --debug", "boot"])
+async def test_a_traceback_is_there_only_with_debug(bench: Bench, words: str) -> None:
+    async with bench.started(*words.split(), "--payload", "no/such/file") as session:
+        await session.process.wait()
+        errors = await session._errors
+
+    assert (b"Traceback" in errors) == ("--debug" in words)
+    assert b"no/such/file can't be read" in errors
+
+
+@pytest.mark.parametrize("words", ["primer --debug", "primer"])
+async def test_an_error_of_our_own_is_a_sentence_too(bench: Bench, words: str) -> None:
+    (bench.folder / "broken.py").write_text(
+        "import sys\nfrom lmboot.bootstrap import prompts\ndel prompts.PRIMER\n"
+        "from lmboot.cli.main import run\nsys.exit(run(sys.argv[1:]))\n"
+    )
+    bench.program = ["broken.py"]
+    async with bench.started(*words.split()) as session:
         code = await session.process.wait()
         errors = await session._errors
 
-    assert (b"Traceback" in errors, code == 2 or bool(words)) == (bool(words), True)
+    assert (b"Traceback" in errors) == ("--debug" in words)
+    assert b"AttributeError" in errors
+    assert code == (1 if "--debug" in words else 70)
+
+
+async def test_without_any_server_it_is_said_what_to_do(bench: Bench) -> None:
+    bench.prefix = ["bwrap", "--dev-bind", "/", "/", "--unshare-net", "--"]
+
+    done = await bench.run("boot", "--yes", "--json")
+
+    assert (done.code, done.events) == (3, ["error"])
+    assert "--model seed" in done.err
+    assert "lms server start" in done.err
 
 
 async def test_a_limit_is_5_even_while_the_runtime_is_stopped(bench: Bench) -> None:
@@ -410,4 +436,4 @@ while True:
     done = await bench.run("boot", "--payload", file, "--yes", "--json", lines=[":quit"])
 
     assert (done.code, done.event("limit")["limit"]) == (5, "output")
-    assert "limit (output)" in done.err
+    assert "output" in done.err
