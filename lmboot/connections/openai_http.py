@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import httpx
@@ -92,22 +92,20 @@ class OpenAIConnection:
 
         What the server refuses before the first content is left out, once each, and said.
         """
-        self._asking += 1
-        try:
+        async with self._exchange():
             warning = await self._warning(ask)
             if warning is not None:
                 yield Notice(warning)
             async with aclosing(self._climb_down(ask)) as events:
                 async for event in events:
                     yield event
-        finally:
-            self._asking -= 1
 
     async def count_tokens(self, messages: Sequence[Message]) -> int:
         """Return how many tokens a prompt takes: llama.cpp's own count, elsewhere an estimate."""
         if DIALECTS[self._model.kind].label == "llama.cpp":
             try:
-                exact = await self._counted(messages) or await self._tokenized(messages)
+                async with self._exchange():
+                    exact = await self._counted(messages) or await self._tokenized(messages)
             except ConnectionFault:
                 exact = None
             if exact is not None:
@@ -117,17 +115,33 @@ class OpenAIConnection:
     async def warm(self, messages: Sequence[Message]) -> None:
         """Read a prompt's beginning into the cache, where the model is loaded and idle."""
         try:
-            if not self._asking and await self._is_loaded_and_idle():
-                ask = Ask(messages, max_tokens=1)
-                async with aclosing(self._attempt(ask)) as events:
-                    async for _ in events:
-                        pass
+            if not self._asking:
+                async with self._exchange():
+                    await self._read_ahead(messages)
         except (ConnectionFault, ServerSaid):
             return
 
     async def close(self) -> None:
         """Release the sockets."""
         await self._client.aclose()
+
+    @asynccontextmanager
+    async def _exchange(self) -> AsyncGenerator[None, None]:
+        """Count what is going on; drop the sockets when the only exchange is cancelled.
+
+        A request that is cancelled while it begins or ends can keep its socket and its place in
+        httpx's pool for good, and without a place every later request would wait for ever.
+        """
+        self._asking += 1
+        try:
+            yield
+        except asyncio.CancelledError:
+            if self._asking == 1:  # else another answer comes through the same pool
+                client, self._client = self._client, open_client(self._base, self._token)
+                await client.aclose()
+            raise
+        finally:
+            self._asking -= 1
 
     # ------------------------------------------------------------------ asking
 
@@ -246,6 +260,13 @@ class OpenAIConnection:
         reply = await fetch(self._client, "POST", "/tokenize", body=body, seconds=_COUNT_SECONDS)
         tokens = mapping(reply.json).get("tokens")
         return len(tokens) if reply.status == 200 and isinstance(tokens, list) else None
+
+    async def _read_ahead(self, messages: Sequence[Message]) -> None:
+        if not await self._is_loaded_and_idle():
+            return
+        async with aclosing(self._attempt(Ask(messages, max_tokens=1))) as events:
+            async for _ in events:
+                pass
 
     async def _is_loaded_and_idle(self) -> bool:
         """Say whether a short request would neither load a model nor wait behind another one."""
