@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 
+import psutil
 import pytest
 
 from tests.cli.conftest import living
@@ -15,6 +17,12 @@ from tests.connections.lookalike import Lookalike
 SILENT = "input()"
 ENDLESS = "while True: print('x' * 1000, flush=True)"
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
+def words_of(pid: int) -> list[str]:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).cmdline()
+    return []
 
 
 def boot(bench: Bench, program: str) -> tuple[str, ...]:
@@ -35,12 +43,9 @@ async def test_a_signal_stops_the_runtime_and_ends_with_130(
     assert "interrupted" in done.err
 
 
-@pytest.mark.parametrize("after", ["payload", "started"])
-async def test_a_signal_counts_before_the_runtime_has_said_anything(
-    bench: Bench, after: str
-) -> None:
+async def test_a_signal_counts_before_the_runtime_has_said_anything(bench: Bench) -> None:
     async with bench.started(*boot(bench, SILENT)) as session:
-        await session.until(after)
+        await session.until("started")
         session.kill(signal.SIGTERM)
 
         done = await session.over()
@@ -137,6 +142,18 @@ async def test_when_lmboot_is_killed_its_engine_goes_too(bench: Bench) -> None:
         await session.process.wait()
 
         assert await becomes(lambda: living() <= before)
+
+
+async def test_an_engine_that_dies_is_told_and_the_runtime_goes_on(bench: Bench) -> None:
+    async with bench.started("boot", "--model", "seed", "--yes", "--json") as session:
+        await session.until("ready")
+        (engine,) = [pid for pid in living() if "engine_child" in " ".join(words_of(pid))]
+        os.kill(engine, signal.SIGKILL)
+        await session.say(":ai hello", ":rt calc 1+1")
+        await session.until('"text": "2"')
+        done = await session.end()
+
+    assert (done.code, done.events) == (3, ["payload", "started", "error", "ended"])
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])

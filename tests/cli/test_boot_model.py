@@ -126,7 +126,7 @@ async def test_a_payload_needs_no_model_but_takes_one_that_is_named(bench: Bench
 # ---------------------------------------------------------------- rounds
 
 
-@pytest.mark.parametrize("repairs", [0, 1, 2, 5])
+@pytest.mark.parametrize("repairs", [0, 5])
 async def test_a_model_that_never_obeys_is_asked_as_often_as_was_said(
     bench: Bench, repairs: int
 ) -> None:
@@ -286,7 +286,7 @@ async def test_which_of_two_is_meant_must_be_said(bench: Bench) -> None:
     assert "a, b" in done.err
 
 
-@pytest.mark.parametrize("greeting", [b"", b"220 mail ready\r\n", b"\x00\xff" * 100])
+@pytest.mark.parametrize("greeting", [b"", b"\x00\xff" * 100])
 async def test_something_else_on_the_port_is_told(bench: Bench, greeting: bytes) -> None:
     async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(greeting)

@@ -60,8 +60,9 @@ async def test_a_bad_payload_is_not_imported(bench: Bench) -> None:
     assert (done.code, bench.kept) == (1, [])
 
 
-@pytest.mark.parametrize("command", ["show", "export", "remove"])
-@pytest.mark.parametrize("name", ["0000", "../etc", ""])
+@pytest.mark.parametrize(
+    ("command", "name"), [("show", "0000"), ("export", "../etc"), ("remove", "")]
+)
 async def test_a_hash_that_names_nothing_is_2(bench: Bench, command: str, name: str) -> None:
     done = await bench.run("payloads", command, name)
 

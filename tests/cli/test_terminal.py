@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -96,6 +98,14 @@ def test_bytes_agreed_to_before_need_no_second_reading(at: At, bench: Bench) -> 
         agreed(screen)
         screen.type(CTRL_D)
         assert screen.over() == 0
+    piped = subprocess.run(
+        [sys.executable, "-m", "lmboot", "boot", "--payload", file],
+        input="hello\n",
+        text=True,
+        capture_output=True,
+        env=bench.env,
+        check=True,
+    )
     with at("boot", "--payload", file) as again:
         again.until("runtime started", "ready", PROMPT)
         again.enter(":quit")
@@ -107,6 +117,7 @@ def test_bytes_agreed_to_before_need_no_second_reading(at: At, bench: Bench) -> 
         assert other.over() == 130
 
     assert ASK not in again.text
+    assert "rt| you said hello" in piped.stdout
 
 
 @pytest.mark.parametrize(("typed", "runs"), [("no border", True), ("yes", False), ("", False)])
