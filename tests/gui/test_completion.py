@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import pytest
+
+from lmboot.gui.completion import MOST, Completion, complete
+from lmboot.session import COMMANDS
+
+LINES = ("write report.txt one", "cat report.txt", "cat readme")
+
+
+@pytest.mark.parametrize(
+    ("before", "start", "options", "common"),
+    [
+        (":", 0, COMMANDS, ":"),
+        (":a", 0, (":ai", ":ai+"), ":ai"),
+        (":q", 0, (":quit",), ":quit"),
+        (":x", 0, (), ""),
+        ("cat re", 4, ("readme", "report.txt"), "re"),
+        (":rt cat rep", 8, ("report.txt",), "report.txt"),
+        ("cat report.txt", 4, (), ""),
+        ("cat ", 4, (), ""),
+        ("", 0, (), ""),
+        ("say :a", 4, (), ""),
+    ],
+)
+def test_tab_completes_commands_then_words_of_the_history(
+    before: str, start: int, options: tuple[str, ...], common: str
+) -> None:
+    completion = complete(before, LINES)
+
+    assert completion == Completion(start, options)
+    assert completion.common == common
+
+
+def test_only_so_many_words_are_offered_the_newest_first() -> None:
+    options = complete("w", [f"w{number}" for number in range(100)]).options
+
+    assert options == tuple(f"w{number}" for number in range(99, 99 - MOST, -1))
