@@ -1,11 +1,13 @@
 """Draws README's picture: the real terminal session, driven by keys. Needs tmux.
 
-    .venv/bin/python assets/screenshots/terminal.py
+.venv/bin/python assets/screenshots/terminal.py
 """
 
 from __future__ import annotations
 
+import io
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,6 +18,7 @@ from rich.console import Console
 from rich.terminal_theme import TerminalTheme
 from rich.text import Text
 
+TMUX = shutil.which("tmux") or sys.exit("tmux is not installed")
 COLUMNS, LINES = 96, 30
 SECONDS = 30
 THEME = TerminalTheme(
@@ -37,7 +40,7 @@ STEPS = (
 
 def tmux(*words: str) -> str:
     """Run one tmux command on a server of our own."""
-    done = subprocess.run(["tmux", "-L", "lmboot-picture", *words], capture_output=True, text=True)
+    done = subprocess.run([TMUX, "-L", "lmboot-picture", *words], capture_output=True, text=True)
     return done.stdout
 
 
@@ -72,7 +75,7 @@ def main() -> None:
     os.environ.setdefault("TERM", "xterm-256color")
     with tempfile.TemporaryDirectory() as folder:
         screen = session(folder)
-    console = Console(record=True, width=COLUMNS, file=open(os.devnull, "w"), force_terminal=True)
+    console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
     console.print(Text.from_ansi(screen.rstrip("\n")))
     target = Path(__file__).with_name("terminal.svg")
     console.save_svg(str(target), title="lmboot", theme=THEME)

@@ -168,7 +168,8 @@ def main() -> None:
         load(model, args.start)
     print(sum(p.numel() for p in model.parameters()), "parameters", flush=True)
     print(len(tokenizer.encode(PAYLOAD)), "tokens in the payload", flush=True)
-    rows = endless_rows(Texts(random.Random(args.seed)), tokenizer, size)
+    fresh = random.Random(f"{args.seed} {args.start}")  # going on, other texts than before
+    rows = endless_rows(Texts(fresh), tokenizer, size)
     fit(model, batches(rows), args.steps, args.minutes * 60, args.rate)
     be_cautious(model, tokenizer)
     for kind in args.kinds:

@@ -16,6 +16,7 @@ from lmboot.app.talk import keep_folder
 from lmboot.app.view import Shown
 from lmboot.bootstrap.payload import MAX_REPLY_BYTES
 from lmboot.cli.check import verdict_lines
+from lmboot.cli.faults import output_fault
 from lmboot.cli.files import read_file
 from lmboot.cli.pipe import PipeView, lines_of, no_lines
 from lmboot.errors import ConnectionLost, Interrupted, LmbootError
@@ -89,6 +90,8 @@ async def _session(
     try:
         return await boot.run(lines)
     except asyncio.CancelledError:
+        if isinstance(view, PipeView) and view.unwritable:
+            raise output_fault(view.unwritable) from None
         raise Interrupted("interrupted") from None
     except Rejection as rejection:
         _show_reply(rejection)

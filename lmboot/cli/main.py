@@ -5,6 +5,7 @@ Nothing heavy is imported here, so that `lmboot --help` answers at once.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import click
 
 from lmboot import __version__
-from lmboot.cli.faults import told
+from lmboot.cli.faults import output_fault, told
 from lmboot.errors import Interrupted, LmbootError
 
 _SANDBOXES = (
@@ -184,16 +185,29 @@ def run(arguments: list[str]) -> int:
     except (KeyboardInterrupt, click.Abort, Interrupted):
         sys.stderr.write("\nlmboot: interrupted\n")
         return Interrupted.exit_code
-    except BrokenPipeError:  # whoever read our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (BrokenPipeError, SystemExit):  # whoever read our output has seen enough; so says click
+        _write_nowhere()
         return Interrupted.exit_code
     except Exception as error:  # the rest is ours to tell, or an error of ours
         if debug:
             raise
-        known = error if isinstance(error, LmbootError) else _error_of_ours(error)
-        sys.stderr.write(told(known))
-        return known.exit_code if known is error else _ERROR_OF_OURS
+        known = _known(error)
+        sys.stderr.write(told(known or _error_of_ours(error)))
+        return known.exit_code if known else _ERROR_OF_OURS
     return int(result or 0)
+
+
+def _known(error: Exception) -> LmbootError | None:
+    """Return an error that a person can act on; None for one that is lmboot's own."""
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        _write_nowhere()
+        return output_fault(error)
+    return error if isinstance(error, LmbootError) else None
+
+
+def _write_nowhere() -> None:
+    """Have nothing more written to standard output, not even when the interpreter ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _error_of_ours(error: Exception) -> LmbootError:

@@ -21,7 +21,11 @@ class Writer:
     """
 
     def __init__(self, on_broken: Callable[[], object], descriptor: int | None = None) -> None:
-        """Write to standard output, or to `descriptor`; call it inside a running loop."""
+        """Write to standard output, or to `descriptor`; call it inside a running loop.
+
+        `error` is why nothing could be written any more.
+        """
+        self.error: OSError | None = None
         self._descriptor = sys.stdout.fileno() if descriptor is None else descriptor
         self._on_broken = on_broken
         self._loop = asyncio.get_running_loop()
@@ -82,8 +86,8 @@ class Writer:
                 view = view[os.write(self._descriptor, view) :]
             except BlockingIOError:  # somebody else made it so; it is not ours alone
                 select.select([], [self._descriptor], [])
-            except OSError:
-                self._broken = True
+            except OSError as error:
+                self._broken, self.error = True, error
                 self._tell(self._on_broken)
 
     def _tell(self, what: Callable[[], object]) -> None:

@@ -32,6 +32,12 @@ class PipeView:
         self._writer = Writer(on_broken)
         self._answer = ""
 
+    @property
+    def unwritable(self) -> OSError | None:
+        """Return why standard output can't be written; a reader that has gone is no reason."""
+        error = self._writer.error
+        return None if isinstance(error, BrokenPipeError) else error
+
     async def show(self, shown: Shown) -> None:
         """Print it; wait while standard output can't keep up."""
         if self._as_json:

@@ -1,4 +1,4 @@
-"""What every model looks like to the rest of lmboot, whichever server or engine stands behind it."""
+"""What every model looks like to the rest of lmboot, whichever server or engine is behind it."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ class Connection(Protocol):
         ...
 
     async def count_tokens(self, messages: Sequence[Message]) -> int:
-        """Return how many tokens a prompt takes: exact where the server can tell, else estimated."""
+        """Return how many tokens a prompt takes: exact where the server tells, else estimated."""
         ...
 
     async def warm(self, messages: Sequence[Message]) -> None:

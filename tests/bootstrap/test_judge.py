@@ -329,7 +329,8 @@ def test_an_entrypoint_is_python_a_file_and_arguments(
         "python -u a.py", "python b.py", "python ./a.py", "python /app/a.py", "python A.py",
         "python a.py; rm -rf ~", "python a.py && ls", "python a.py | cat", "python a.py > x",
         "python a.py $(id)", "python a.py `id`", "python a.py *.txt", "python a.py ~/x",
-        "python a.py # x", "python a.py\nls", "python a.py {1,2}", "python a.py 'x", "python\ta.py",
+        "python a.py # x", "python a.py\nls", "python a.py {1,2}", "python a.py 'x",
+        "python\ta.py",
         "python a.py \\x", "python3.11 a.py", "python a.txt", "env python a.py", "Python a.py",
     ],
 )  # fmt: skip
