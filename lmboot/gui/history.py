@@ -52,9 +52,7 @@ class History:
         if self._place is None:
             return current
         found = self._go(range(self._place + 1, len(self._entries)), current)
-        if found == current:
-            self._place, found = None, self._draft
-        return found
+        return self._draft if found == current else found
 
     def _follow(self, current: str) -> None:
         """Begin a new walk when the text is not what the walk showed last."""

@@ -35,11 +35,12 @@ def test_a_text_that_was_changed_begins_a_new_walk() -> None:
 
 
 def test_the_same_line_is_not_offered_twice_running() -> None:
-    history = History(["ls", "x", "ls"])
+    history, walk = History(["lo", "ls", "x", "ls"]), ["l"]
 
-    assert history.older("ls") == "ls"
-    assert history.older("l") == "ls"
-    assert history.newer("ls") == "l"
+    for step in (history.older, history.older, history.newer, history.newer):
+        walk.append(step(walk[-1]))
+
+    assert walk == ["l", "ls", "lo", "ls", "l"]
 
 
 def test_a_line_is_remembered_once_in_a_row_and_ends_the_walk() -> None:

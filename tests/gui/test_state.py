@@ -168,3 +168,9 @@ def test_a_stranger_s_name_stays_one_short_line_and_is_no_template() -> None:
     assert words.startswith("a {server}bbb")
     assert words.isprintable()
     assert len(words) < 320
+
+
+def test_a_review_beside_a_runtime_that_runs_leaves_it_alone_unless_it_ends_itself() -> None:
+    assert after(State.REPLACING, Event.FAILED) is State.RUNNING
+    assert after(State.REPLACING, Event.CRASHED) is State.REVIEW
+    assert after(State.WRITING, Event.CONSENT_WANTED) is State.REVIEW
