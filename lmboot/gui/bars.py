@@ -7,6 +7,8 @@ from tkinter import ttk
 
 from lmboot.gui.widgets import Action, Box, nothing
 
+NARROW = 860
+
 
 class ServerLine(Box):
     """Where the models come from: an address, how it stands there, and ways to others."""
@@ -25,6 +27,11 @@ class ServerLine(Box):
         self._buttons()
         self._words = self.label("", "muted")
         self._words.pack(side="left", padx=self.look.pad(14, 0))
+        self.bind("<Configure>", lambda event: self._fit(event.width))
+
+    def _fit(self, width: int) -> None:
+        """Take room from the field where it is narrow: the state's words need it more."""
+        self.field.configure(width=15 if width < self.look.px(NARROW) else 23)
 
     def _brand(self) -> None:
         mark = self.look.strokes("accent", (1.5, 1.5), (6, 6), (1.5, 10.5), width=2.4)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lmboot.gui.widgets import Action, Box, Scroller
+from lmboot.gui.widgets import Action, Box, Flow, Scroller
 
 STEPS = (
     (
@@ -80,13 +80,13 @@ class Card(Scroller):
         box.label(command, "text", "Mono").pack(side="left")
 
     def _buttons(self, card: Box, actions: Sequence[Action], filled: bool) -> None:
-        row = Box(card)
+        row = Flow(card)
         row.pack(fill="x", pady=self.look.pad(8, 0))
         for number, (text, press, can) in enumerate(actions):
             kind = "Ghost" if number > 1 else "Accent" if filled and not number else "Plain"
             button = row.button(text, press, kind)
             button.state(["!disabled" if can else "disabled"])
-            button.pack(side="left", padx=self.look.pad(8 if number else 0, 0))
+            row.add(button)
 
 
 class Welcome(Scroller):
@@ -139,9 +139,10 @@ class Welcome(Scroller):
         grid = Box(self.inside)
         grid.pack(fill="x")
         for number, words in enumerate(borders):
-            label = grid.label("  " + words, image=self.look.check())
-            label.grid(row=number // 2, column=number % 2, sticky="w")
-            label.grid_configure(pady=self.look.px(3), padx=self.look.pad(0, 32))
+            cell = Box(grid, padding=self.look.pads(0, 3, 16, 3))
+            cell.grid(row=number // 2, column=number % 2, sticky="new")
+            grid.columnconfigure(number % 2, weight=1, uniform="half")
+            cell.tick(words)
 
     def _kept(self, name: str, facts: str, action: Action) -> None:
         look = self.look
@@ -152,4 +153,4 @@ class Welcome(Scroller):
         button.state(["!disabled" if can else "disabled"])
         button.pack(side="right")
         card.label(name, "text", "Strong").pack(side="left", padx=look.pad(0, 14))
-        card.label(facts, "muted").pack(side="left")
+        card.label(facts, "muted", wrap=True).pack(side="left", fill="x", expand=True)

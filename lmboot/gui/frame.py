@@ -13,12 +13,15 @@ from lmboot.gui.look import Look
 from lmboot.gui.menus import Menus
 from lmboot.gui.modellist import Details, ModelList
 from lmboot.gui.payload import StreamPane
+from lmboot.gui.problems import ProblemsPane
+from lmboot.gui.review import ReviewPane
 from lmboot.gui.tabs import Tabs
 from lmboot.gui.transcript import TranscriptPane
 from lmboot.gui.widgets import Box, Stack
 
+EMPTY = "What a model writes is shown here, file by file, before anything of it runs."
 SIZE, LEAST = (1040, 700), (720, 480)
-SIDE, LEAST_SIDE = 384, 262
+SIDE, LEAST_SIDE, MOST_SIDE = 384, 262, 0.37
 
 
 class SessionPage(Stack):
@@ -34,6 +37,18 @@ class SessionPage(Stack):
         self.transcript = TranscriptPane(talk)
         self.transcript.pack(fill="both", expand=True)
         for name, page in (("welcome", self.welcome), ("card", self.card), ("talk", talk)):
+            self.add(name, page)
+
+
+class FilesPage(Stack):
+    """The third tab: nothing yet, a review, or what is wrong ("empty", "review", "problems")."""
+
+    def __init__(self, parent: Box) -> None:
+        super().__init__(parent, "main")
+        self.empty, self.review, self.problems = Card(self), ReviewPane(self), ProblemsPane(self)
+        self.empty.show("No payload yet", [EMPTY])
+        pages = (("empty", self.empty), ("review", self.review), ("problems", self.problems))
+        for name, page in pages:
             self.add(name, page)
 
 
@@ -59,6 +74,9 @@ class Frame:
         self._panes.add(self._side, weight=0)
         self._panes.add(self.tabs, weight=1)
         self._fill_tabs()
+        self._side_wanted = look.px(SIDE)
+        self._panes.bind("<ButtonRelease-1>", self._sash_moved)
+        self._panes.bind("<Configure>", lambda event: self._fit(event.width))
         self._size()
 
     def _make_side(self) -> Box:
@@ -77,7 +95,8 @@ class Frame:
         self.session = SessionPage(pages["Session"])
         self.payload = StreamPane(pages["Payload"])
         self.log = LogPane(pages["Log"])
-        for part in (self.session, self.payload, self.log):
+        self.files = FilesPage(pages["Files"])
+        for part in (self.session, self.payload, self.files, self.log):
             part.pack(fill="both", expand=True)
 
     def _size(self) -> None:
@@ -92,13 +111,28 @@ class Frame:
     def _paint(self) -> None:
         self.root.configure(background=self.look["main"])
 
+    def _sash_moved(self, _: object) -> None:
+        if self.side_shown:
+            self._side_wanted = int(self.root.tk.call(self._panes, "sashpos", 0))
+
+    def _fit(self, width: int) -> None:
+        """Keep the models from taking the tabs' room in a narrow window."""
+        if self.side_shown and width > 1:
+            most = max(self.look.px(LEAST_SIDE), round(width * MOST_SIDE))
+            self.root.tk.call(self._panes, "sashpos", 0, min(self._side_wanted, most))
+
+    @property
+    def side_shown(self) -> bool:
+        """Say whether the models are shown."""
+        panes = self.root.tk.splitlist(self.root.tk.call(self._panes, "panes"))
+        return str(self._side) in map(str, panes)
+
     def show_side(self, visible: bool) -> None:
         """Show or hide the models: a review and a session need the width."""
-        shown = str(self._side) in map(
-            str, self.root.tk.splitlist(self.root.tk.call(self._panes, "panes"))
-        )
+        shown = self.side_shown
         if visible and not shown:
             self._panes.insert(0, self._side, weight=0)
+            self._fit(self._panes.winfo_width())
         elif shown and not visible:
             self._panes.forget(self._side)
 

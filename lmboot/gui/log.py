@@ -38,7 +38,7 @@ class LogPane(Box):
         text = self.reader.text
         text.tag_configure("faint", foreground=self.look["faint"])
         text.tag_configure("muted", foreground=self.look["muted"])
-        text.tag_configure("row", lmargin2=self.look.px(196))
+        text.tag_configure("row", lmargin2=self.look.px(186))
         for kind, colour in COLOURS.items():
             text.tag_configure(kind, foreground=self.look[colour])
         text.tag_raise("sel")

@@ -22,8 +22,9 @@ COLUMNS: tuple[
     ("state", "State", 78, "w"),
     ("context", "Context", 58, "e"),
 )
+NOTE = "Ctrl+B  ·  you review before anything runs"
 ORDER = ("state", "quant", "size", "context")
-LEAST_NAME = 156
+LEAST_NAME = 148
 UNITS = {"kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "k": 1e3, "K": 1e3, "M": 1e6}
 
 
@@ -94,8 +95,8 @@ class ModelList(Box):
         for key, title, width, anchor in COLUMNS:
             press = partial(self._sort_by, _place(key))
             tree.heading(key, text=title, anchor=anchor, command=press)
-            wide, stretch = self.look.px(width), key == "#0"
-            tree.column(key, width=wide, minwidth=self.look.px(30), stretch=stretch, anchor=anchor)
+            wide = self.look.px(width)
+            tree.column(key, width=wide, minwidth=self.look.px(30), stretch=False, anchor=anchor)
         tree.pack(fill="both", expand=True)
         tree.bind("<<TreeviewSelect>>", lambda _: self._selected())
         tree.bind("<Return>", lambda _: self._activated())
@@ -213,7 +214,7 @@ class ModelList(Box):
 
     def _fit(self, width: int) -> None:
         """Hide the least important columns when there is no room for them beside the name."""
-        room = width - self.look.px(LEAST_NAME)
+        room = width - self.look.px(LEAST_NAME + 14)  # where the scroll bar lies, nothing stands
         kept: set[str] = set()
         for key, _, wide, _ in COLUMNS[1:]:
             if room < self.look.px(wide):
@@ -223,7 +224,7 @@ class ModelList(Box):
         columns = [key for key in ORDER if key in kept]
         if columns != list(self.tree["displaycolumns"]):
             self.tree.configure(displaycolumns=columns)
-        self.tree.column("#0", width=self.look.px(LEAST_NAME) + room - self.look.px(6))
+        self.tree.column("#0", width=self.look.px(LEAST_NAME) + room)
 
 
 class Details(Box):
@@ -238,8 +239,10 @@ class Details(Box):
         Box(self, height=self.look.px(10)).pack()
         self.button_bootstrap = self.button("Bootstrap", lambda: self.on_bootstrap(), "Accent")
         self.button_bootstrap.pack(fill="x")
-        self._note = self.label("Ctrl+B  ·  you review before anything runs", "faint", "Small")
-        self._note.pack(pady=self.look.pad(8, 0))
+        self._note = self.label(
+            NOTE, "faint", "Small", wrap=True, anchor="center", justify="center"
+        )
+        self._note.pack(fill="x", pady=self.look.pad(8, 0))
 
     def show(self, facts: Sequence[tuple[str, str]]) -> None:
         """Show pairs of a name and a value."""
@@ -248,7 +251,7 @@ class Details(Box):
         self._shown = tuple(facts)
         self._facts.clear()
         for name, value in facts:
-            self._facts.fact(name).configure(text=value)
+            self._facts.fact(name, value)
 
     def show_button(self, label: str = "Bootstrap", *, enabled: bool = True) -> None:
         """Say what the button does, and whether it can."""

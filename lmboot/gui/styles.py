@@ -211,7 +211,7 @@ def _on_surfaces(look: Look) -> None:
                 padding=look.pads(9, 6),
             )
         look.style.configure(
-            f"{surface}.TScrollbar", troughcolor=look[surface], bordercolor=look[surface]
+            f"{surface}.Vertical.TScrollbar", troughcolor=look[surface], bordercolor=look[surface]
         )
     for kind in ("TEntry", "TCombobox"):
         look.style.map(kind, foreground=[("disabled", look["faint"])])

@@ -6,7 +6,6 @@ them, and what is copied is the text alone.
 
 from __future__ import annotations
 
-import tkinter as tk
 from collections.abc import Callable, Iterable, Sequence
 from time import strftime
 from typing import Any
@@ -55,17 +54,14 @@ class TranscriptPane(Reader):
         self._chunk: list[str] = []
         self._chunk_tags: tuple[str, ...] = ()
         self._waiting: list[Any] = []  # text and tags in turn: the arguments of the next insert
-        self._missed, self._at_end, self._drawing = 0, True, ""
+        self._missed, self._at_end = 0, True
         self._colours: set[str] = set()
         super().__init__(parent, gutter=GUTTER, spacing1=parent.look.px(4))
         self.text.configure(spacing3=self.look.px(4))
         self._chip = self.button("", self.jump_to_latest)
         self.find_bar = FindBar(self, self.text, self.lines)
         self.scroll.on_move = self._moved
-        self.text.bind("<Configure>", lambda _: self._draw_soon())
-        self.text.bind("<<Copy>>", self._copy)
         self.text.bind("<Control-f>", self.find_bar.open)
-        self.bind("<Destroy>", self._stop_drawing, add=True)
 
     # -- writing ---------------------------------------------------------------------------
 
@@ -172,7 +168,7 @@ class TranscriptPane(Reader):
             self._at_end = True
         self._missed = 0 if follow else self._missed + added
         self._show_chip()
-        self._draw_soon()
+        self.draw_soon()
 
     def _show_chip(self) -> None:
         if self._missed:
@@ -192,43 +188,21 @@ class TranscriptPane(Reader):
         if self._missed and self._is_at_end():
             self._missed = 0
             self._show_chip()
-        self._draw_soon()
+        self.draw_soon()
 
     # -- copying ---------------------------------------------------------------------------
 
-    def selected_text(self, *, prefixes: bool = False) -> str:
-        """Return what is selected, without the folds; with prefixes, the whole lines."""
+    def selected_lines(self) -> str:
+        """Return the whole lines that are selected, with time and prefix."""
         if not self.text.tag_ranges("sel"):
             return ""
-        if prefixes:
-            first, last = (
-                int(self.text.index(f"sel.{end}").split(".")[0]) for end in ("first", "last")
-            )
-            return unfolded(self.lines[first - 1 : last], prefixes=True)
-        return self._unfolded("sel.first", "sel.last")
+        ends = (self.text.index(f"sel.{end}").split(".")[0] for end in ("first", "last"))
+        first, last = map(int, ends)
+        return unfolded(self.lines[first - 1 : last], prefixes=True)
 
     def whole_text(self, *, prefixes: bool = False) -> str:
         """Return all that is kept, without the folds."""
         return unfolded(self.lines, prefixes=prefixes)
-
-    def copy(self, *, prefixes: bool = False) -> bool:
-        """Put what is selected on the clipboard; say whether there was anything."""
-        chosen = self.selected_text(prefixes=prefixes)
-        if chosen:
-            self.clipboard_clear()
-            self.clipboard_append(chosen)
-        return bool(chosen)
-
-    def _copy(self, _: tk.Event[tk.Text]) -> str:
-        self.copy()
-        return "break"
-
-    def _unfolded(self, start: str, end: str) -> str:
-        pieces, at = [], self.text.index(start)
-        while found := self.text.tag_nextrange("fold", at, end):
-            pieces.append(self.text.get(at, found[0]))
-            at = found[1]
-        return "".join(pieces) + self.text.get(at, end)
 
     # -- looks -----------------------------------------------------------------------------
 
@@ -247,7 +221,7 @@ class TranscriptPane(Reader):
         for tag, colour in marks.items():
             self.text.tag_configure(tag, background=look[colour])
         self.text.tag_raise("sel")
-        self._draw_soon()
+        self.draw_soon()
 
     def _know(self, tag: str) -> None:
         """Make a tag when it is first used; there are at most some 140."""
@@ -269,32 +243,10 @@ class TranscriptPane(Reader):
         elif tag.startswith("bg"):
             self.text.tag_configure(tag, background=background(self.look, tag[2:]))
 
-    def _draw_soon(self) -> None:
-        if not self._drawing:
-            self._drawing = self.after_idle(self._draw)
-
-    def _stop_drawing(self, event: tk.Event[tk.Misc]) -> None:
-        if event.widget is self and self._drawing:
-            self.after_cancel(self._drawing)
-
-    def _draw(self) -> None:
-        """Draw the source of each line that is on the screen."""
-        self._drawing = ""
-        self.gutter.delete("all")
-        number = int(self.text.index("@0,0").split(".")[0])
-        top = self.text.dlineinfo("@0,0")
-        while top and number <= len(self.lines):
-            below = self.text.dlineinfo(f"{number + 1}.0") if number < len(self.lines) else None
-            bottom = below[1] if below else self._bottom_of(number)
-            self._draw_line(number, top, bottom)
-            top, number = below, number + 1
-
-    def _bottom_of(self, number: int) -> int:
-        """Return where a line ends whose successor is not on the screen."""
-        last = self.text.dlineinfo(f"{number}.end")
-        return last[1] + last[3] if last else self.text.winfo_height()
-
-    def _draw_line(self, number: int, top: Sequence[int], bottom: int) -> None:
+    def draw_row(self, number: int, top: Sequence[int], bottom: int, first: bool) -> None:
+        """Draw the source of one row; its time too, unless the row above has the same."""
+        if number > len(self.lines):
+            return
         look, line = self.look, self.lines[number - 1]
         px, colour = look.px, look[PANES[line.pane]]
         gap = 0 if number < len(self.lines) and self.lines[number].fold else px(1)
@@ -308,8 +260,8 @@ class TranscriptPane(Reader):
         self.gutter.create_text(
             px(PREFIX_END), middle, text=line.pane, anchor="e", fill=colour, **options
         )
-        before = self.lines[number - 2] if number > 1 else None
-        if before is None or before.time != line.time or before.pane != line.pane:
+        above = self.lines[number - 2] if number > 1 and not first else None
+        if above is None or above.time != line.time or above.pane != line.pane:
             self.gutter.create_text(
                 px(16), middle, text=line.time, anchor="w", fill=look["faint"], **options
             )

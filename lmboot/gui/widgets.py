@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tkinter as tk
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from tkinter import ttk
 from typing import Any, Literal
 
@@ -60,7 +60,7 @@ class Box(ttk.Frame):
         style = self.look.label_style(colour, font, self.surface)
         label = ttk.Label(self, text=text, style=style, compound="left", **options)
         if wrap:
-            label.bind("<Configure>", lambda event: label.configure(wraplength=event.width))
+            label.bind("<Configure>", lambda event: _wrap(label, event.width))
         return label
 
     def recolour(self, label: ttk.Label, colour: str, font: str = "Text") -> None:
@@ -101,19 +101,30 @@ class Box(ttk.Frame):
         label.pack(anchor="w", pady=self.look.pad(before, after))
         return label
 
-    def fact(self, name: str, *, width: int = 9) -> ttk.Label:
-        """Pack a line "name  value" and return the label of the value."""
+    def fact(self, name: str, value: str, *, font: str = "Text", width: int = 9) -> None:
+        """Pack a line "name  value"."""
         row = Box(self)
         row.pack(fill="x", pady=self.look.px(2))
         row.label(name, "faint", width=width).pack(side="left", anchor="n")
-        value = row.label(wrap=True)
-        value.pack(side="left", fill="x", expand=True)
-        return value
+        row.label(value, "text", font, wrap=True).pack(side="left", fill="x", expand=True)
+
+    def tick(self, words: str) -> None:
+        """Fill this box with a tick and what it stands for."""
+        mark = self.label(image=self.look.check())
+        mark.pack(side="left", anchor="n", pady=self.look.pad(3, 0))
+        label = self.label(words, wrap=True)
+        label.pack(side="left", fill="x", expand=True, padx=self.look.pad(8, 0))
 
     def clear(self) -> None:
         """Remove everything inside."""
         for child in self.winfo_children():
             child.destroy()
+
+
+def _wrap(label: ttk.Label, width: int) -> None:
+    """Wrap a label at its width. A pixel up or down changes nothing: its layout may answer so."""
+    if not width - 4 <= int(str(label.cget("wraplength") or 0)) <= width:
+        label.configure(wraplength=width - 2)
 
 
 def _look_of(parent: Box | None) -> Look:
@@ -126,7 +137,8 @@ class Slim(ttk.Scrollbar):
     """A scroll bar that lies over the edge of what it scrolls, only when there is more to see."""
 
     def __init__(self, parent: Box, command: Callable[..., Any]) -> None:
-        super().__init__(parent, command=command, style="Vertical.TScrollbar", takefocus=False)
+        style = f"{parent.surface}.Vertical.TScrollbar"
+        super().__init__(parent, command=command, style=style, takefocus=False)
         self.on_move: Callable[[], None] = nothing
         self._inset = parent.look.px(3)
 
@@ -175,6 +187,11 @@ class Scroller(Box):
 
     def _paint(self) -> None:
         self._canvas.configure(background=self.look[self.surface])
+
+    def set_width(self, width: float) -> None:
+        """Take another width, given for scale 1."""
+        self._width = self.look.px(width)
+        self._canvas.configure(width=self._width)
 
     def _measure(self) -> None:
         """Fit `inside` to the canvas, and let the wheel scroll over everything in it."""
@@ -234,7 +251,13 @@ class Reader(Box):
         if gutter:
             self.gutter.pack(side="left", fill="y")
         self.text.pack(side="left", fill="both", expand=True)
+        self._drawing = ""
         self._read_only()
+        self.text.bind("<<Copy>>", self._copy)
+        if gutter:
+            self.text.bind("<Configure>", lambda _: self.draw_soon())
+            self.scroll.on_move = self.draw_soon
+            self.bind("<Destroy>", self._stop_drawing, add=True)
         look.follow(self, self.paint)
 
     def paint(self) -> None:
@@ -252,6 +275,59 @@ class Reader(Box):
         )
         self.gutter.configure(background=back)
 
+    def copy_text(self, start: str = "sel.first", end: str = "sel.last") -> str:
+        """Return what is selected, or a part of the text, without the newlines of folds."""
+        if start == "sel.first" and not self.text.tag_ranges("sel"):
+            return ""
+        pieces, at, end = [], self.text.index(start), self.text.index(end)
+        while found := self.text.tag_nextrange("fold", at, end):
+            pieces.append(self.text.get(at, found[0]))
+            at = found[1]
+        return "".join(pieces) + self.text.get(at, end)
+
+    def copy(self, text: str | None = None) -> bool:
+        """Put what is selected on the clipboard; say whether there was anything."""
+        chosen = self.copy_text() if text is None else text
+        if chosen:
+            self.clipboard_clear()
+            self.clipboard_append(chosen)
+        return bool(chosen)
+
+    def _copy(self, _: tk.Event[tk.Text]) -> str:
+        self.copy()
+        return "break"
+
+    def draw_soon(self) -> None:
+        """Have the gutter drawn when Tk is idle, once for however many changes."""
+        if not self._drawing:
+            self._drawing = self.after_idle(self._draw)
+
+    def _stop_drawing(self, event: tk.Event[tk.Misc]) -> None:
+        if event.widget is self and self._drawing:
+            self.after_cancel(self._drawing)
+
+    def _draw(self) -> None:
+        """Draw the gutter beside each row that is on the screen."""
+        self._drawing = ""
+        self.gutter.delete("all")
+        count = int(self.text.index("end-1c").split(".")[0])
+        number = int(self.text.index("@0,0").split(".")[0])
+        top: Sequence[int] | None = self.text.dlineinfo("@0,0")
+        first = True
+        while top and number <= count:
+            below = self.text.dlineinfo(f"{number + 1}.0") if number < count else None
+            bottom = below[1] if below else self._bottom_of(number)
+            self.draw_row(number, top, bottom, first)
+            top, number, first = below, number + 1, False
+
+    def _bottom_of(self, number: int) -> int:
+        """Return where a row ends whose successor is not on the screen."""
+        last = self.text.dlineinfo(f"{number}.end")
+        return last[1] + last[3] if last else self.text.winfo_height()
+
+    def draw_row(self, number: int, top: Sequence[int], bottom: int, first: bool) -> None:
+        """Draw beside one row, `first` on the screen; overridden by what has a gutter."""
+
     def _read_only(self) -> None:
         """Keep those bindings of Text that move and select: `disabled` would stop copying."""
         for sequence in self.text.bind_class("Text"):
@@ -260,6 +336,56 @@ class Reader(Box):
                 self.text.tk.call("bind", "LmbootReader", sequence, script)
         tags = ["LmbootReader" if tag == "Text" else tag for tag in self.text.bindtags()]
         self.text.bindtags(tags)
+
+
+class Flow(Box):
+    """Things side by side that go on below where there is no room, like words."""
+
+    def __init__(self, parent: Box, *, gap: float = 8, right: bool = False) -> None:
+        super().__init__(parent)
+        self._gap, self._right = self.look.px(gap), right
+        self._things: list[tk.Widget] = []
+        self.bind("<Configure>", lambda event: self._arrange(event.width))
+
+    def add(self, thing: tk.Widget) -> None:
+        """Add a child of this box."""
+        self._things.append(thing)
+        wide = sum(each.winfo_reqwidth() + self._gap for each in self._things) - self._gap
+        high = max(each.winfo_reqheight() for each in self._things)
+        self.configure(width=wide, height=high)
+
+    def clear(self) -> None:
+        """Remove everything inside."""
+        super().clear()
+        self._things.clear()
+        self.configure(width=1, height=1)
+
+    def _arrange(self, width: int) -> None:
+        rows: list[list[tk.Widget]] = [[]]
+        left = width
+        for thing in self._things:
+            need = thing.winfo_reqwidth()
+            if rows[-1] and need > left:
+                rows.append([])
+                left = width
+            rows[-1].append(thing)
+            left -= need + self._gap
+        top = 0
+        for row in rows:
+            top += self._place(row, width, top) + self._gap
+        if self.winfo_reqheight() != top - self._gap > 0:
+            self.configure(height=top - self._gap)
+
+    def _place(self, row: list[tk.Widget], width: int, top: int) -> int:
+        """Place one row and return its height."""
+        whole = sum(thing.winfo_reqwidth() + self._gap for thing in row) - self._gap
+        x = max(0, width - whole) if self._right else 0
+        high = max((thing.winfo_reqheight() for thing in row), default=0)
+        for thing in row:
+            wide = min(thing.winfo_reqwidth(), width)
+            thing.place(x=x, y=top, width=wide, height=high)
+            x += wide + self._gap
+        return high
 
 
 class Stack(Box):
