@@ -31,7 +31,7 @@ class ServerLine(Box):
 
     def _fit(self, width: int) -> None:
         """Take room from the field where it is narrow: the state's words need it more."""
-        self.field.configure(width=15 if width < self.look.px(NARROW) else 23)
+        self.field.configure(width=16 if width < self.look.px(NARROW) else 23)
 
     def _brand(self) -> None:
         mark = self.look.strokes("accent", (1.5, 1.5), (6, 6), (1.5, 10.5), width=2.4)

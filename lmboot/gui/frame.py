@@ -21,7 +21,7 @@ from lmboot.gui.widgets import Box, Stack
 
 EMPTY = "What a model writes is shown here, file by file, before anything of it runs."
 SIZE, LEAST = (1040, 700), (720, 480)
-SIDE, LEAST_SIDE, MOST_SIDE = 384, 262, 0.37
+SIDE, LEAST_SIDE, MOST_SIDE = 396, 262, 0.37
 
 
 class SessionPage(Stack):

@@ -188,6 +188,10 @@ class Look:
         """Return the dot of a state; a hollow one is told apart without its colour."""
         return self.shape(None if hollow else colour, colour, radius=4, width=1.5, core=0)
 
+    def point(self, colour: str) -> tk.PhotoImage:
+        """Return a small dot on as much room as a tick takes, to stand where a tick will."""
+        return self.strokes(colour, (5.9, 6), (6.1, 6), width=6)
+
     def check(self, colour: str = "ok") -> tk.PhotoImage:
         """Return a tick."""
         return self.strokes(colour, (2, 6.5), (4.8, 9.3), (10, 3))

@@ -10,6 +10,7 @@ from tkinter import ttk
 from lmboot.gui.widgets import Box, Reader, Scroller, showable
 
 MOST_LINES = 20_000
+CHART_FROM = 620  # the narrowest pane with room for the chart
 JSON = re.compile(
     r'(?P<accent>"[A-Za-z_0-9]+"(?=\s*:))|(?P<faint>\\[nt])'
     r'|(?P<violet>"(?:EMULATE|HOST|DENY)")|(?P<warn>(?<![\w"])-?\d+(?:\.\d+)?(?![\w"]))'
@@ -97,7 +98,7 @@ class StreamPane(Box):
         self._chart = tk.Canvas(
             self._tiles, width=self.look.px(150), height=self.look.px(36), highlightthickness=0
         )
-        self._chart.pack(side="right", anchor="n")
+        self._head.bind("<Configure>", lambda event: self._fit(event.width))
         self._speeds: tuple[float, ...] = ()
         self._progress = ttk.Progressbar(self._head, maximum=1.0)
         self._aside = Scroller(self, "panel", pad=(16, 12), width=232)
@@ -108,6 +109,13 @@ class StreamPane(Box):
         self._files = self._group()
         self._manifest = self._group()
         self.look.follow(self._chart, self._draw)
+
+    def _fit(self, width: int) -> None:
+        """Leave the chart out where the figures need its room."""
+        if width < self.look.px(CHART_FROM):
+            self._chart.pack_forget()
+        else:
+            self._chart.pack(side="right", anchor="n")
 
     def _group(self) -> Box:
         box = Box(self._aside.inside)
@@ -146,7 +154,7 @@ class StreamPane(Box):
                 label.configure(text=word)
 
     def _tile(self) -> tuple[ttk.Label, ttk.Label]:
-        tile = Box(self._tiles, padding=self.look.pads(0, 0, 24, 14))
+        tile = Box(self._tiles, padding=self.look.pads(0, 0, 18, 14))
         tile.pack(side="left")
         labels = tile.label("", "text", "Strong"), tile.label("", "faint", "Small")
         for label in labels:
@@ -190,7 +198,7 @@ class StreamPane(Box):
         for path, size, whole in files:
             row, done = Box(self._files), whole
             row.pack(fill="x", pady=self.look.px(3))
-            image = self.look.check() if done else self.look.dot("accent")
+            image = self.look.check() if done else self.look.point("accent")
             row.label(size, "muted" if done else "accent", "Small").pack(side="right")
             row.label("  " + path, "text", "Mono", image=image).pack(side="left")
 

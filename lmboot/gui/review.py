@@ -38,7 +38,7 @@ class FileList(Box):
             *parts, name = path.split("/")
             for part in parts:
                 folder = self._folder(folder, part)
-            dot = self.look.dot("faint", hollow=True)
+            dot = self.look.point("faint")
             words = "  " + showable(name)
             self.tree.insert(folder, "end", path, text=words, values=(size,), image=dot)
 
