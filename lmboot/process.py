@@ -325,10 +325,12 @@ class Child:
         """Kill what is left and release everything; idempotent."""
         self._stdin.close()
         self._close_outlets()
-        await self._supervisor.close()
-        await self._last_words
-        _close_all(self.folders)
-        self.folders = []
+        try:
+            await self._supervisor.close()
+            await asyncio.shield(self._last_words)
+        finally:  # when it is broken off, too
+            _close_all(self.folders)
+            self.folders = []
 
     def _read(self) -> Output | None:
         """Return what one stream has now, the streams by turns; forget those that have ended."""

@@ -44,6 +44,6 @@ def test_sessions_by_pipe_leave_nothing_behind() -> None:
 
 @pytest.mark.sandbox
 def test_launches_leave_nothing_behind() -> None:
-    figures = launch.main(3)
+    figures = launch.main(8)
 
-    assert figures["stopped"] == 1
+    assert figures["stopped"] == 2

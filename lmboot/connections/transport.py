@@ -51,15 +51,14 @@ def open_client(
     headers = {"Accept-Encoding": "identity"}
     if token:
         headers["Authorization"] = f"Bearer {_sendable(token, base)}"
-    loopback = is_loopback(base)
-    plain_loopback = loopback and base.startswith("http:")
+    plain = base.startswith("http:")
     return httpx.AsyncClient(
         base_url=base + "/",
         headers=headers,
         timeout=httpx.Timeout(None, connect=connect_seconds, write=WRITE_SECONDS),
-        trust_env=not loopback,
+        trust_env=not is_loopback(base),
         # Without TLS the system's certificates need not be read; this context trusts nobody.
-        verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if plain_loopback else True,
+        verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if plain else True,
     )
 
 
