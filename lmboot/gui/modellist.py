@@ -180,6 +180,7 @@ class ModelList(Box):
             self.on_select(self._wanted)
 
     def _activated(self) -> None:
+        self._selected()  # Tk tells of a choice late, and it comes first
         if self.selected:
             self.on_activate(self.selected)
 
@@ -222,7 +223,7 @@ class ModelList(Box):
             room -= self.look.px(wide)
             kept.add(key)
         columns = [key for key in ORDER if key in kept]
-        if columns != list(self.tree["displaycolumns"]):
+        if columns != list(self.tk.splitlist(self.tree["displaycolumns"])):
             self.tree.configure(displaycolumns=columns)
         self.tree.column("#0", width=self.look.px(LEAST_NAME) + room)
 

@@ -23,7 +23,7 @@ NAMED = (  # a terminal's 16 colours as this palette has them; black and white m
     *("faint", "bad", "ok", "warn", "accent", "violet", "cyan", "muted"),
     *("faint", "bad", "ok", "warn", "accent", "violet", "cyan", "text"),
 )
-TINT = 22  # percent of a colour in a background: whatever is written on it stays legible
+TINT = 16  # percent of a colour in a background: whatever is written on it stays legible
 GUTTER, PREFIX_END, BAR = 118, 106, 113
 
 
@@ -77,7 +77,7 @@ class TranscriptPane(Reader):
         follow, before = self._follows(), len(self.lines)
         for pane, runs in batch:
             if self.lines and self.lines[-1].pane != pane:
-                self._ended = True
+                self._ended, self._folded = True, False
             for run in runs:
                 if run.back:
                     self._take_back(run.back)

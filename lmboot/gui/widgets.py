@@ -280,6 +280,8 @@ class Reader(Box):
         if start == "sel.first" and not self.text.tag_ranges("sel"):
             return ""
         pieces, at, end = [], self.text.index(start), self.text.index(end)
+        if self.text.compare(end, "==", "end"):
+            end = "end-1c"  # the newline that Tk puts after every text
         while found := self.text.tag_nextrange("fold", at, end):
             pieces.append(self.text.get(at, found[0]))
             at = found[1]

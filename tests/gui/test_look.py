@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+import tkinter as tk
+from pathlib import Path
+
+import pytest
+
+from lmboot.gui import fonts
+from lmboot.gui import look as looks
+from lmboot.gui.drawing import contrast, mix, readable
+from lmboot.gui.look import PALETTES, Look
+from lmboot.gui.textstyle import mixed_colour
+from lmboot.gui.transcript import NAMED, background, foreground
+
+TEXTS = ("text", "muted", "faint", "accent", "ok", "warn", "bad", "violet", "cyan")
+SURFACES = ("main", "panel", "raised")
+ALONE = """
+import sys, tkinter
+before = set(sys.modules)
+import lmboot.gui.frame
+print(*sorted({name.partition('.')[0] for name in set(sys.modules) - before}))
+"""
+
+
+@pytest.mark.parametrize("theme", PALETTES)
+@pytest.mark.parametrize(("name", "surface"), list(itertools.product(TEXTS, SURFACES)))
+def test_every_text_can_be_read_on_every_surface(theme: str, name: str, surface: str) -> None:
+    palette = PALETTES[theme]
+
+    assert contrast(palette[name], palette[surface]) >= 4.5
+
+
+@pytest.mark.parametrize("theme", PALETTES)
+@pytest.mark.parametrize("name", ["accent", "warn", "bad"])
+def test_the_word_of_a_chosen_route_can_be_read_on_its_tint(theme: str, name: str) -> None:
+    palette = PALETTES[theme]
+
+    assert contrast(palette[name], mix(palette[name], palette["raised"], 0.16)) >= 4.5
+
+
+@pytest.mark.parametrize("theme", PALETTES)
+def test_the_filled_button_and_the_chosen_row_can_be_read(theme: str) -> None:
+    palette = PALETTES[theme]
+
+    assert contrast(palette["on_fill"], palette["fill"]) >= 4.5
+    assert contrast(palette["text"], palette["select"]) >= 4.5
+    assert contrast(palette["muted"], palette["select"]) >= 4.5
+
+
+def test_both_palettes_have_the_same_colours() -> None:
+    assert PALETTES["dark"].keys() == PALETTES["light"].keys()
+
+
+@pytest.mark.parametrize("theme", PALETTES)
+def test_no_colours_of_a_terminal_hide_a_text(look: Look, root: tk.Tk, theme: str) -> None:
+    """A guest chooses colours to hide what it says; it may not be able to."""
+    look.use(theme)
+    fronts = [foreground(look, str(n)) for n in range(64)] + [foreground(look, "-back")]
+    backs = [background(look, str(n)) for n in range(64)] + [background(look, "-fore")]
+
+    worst = min(contrast(front, back) for front in fronts for back in backs)
+
+    assert min(contrast(front, look["main"]) for front in fronts) >= 4.5
+    assert worst >= 2.5
+
+
+def test_a_colour_that_can_be_read_stays_as_it_is() -> None:
+    assert readable("#000000", on="#ffffff", towards="#ffffff") == "#000000"
+    assert readable(mixed_colour(63), on="#ffffff", towards="#000000") != mixed_colour(63)
+    assert len(NAMED) == 16
+
+
+def test_contrast_is_what_the_standard_says() -> None:
+    assert contrast("#000000", "#ffffff") == pytest.approx(21)
+    assert contrast("#777777", "#777777") == 1
+
+
+@pytest.mark.parametrize(
+    ("wanted", "variable", "scale"),
+    [(1.5, "", 1.5), (None, "2", 2.0), (1.25, "2", 1.25), (9.0, "", 1.0), (None, "11", 1.0)],
+)
+def test_the_scale_is_what_is_wanted_unless_that_is_silly(
+    root: tk.Tk, monkeypatch: pytest.MonkeyPatch, wanted: float | None, variable: str, scale: float
+) -> None:
+    monkeypatch.setenv("LMBOOT_SCALE", variable)
+    monkeypatch.setattr(fonts, "_xft_dpi", lambda _: None)
+
+    assert fonts.scale_of(root, wanted) == scale
+
+
+@pytest.mark.parametrize(("dpi", "scale"), [(96.0, 1.0), (144.0, 1.5), (48.0, 1.0), (960.0, 3.0)])
+def test_without_a_wish_the_scale_is_the_displays(
+    root: tk.Tk, monkeypatch: pytest.MonkeyPatch, dpi: float, scale: float
+) -> None:
+    monkeypatch.delenv("LMBOOT_SCALE", raising=False)
+    monkeypatch.setattr(fonts, "_xft_dpi", lambda _: dpi)
+
+    assert fonts.scale_of(root) == scale
+
+
+def test_a_change_of_the_palette_repaints_pictures_where_they_stand(
+    root: tk.Tk, look: Look
+) -> None:
+    look.use("light")
+    label = tk.Label(root, image=look.dot("ok"))
+    middle = look.dot("ok").get(4, 4)
+
+    look.use("dark")
+
+    assert look.dot("ok").get(4, 4) != middle
+    assert str(label["image"]) == str(look.dot("ok"))
+    look.use("light")
+    assert look.dot("ok").get(4, 4) == middle
+
+
+def test_a_painter_is_called_until_its_widget_has_gone(root: tk.Tk, look: Look) -> None:
+    look.use("light")
+    seen: list[str] = []
+    canvas = tk.Canvas(root)
+    look.follow(canvas, lambda: seen.append(look.theme))
+
+    look.use("dark")
+    canvas.destroy()
+    look.use("light")
+
+    assert seen == ["light", "dark"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "theme"),
+    [
+        ("gtk-3.0/settings.ini", "[Settings]\ngtk-application-prefer-dark-theme = 1\n", "dark"),
+        ("kdeglobals", "[General]\nColorScheme=BreezeDark\n", "dark"),
+        ("dconf/user", "GVariant\0color-scheme\0prefer-dark\0", "dark"),
+        ("dconf/user", "GVariant\0color-scheme\0prefer-light\0", "light"),
+        ("other", "dark", "light"),
+    ],
+)
+@pytest.mark.skipif(sys.platform != "linux", reason="what Linux desktops keep in files")
+def test_the_systems_palette_is_read_from_what_desktops_keep(
+    root: tk.Tk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str, theme: str
+) -> None:
+    monkeypatch.delenv("GTK_THEME", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text(text, "utf-8")
+
+    assert looks.system_theme(root) == theme
+
+
+def test_the_window_imports_nothing_dear_before_it_is_shown() -> None:
+    """Each of these takes as long as the half of a window."""
+    found = subprocess.run(
+        [sys.executable, "-c", ALONE], capture_output=True, text=True, check=True
+    )
+
+    dear = {"asyncio", "dataclasses", "argparse", "pydantic", "httpx", "pygments", "inspect"}
+    assert dear & set(found.stdout.split()) == set()

@@ -1,0 +1,290 @@
+from __future__ import annotations
+
+import itertools
+import tkinter as tk
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from lmboot.gui.ansi import Ansi
+from lmboot.gui.lastline import Run
+from lmboot.gui.textstyle import CUT, FOLDED, Style
+from lmboot.gui.transcript import PANES, TranscriptPane
+from lmboot.gui.widgets import Box
+from tests.gui.tkroot import keys, settle, wait_until
+
+
+class Clock:
+    """Another second at each look."""
+
+    def __init__(self) -> None:
+        self.seconds = itertools.count()
+
+    def __call__(self) -> str:
+        return f"12:00:{next(self.seconds):02}"
+
+
+def make(base: Box, most_lines: int = 10_000) -> TranscriptPane:
+    pane = TranscriptPane(base, most_lines=most_lines, clock=Clock())
+    pane.pack(fill="both", expand=True)
+    settle(base)
+    return pane
+
+
+@pytest.fixture
+def pane(base: Box) -> TranscriptPane:
+    return make(base)
+
+
+def content(pane: TranscriptPane) -> str:
+    return pane.text.get("1.0", "end-1c")
+
+
+def gutter(pane: TranscriptPane) -> list[str]:
+    """Return the words drawn beside the text."""
+    settle(pane)
+    canvas = pane.gutter
+    texts = [item for item in canvas.find_all() if canvas.type(item) == "text"]
+    return [str(canvas.itemcget(item, "text")) for item in texts]
+
+
+def selected(pane: TranscriptPane) -> str:
+    return pane.text.get("sel.first", "sel.last")
+
+
+def test_each_source_has_lines_of_its_own(pane: TranscriptPane) -> None:
+    pane.append("rt", [Run("half")])
+    pane.append("rt", [Run(" line\nnext")])
+    pane.append("ai", [Run("an answer\n")])
+    pane.append("rt", [Run("more\n")])
+
+    assert content(pane) == "half line\nnext\nan answer\nmore"
+    assert [line.pane for line in pane.lines] == ["rt", "rt", "ai", "rt"]
+
+
+def test_prefixes_stand_beside_the_text_and_not_in_it(pane: TranscriptPane) -> None:
+    pane.append("you", [Run(":rt hello\n")])
+    pane.append("rt", [Run("12:00:00 sys consent was given\n")])
+
+    assert gutter(pane) == ["you", "12:00:00", "rt", "12:00:01"]
+    assert content(pane) == ":rt hello\n12:00:00 sys consent was given"
+
+
+def test_a_line_keeps_its_prefix_when_an_empty_one_comes_before(pane: TranscriptPane) -> None:
+    pane.append("rt", [Run("\n\nthird")])
+
+    assert content(pane) == "\n\nthird"
+    assert gutter(pane).count("rt") == 3
+
+
+def test_a_batch_is_one_insert(pane: TranscriptPane, monkeypatch: pytest.MonkeyPatch) -> None:
+    inserts: list[int] = []
+    insert = tk.Text.insert
+    monkeypatch.setattr(
+        tk.Text, "insert", lambda *args: (inserts.append(len(args)), insert(*args))[1]
+    )
+
+    pane.insert_batch([("rt", [Run("a", Style(1)), Run("b\n")]), ("ai", [Run("c\n" * 50)])])
+
+    assert len(inserts) == 1
+    assert len(pane.lines) == 51
+
+
+def test_a_run_takes_back_what_it_writes_over(pane: TranscriptPane) -> None:
+    pane.append("rt", [Run("10 %")])
+
+    pane.append("rt", [Run("20 %", back=4)])
+    pane.append("rt", [Run("😀 done", back=4), Run("!", back=1)])
+
+    assert content(pane) == "😀 don!"
+
+
+def test_a_run_never_takes_back_another_line(pane: TranscriptPane) -> None:
+    pane.append("sys", [Run("consent\n")])
+    pane.append("rt", [Run("ab")])
+
+    pane.append("rt", [Run("", back=50)])
+
+    assert content(pane) == "consent\n"
+
+
+def test_nothing_is_lost_after_a_nul_and_a_surrogate_does_not_raise(pane: TranscriptPane) -> None:
+    pane.append("rt", [Run("one\0two\ud800three\n"), Run("four")])
+
+    assert content(pane) == "one␀two\ufffdthree\nfour"
+
+
+@settings(
+    deadline=None,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(sorted(PANES)), st.text(alphabet="ab\n\r\b\x1b[3m😀", max_size=12)
+        ),
+        max_size=12,
+    )
+)
+def test_what_tk_shows_is_what_the_lines_say(
+    pane: TranscriptPane, written: list[tuple[str, str]]
+) -> None:
+    streams = {name: Ansi() for name in PANES}
+    pane.clear()
+    before = ""
+    for name, text in written:
+        ended = streams[before].break_off() if before and before != name else []
+        if ended:
+            pane.append(before, ended)
+        pane.append(name, streams[name].feed(text))
+        before = name
+
+    assert content(pane).split("\n") == [line.text for line in pane.lines] or not pane.lines
+
+
+def test_copying_leaves_folds_out(pane: TranscriptPane) -> None:
+    pane.append("rt", [Run("aaa"), Run("\n", FOLDED), Run("bbb\nccc")])
+
+    keys(pane.text, "<<SelectAll>>", "<<Copy>>")
+
+    assert content(pane) == "aaa\nbbb\nccc"
+    assert pane.clipboard_get() == "aaabbb\nccc"
+    assert pane.whole_text() == "aaabbb\nccc"
+
+
+def test_a_folded_line_has_one_prefix(pane: TranscriptPane) -> None:
+    pane.append("rt", [Run("aaa"), Run("\n", FOLDED), Run("bbb\n")])
+
+    assert gutter(pane) == ["rt", "12:00:00"]
+
+
+def test_a_line_of_another_source_is_no_fold_of_the_one_before(pane: TranscriptPane) -> None:
+    pane.append("rt", [Run("half"), Run("\n", FOLDED)])
+    pane.append("ai", [Run("answer\n")])
+
+    assert pane.whole_text(prefixes=True) == "12:00:00 rt  half\n12:00:01 ai  answer"
+
+
+def test_lines_can_be_copied_with_their_prefixes(pane: TranscriptPane) -> None:
+    pane.append("you", [Run("hello\n")])
+    pane.append("rt", [Run("world\n")])
+    pane.text.tag_add("sel", "1.2", "2.1")
+
+    assert pane.selected_lines() == "12:00:00 you hello\n12:00:01 rt  world"
+
+
+def test_the_oldest_lines_fall_out(base: Box) -> None:
+    pane = make(base, most_lines=100)
+
+    for number in range(250):
+        pane.append("rt", [Run(f"{number}\n")])
+
+    lines = content(pane).split("\n")
+    assert len(lines) <= 100
+    assert lines == [line.text for line in pane.lines]
+    assert lines[-1] == "249"
+
+
+def test_the_view_stays_at_the_end_only_when_it_is_there(pane: TranscriptPane) -> None:
+    pane.append("rt", [Run("line\n" * 200)])
+    settle(pane)
+    followed = pane.text.dlineinfo("end-1c") is not None
+    pane.text.yview_moveto(0)
+    settle(pane)
+
+    pane.append("rt", [Run("more\n" * 5)])
+    settle(pane)
+
+    assert followed
+    assert pane.text.yview()[0] == 0
+
+
+def test_what_was_missed_is_counted_until_it_is_seen(pane: TranscriptPane, base: Box) -> None:
+    pane.append("rt", [Run("line\n" * 200)])
+    settle(base)
+    pane.text.yview_moveto(0)
+    settle(base)
+    pane.append("rt", [Run("more\n" * 5)])
+    settle(base)
+    chip = next(each for each in pane.winfo_children() if each.winfo_class() == "TButton")
+    words, there = str(chip["text"]), chip.winfo_ismapped()
+
+    pane.text.yview_moveto(1)
+
+    wait_until(pane, lambda: not chip.winfo_ismapped())
+    assert there
+    assert words == "↓ Jump to latest (5)"
+
+
+def test_a_selection_holds_the_view(pane: TranscriptPane) -> None:
+    pane.append("rt", [Run("line\n" * 200)])
+    settle(pane)
+    pane.text.tag_add("sel", "199.0", "199.2")
+    top = pane.text.index("@0,0")
+
+    pane.append("rt", [Run("more\n" * 50)])
+    settle(pane)
+    held = pane.text.index("@0,0")
+    pane.jump_to_latest()
+    settle(pane)
+
+    assert held == top
+    assert pane.text.dlineinfo("end-1c") is not None
+
+
+def test_finding_counts_and_goes_around(pane: TranscriptPane) -> None:
+    pane.append("rt", [Run("one two\n😀 TWO\nthree two\n")])
+    bar = pane.find_bar
+    keys(pane.text, "<Control-f>")
+
+    bar.entry.insert(0, "two")
+    keys(bar.entry, "<KeyRelease-o>")
+    counts = [bar.count]
+    for _ in range(2):
+        bar.go(1)
+        counts.append(bar.count)
+    bar.close()
+
+    assert counts == ["3/3", "1/3", "2/3"]
+    assert selected(pane) == "TWO"
+
+
+def test_finding_a_capital_means_it(pane: TranscriptPane) -> None:
+    pane.append("rt", [Run("two TWO\n")])
+
+    pane.find_bar.search("TWO")
+    exact = pane.find_bar.count
+    pane.find_bar.search("nowhere")
+
+    assert exact == "1/1"
+    assert pane.find_bar.count == "nothing"
+
+
+def test_only_so_many_tags_are_kept_for_all_colours(pane: TranscriptPane) -> None:
+    for front in range(64):
+        for back in range(0, 64, 7):
+            pane.append("rt", [Run("x", Style(front, back, bold=True, inverse=True))])
+    pane.append("rt", [Run("cut", CUT)])
+
+    assert len(pane.text.tag_names()) < 150
+
+
+def test_clearing_forgets_everything(pane: TranscriptPane) -> None:
+    pane.append("rt", [Run("half")])
+
+    pane.clear()
+    pane.append("rt", [Run("new\n")])
+
+    assert content(pane) == "new"
+
+
+def test_a_change_of_the_palette_reaches_what_is_written(pane: TranscriptPane) -> None:
+    pane.append("rt", [Run("green", Style(2))])
+    before = str(pane.text.tag_cget("fg2", "foreground"))
+
+    pane.look.use("dark")
+
+    assert str(pane.text.tag_cget("fg2", "foreground")) != before
+    assert str(pane.text["background"]) == pane.look["main"]
