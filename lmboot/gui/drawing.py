@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from functools import cache
 from itertools import pairwise
 
 Point = tuple[float, float]
@@ -58,27 +59,38 @@ def rounded(
     All lengths are pixels; `core` is the part between the corners. A missing fill or edge stays
     transparent.
     """
-    reach = int(radius + 0.999)
     face, rim = (
         bytes.fromhex((colour or fill or edge or "#000000")[1:]) for colour in (fill, edge)
     )
-    line = max(1.0, width) if edge else 0.0
+    inks: dict[tuple[float, float], bytes] = {}
 
-    def pixel(x: int, y: int) -> bytes:
-        gap = (max(0.0, radius - x - 0.5) ** 2 + max(0.0, radius - y - 0.5) ** 2) ** 0.5
-        depth = radius - gap
-        outer, inner = _clip(depth + 0.5), _clip(depth - line + 0.5)
-        alpha = outer if fill else outer - inner if edge else 0.0
-        share = inner if fill else 0.0
-        return bytes(round(b + (f - b) * share) for f, b in zip(face, rim, strict=True)) + bytes(
-            [round(alpha * 255)]
-        )
+    def ink(cover: tuple[float, float]) -> bytes:
+        if cover not in inks:
+            outer, inner = cover
+            alpha = outer if fill else outer - inner if edge else 0.0
+            mixed = [round(b + (f - b) * inner) for f, b in zip(face, rim, strict=True)]
+            inks[cover] = bytes([*(mixed if fill else rim), round(alpha * 255)])
+        return inks[cover]
 
     rows = []
-    for y in range(reach + bool(core)):
-        cells = [pixel(x, y) for x in range(reach)]
-        rows.append(b"".join(cells) + pixel(reach, y) * core + b"".join(reversed(cells)))
+    covers = _corner(radius, max(1.0, width) if edge else 0.0)
+    reach = len(covers) - 1
+    for row in covers if core else covers[:-1]:
+        *cells, middle = map(ink, row)
+        rows.append(b"".join(cells) + middle * core + b"".join(reversed(cells)))
     return png(rows[:reach] + rows[reach:] * core + rows[:reach][::-1])
+
+
+@cache
+def _corner(radius: float, line: float) -> list[list[tuple[float, float]]]:
+    """Return how much of each pixel of a corner lies inside the edge and inside its line.
+
+    The last row and column are those of the middle, where nothing is round.
+    """
+    reach = int(radius + 0.999)
+    gaps = [max(0.0, radius - at - 0.5) for at in range(reach + 1)]
+    depths = [[radius - (x * x + y * y) ** 0.5 for x in gaps] for y in gaps]
+    return [[(_clip(depth + 0.5), _clip(depth - line + 0.5)) for depth in row] for row in depths]
 
 
 def strokes(

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import tkinter as tk
+from functools import cached_property
 from tkinter import ttk
+from typing import TYPE_CHECKING, TypeVar
 
 from lmboot.gui.bars import ServerLine, StatusLine
 from lmboot.gui.cards import Card, Welcome
 from lmboot.gui.entryline import EntryLine
-from lmboot.gui.log import LogPane
 from lmboot.gui.look import Look
 from lmboot.gui.menus import Menus
 from lmboot.gui.modellist import Details, ModelList
-from lmboot.gui.payload import StreamPane
-from lmboot.gui.problems import ProblemsPane
-from lmboot.gui.review import ReviewPane
 from lmboot.gui.tabs import Tabs
-from lmboot.gui.transcript import TranscriptPane
 from lmboot.gui.widgets import Box, Stack
+
+if TYPE_CHECKING:  # what no first sight of the window needs is imported later
+    from lmboot.gui.log import LogPane
+    from lmboot.gui.payload import StreamPane
+    from lmboot.gui.transcript import TranscriptPane
+
+Part = TypeVar("Part", bound=Box)
 
 EMPTY = "What a model writes is shown here, file by file, before anything of it runs."
 SIZE, LEAST = (1040, 700), (720, 480)
@@ -30,20 +34,37 @@ class SessionPage(Stack):
     def __init__(self, parent: Box) -> None:
         super().__init__(parent, "main")
         self.welcome, self.card = Welcome(self), Card(self)
-        talk = Box(self, "main")
-        self.entry = EntryLine(talk)
-        self.entry.pack(side="bottom", fill="x")
-        talk.hairline("bottom")
-        self.transcript = TranscriptPane(talk)
-        self.transcript.pack(fill="both", expand=True)
-        for name, page in (("welcome", self.welcome), ("card", self.card), ("talk", talk)):
+        self._talk = Box(self, "main")
+        for name, page in (("welcome", self.welcome), ("card", self.card), ("talk", self._talk)):
             self.add(name, page)
+        self._talk.bind("<Map>", lambda _: self.transcript)
+
+    @cached_property
+    def entry(self) -> EntryLine:
+        """The line to write in; with the transcript it is made when first asked for."""
+        entry = EntryLine(self._talk)
+        entry.pack(side="bottom", fill="x")
+        self._talk.hairline("bottom")
+        return entry
+
+    @cached_property
+    def transcript(self) -> TranscriptPane:
+        """What was said."""
+        from lmboot.gui.transcript import TranscriptPane
+
+        self.entry.lift()  # packed first, so that it keeps its room
+        transcript = TranscriptPane(self._talk)
+        transcript.pack(fill="both", expand=True)
+        return transcript
 
 
 class FilesPage(Stack):
     """The third tab: nothing yet, a review, or what is wrong ("empty", "review", "problems")."""
 
     def __init__(self, parent: Box) -> None:
+        from lmboot.gui.problems import ProblemsPane
+        from lmboot.gui.review import ReviewPane
+
         super().__init__(parent, "main")
         self.empty, self.review, self.problems = Card(self), ReviewPane(self), ProblemsPane(self)
         self.empty.show("No payload yet", [EMPTY])
@@ -90,14 +111,36 @@ class Frame:
         self.models.pack(fill="both", expand=True)
         return side
 
+    @cached_property
+    def payload(self) -> StreamPane:
+        """The payload tab; like the two after it, it is made when first asked for or shown."""
+        from lmboot.gui.payload import StreamPane
+
+        return _filling(StreamPane(self.tabs.pages["Payload"]))
+
+    @cached_property
+    def files(self) -> FilesPage:
+        """The files tab."""
+        return _filling(FilesPage(self.tabs.pages["Files"]))
+
+    @cached_property
+    def log(self) -> LogPane:
+        """The log tab."""
+        from lmboot.gui.log import LogPane
+
+        return _filling(LogPane(self.tabs.pages["Log"]))
+
     def _fill_tabs(self) -> None:
         pages = self.tabs.pages
-        self.session = SessionPage(pages["Session"])
-        self.payload = StreamPane(pages["Payload"])
-        self.log = LogPane(pages["Log"])
-        self.files = FilesPage(pages["Files"])
-        for part in (self.session, self.payload, self.files, self.log):
-            part.pack(fill="both", expand=True)
+        self.session = _filling(SessionPage(pages["Session"]))
+        pages["Payload"].bind("<Map>", lambda _: self.payload)
+        pages["Files"].bind("<Map>", lambda _: self.files)
+        pages["Log"].bind("<Map>", lambda _: self.log)
+
+    def make_all(self) -> None:
+        """Make what was left for later; best called soon after the window is there."""
+        for part in (self.payload, self.files, self.log, self.session.transcript):
+            part.update_idletasks()
 
     def _size(self) -> None:
         """Take the usual size, or what the screen has."""
@@ -135,6 +178,11 @@ class Frame:
             self._fit(self._panes.winfo_width())
         elif shown and not visible:
             self._panes.forget(self._side)
+
+
+def _filling(part: Part) -> Part:
+    part.pack(fill="both", expand=True)
+    return part
 
 
 def build_frame(root: tk.Tk, look: Look) -> Frame:
