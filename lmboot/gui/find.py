@@ -9,7 +9,7 @@ from typing import Protocol
 
 from lmboot.gui.widgets import Box
 
-MOST_FOUND = 5_000  # more are counted by nobody, and each is a range that Tk keeps
+MOST_FOUND = 2_000  # more are counted by nobody, and each is a range that Tk keeps
 
 
 class _Line(Protocol):

@@ -127,7 +127,7 @@ def _fields(look: Look) -> None:
 
 
 def _lists(look: Look) -> None:
-    ring = look.shape(None, "accent", width=RING)
+    ring = look.shape(None, "accent:45:panel")  # the row in it has the strong one
     _element(look, "Tree.ring", _states(look.shape(), ("focus", ring)))
     _layout(
         look, "Treeview", node("Tree.ring", node("Treeview.padding", node("Treeview.treearea")))

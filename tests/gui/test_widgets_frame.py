@@ -3,6 +3,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import time
 import tkinter as tk
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -34,7 +35,7 @@ TALK = (
     ),
     ("rt!", "warning: sync skipped, fetch is denied"),
 )
-Press = (("Stop", nothing, True), ("Interrupt", nothing, False))
+PRESSES = (("Stop", nothing, True), ("Interrupt", nothing, False))
 
 
 def everywhere(frame: Frame) -> None:
@@ -80,7 +81,7 @@ def talking(frame: Frame) -> None:
     frame.session.transcript.insert_batch([*talk, ("rt", runs)])
     frame.session.entry.typed = ":r"
     frame.session.entry.show_hints([(":rt TEXT", "one line to the program", "Tab")])
-    frame.status.set_actions(Press)
+    frame.status.set_actions(PRESSES)
 
 
 def streaming(frame: Frame) -> None:
@@ -209,9 +210,7 @@ def test_the_models_leave_and_come_back_with_their_width(frame: Frame) -> None:
 
 
 START = """
-import sys, time
-start = time.perf_counter()
-import tkinter as tk
+import sys, tkinter as tk
 root = tk.Tk(className="Lmboot")
 root.withdraw()
 if sys.argv[1] == "frame":
@@ -221,14 +220,17 @@ if sys.argv[1] == "frame":
     build_frame(root, look)
 root.deiconify()
 root.wait_visibility()
-print(time.perf_counter() - start)
+from time import monotonic
+print(monotonic())
 """
 
 
 def seconds(what: str) -> float:
+    """Return the time from starting a process to its window's being on the screen."""
     command = [sys.executable, "-c", START, what]
+    start = time.monotonic()
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
-    return float(done.stdout)
+    return float(done.stdout) - start
 
 
 def test_the_window_is_there_soon_after_a_bare_one_would_be(session_root: tk.Tk) -> None:
@@ -237,7 +239,4 @@ def test_the_window_is_there_soon_after_a_bare_one_would_be(session_root: tk.Tk)
     pairs = [(seconds("bare"), seconds("frame")) for _ in range(7)]
     bare, framed = (sorted(times)[3] for times in zip(*pairs, strict=True))
 
-    assert framed / bare < 2.5 + ALLOWANCE
-
-
-ALLOWANCE = 0.5  # the time before Python runs is not counted here, and it is the same for both
+    assert framed / bare < 2.5
