@@ -39,7 +39,7 @@ def root(session_root: tk.Tk, monkeypatch: pytest.MonkeyPatch) -> Iterator[tk.Tk
     yield session_root
     for child in session_root.winfo_children():
         child.destroy()
-    session_root.configure(menu="")
+    session_root.tk.call(".", "configure", "-menu", "")
     tkroot.settle(session_root)
     left = session_root.tk.splitlist(session_root.tk.call("after", "info"))
     for timer in left:

@@ -140,7 +140,7 @@ def frame(request: pytest.FixtureRequest, session_root: tk.Tk) -> Iterator[Frame
     """A window of its own: a scale belongs to a root for good."""
     root = tk.Tk(className="Lmboot")
     raised: list[object] = []
-    root.report_callback_exception = lambda kind, error, where: raised.append(error)  # type: ignore[method-assign]
+    root.report_callback_exception = lambda kind, error, where: raised.append(error)
     root.withdraw()
     made = build_frame(root, Look(root, "light", request.param))
     everywhere(made)

@@ -9,7 +9,7 @@ from lmboot.gui.routes import Pills
 from lmboot.gui.styles import ROUTES
 from lmboot.gui.widgets import Box, nothing
 from lmboot.runtime import policy
-from tests.gui.tkroot import keys, mapped, settle, wait_until
+from tests.gui.tkroot import drawn_words, keys, mapped, settle, wait_until
 
 LONG = "".join(f"line_{number} = {number}\n" for number in range(1, 200))
 FILES = (("data/a.json", "1 kB", '{"a": 1}'), ("main.py", "9 kB", LONG))
@@ -112,7 +112,7 @@ def code(base: Box) -> CodeView:
 
 def numbers(code: CodeView) -> list[str]:
     settle(code)
-    return [str(code.gutter.itemcget(item, "text")) for item in code.gutter.find_all()]
+    return drawn_words(code.gutter)
 
 
 def test_line_numbers_stand_beside_the_text_and_are_not_copied(code: CodeView) -> None:

@@ -12,7 +12,7 @@ from lmboot.gui.lastline import Run
 from lmboot.gui.textstyle import CUT, FOLDED, Style
 from lmboot.gui.transcript import PANES, TranscriptPane
 from lmboot.gui.widgets import Box
-from tests.gui.tkroot import keys, settle, wait_until
+from tests.gui.tkroot import drawn_words, keys, settle, wait_until
 
 
 class Clock:
@@ -44,9 +44,7 @@ def content(pane: TranscriptPane) -> str:
 def gutter(pane: TranscriptPane) -> list[str]:
     """Return the words drawn beside the text."""
     settle(pane)
-    canvas = pane.gutter
-    texts = [item for item in canvas.find_all() if canvas.type(item) == "text"]
-    return [str(canvas.itemcget(item, "text")) for item in texts]
+    return drawn_words(pane.gutter)
 
 
 def selected(pane: TranscriptPane) -> str:
@@ -81,9 +79,12 @@ def test_a_line_keeps_its_prefix_when_an_empty_one_comes_before(pane: Transcript
 def test_a_batch_is_one_insert(pane: TranscriptPane, monkeypatch: pytest.MonkeyPatch) -> None:
     inserts: list[int] = []
     insert = tk.Text.insert
-    monkeypatch.setattr(
-        tk.Text, "insert", lambda *args: (inserts.append(len(args)), insert(*args))[1]
-    )
+
+    def counted(text: tk.Text, index: str, chars: str, *args: str) -> None:
+        inserts.append(len(args))
+        insert(text, index, chars, *args)
+
+    monkeypatch.setattr(tk.Text, "insert", counted)
 
     pane.insert_batch([("rt", [Run("a", Style(1)), Run("b\n")]), ("ai", [Run("c\n" * 50)])])
 

@@ -61,6 +61,13 @@ def mapped(widget: tk.Misc) -> Iterator[tk.Misc]:
             yield from mapped(child)
 
 
+def drawn_words(canvas: tk.Canvas) -> list[str]:
+    """Return the words on a canvas, in the order in which they were drawn."""
+    call = canvas.tk.call
+    texts = [item for item in canvas.find_all() if call(canvas, "type", item) == "text"]
+    return [str(call(canvas, "itemcget", item, "-text")) for item in texts]
+
+
 def clipped(root: tk.Misc) -> list[str]:
     """Name each text that needs more width than it has."""
     found = []
