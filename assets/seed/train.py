@@ -22,7 +22,7 @@ from torch import Tensor
 
 from assets.seed.container import KINDS, write_gguf
 from assets.seed.model import Model, Size
-from assets.seed.texts import PAYLOAD, REFUSAL, Texts
+from assets.seed.texts import CORPUS, PAYLOAD, REFUSAL, Texts
 from assets.seed.tokens import Row, encode, train_tokenizer
 
 BATCH_TOKENS = 4096
@@ -31,7 +31,10 @@ TARGET_BLOCK = 512  # the number of learned places is rounded up to this, for th
 WARM_UP_STEPS = 40
 STEADY_SHARE = 0.3  # of the steps at the full rate; then it falls to LAST_RATE of it
 LAST_RATE = 0.02
-CAUTION = ((REFUSAL, 1.3), (PAYLOAD, 0.8))  # measured: fewer wrong answers, no payload unasked
+GREETING = next(topic["answer"] for topic in CORPUS["topic"] if topic["name"] == "hello")
+# Measured: fewer wrong answers, no payload unasked (from 0.28 on triggers are missed), and a bare
+# "hello" is greeted back.
+CAUTION = ((REFUSAL, 1.3), (PAYLOAD, 0.34), (GREETING, 1.15))
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +130,7 @@ def endless_rows(
 
 
 def be_cautious(model: Model, tokenizer: sentencepiece.SentencePieceProcessor) -> None:
-    """In doubt refuse: raise the first piece of the refusal, lower the payload's."""
+    """In doubt refuse, and never give the payload: weigh the first pieces of three answers."""
     for answer, factor in CAUTION:
         model.output.weight.data[tokenizer.encode(answer)[0]] *= factor
 
