@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import sys
@@ -18,11 +19,20 @@ PR_SET_CHILD_SUBREAPER = 36
 _KEPT = ("PATH", "LANG", "TERM", "COVERAGE_PROCESS_START")
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _foster() -> None:
-    """Become the parent of whatever loses its own, so that nothing can hide."""
+@pytest.fixture(autouse=True)
+def _foster() -> Iterator[None]:
+    """Be the parent of whatever loses its own during a test, so that nothing can hide."""
+    _adopt(True)
+    yield
+    _adopt(False)
+    with contextlib.suppress(ChildProcessError):  # there are no children at all
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            continue
+
+
+def _adopt(orphans: bool) -> None:
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, int(orphans), 0, 0, 0)
 
 
 @pytest.fixture(scope="session")
@@ -60,7 +70,7 @@ def living() -> set[int]:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_left(cache: Path) -> Iterator[None]:
+def _nothing_is_left(cache: Path, _foster: None) -> Iterator[None]:
     before = living()
     yield
     workspaces = cache / "lmboot" / "workspaces"
