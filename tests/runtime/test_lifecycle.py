@@ -259,7 +259,7 @@ async def test_what_was_sent_while_the_runtime_was_busy_arrives_whole() -> None:
         await guest.until(b"ready\n")
         assert await guest.runtime.send(bytes(range(250)) * 4000)
         await guest.runtime.send(b"")
-        reading = asyncio.create_task(guest.until(b"True"))
+        reading = asyncio.create_task(guest.until(b"True\n"))
         await asyncio.to_thread(time.sleep, 0.5)
         await guest.runtime.stop()
         await reading
