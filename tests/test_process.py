@@ -155,12 +155,13 @@ async def test_a_child_that_never_gets_ready_dies_with_its_supervisor() -> None:
 async def test_root_s_supervisor_becomes_somebody_else_for_good() -> None:
     user = unprivileged_user()
     supervisor = await Supervisor.start(user)
-    await supervisor._answer("ready")
-    (process,) = psutil.Process().children()
+    try:
+        await supervisor._answer("ready")
+        own = Path(f"/proc/{supervisor._process.pid}/status")
 
-    status = Path(f"/proc/{process.pid}/status").read_text()  # noqa: ASYNC240 (from memory)
-
-    await supervisor.close()
+        status = own.read_text()  # noqa: ASYNC240 (from memory)
+    finally:
+        await supervisor.close()
     fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
     assert user in UIDS
     assert fields["Uid"] == fields["Gid"] == "\t".join([str(user)] * 4)
