@@ -7,22 +7,52 @@ context = 8192               # tokens that lmboot's own engine loads a .gguf wit
 
 [limits]                     # ceilings for every runtime; they can only be lowered
 memory_mb = 256
+
+[window]
+theme = "system"             # or "dark", "light"
+scale = 1.5                  # of everything, 0.8 to 3; the display's own when left out
+zoom = 1.0                   # of the texts, 0.8 to 2.5
+scrollback = 10000           # lines kept in a session, 1000 to 50000
+remember_input = true        # what was typed comes back with Up in the next session
+reduce_motion = false        # nothing fades or spins
+server = "localhost:1234"    # tried before any other
 """
 
 from __future__ import annotations
 
+import os
+import tempfile
 import tomllib
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from lmboot.connections.addresses import normalise_base
+from lmboot.errors import FileUnreadable, UsageFault
 from lmboot.runtime.policy import Limits, lowered
 from lmboot.text import brief
 
+Theme = Literal["system", "dark", "light"]
+
+# A text that is no UTF-8, no TOML, nested without end, or not what the model takes.
+_ERRORS = (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError, ValidationError)
+_UNCHANGED = "The settings stay as they were."
+
+
+def _address(text: str) -> str:
+    try:
+        return normalise_base(text)
+    except UsageFault as error:
+        raise ValueError(str(error)) from error
+
+
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Line = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\n\r]+$")]
+_Address = Annotated[_Line, AfterValidator(_address)]
 
 
 class _Limits(BaseModel):
@@ -35,6 +65,17 @@ class _Limits(BaseModel):
     disk_mb: _Positive = 0
 
 
+class _Window(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+    theme: Theme = "system"
+    scale: Annotated[float, Field(ge=0.8, le=3)] | None = None
+    zoom: Annotated[float, Field(ge=0.8, le=2.5)] = 1.0
+    scrollback: Annotated[int, Field(ge=1000, le=50_000)] = 10_000
+    remember_input: bool = True
+    reduce_motion: bool = False
+    server: _Address | None = None
+
+
 class _File(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
     warm: bool = True
@@ -42,6 +83,25 @@ class _File(BaseModel):
     passphrase: _Line | None = None
     context: Annotated[int, Field(ge=512, le=1 << 20)] = 8192
     limits: _Limits = _Limits()
+    window: _Window = _Window()
+
+
+_TABLES: dict[str, type[BaseModel]] = {"": _File, "limits.": _Limits, "window.": _Window}
+_NAMES = {table + key for table, model in _TABLES.items() for key in model.model_fields}
+NAMES = frozenset(_NAMES - {"limits", "window"})  # of every setting: "context", "window.theme"
+
+
+@dataclass(frozen=True, slots=True)
+class WindowSettings:
+    """How the window looks and what it keeps; scale None is the display's, no server: look."""
+
+    theme: Theme = "system"
+    scale: float | None = None
+    zoom: float = 1.0
+    scrollback: int = 10_000
+    remember_input: bool = True
+    reduce_motion: bool = False
+    server: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +113,7 @@ class Settings:
     passphrase: str | None = None
     context: int = 8192
     limits: Limits = field(default_factory=Limits)
+    window: WindowSettings = field(default_factory=WindowSettings)
     complaint: str | None = None
 
     def is_trigger(self, text: str, known: tuple[str, ...]) -> bool:
@@ -70,12 +131,103 @@ def load(file: Path) -> Settings:
         return Settings()
     except OSError as error:
         return Settings(complaint=f"{file} can't be read ({error.strerror}); defaults are used")
-    except (ValidationError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except _ERRORS as error:
         return Settings(complaint=_set_aside(file, error))
     limits, too_high = lowered(Limits(), read.limits.model_dump(exclude_unset=True))
     names = ", ".join(too_high)
     complaint = f"{file}: limits can only be lowered; not taken: {names}" if too_high else None
-    return Settings(read.warm, read.trigger, read.passphrase, read.context, limits, complaint)
+    window = WindowSettings(**read.window.model_dump())
+    return Settings(
+        read.warm, read.trigger, read.passphrase, read.context, limits, window, complaint
+    )
+
+
+def save(file: Path, changes: Mapping[str, Any]) -> None:
+    """Write changed settings by their names, None for "as if it were not there"; atomically.
+
+    Comments and all other keys stay. UsageFault where a value is not allowed or the file can't be
+    written, FileUnreadable where it can't be read or has an error; nothing was written then.
+    """
+    if unknown := sorted(set(changes) - NAMES):
+        raise UsageFault(f"there is no setting {brief(unknown[0], 60)}", hint=_UNCHANGED)
+    before = _text_of(file)
+    after = _edited(before, changes)
+    _check(after, changes)
+    if after != before:
+        _write(file, after)
+
+
+def _text_of(file: Path) -> str:
+    """Return what a file holds: what can be loaded, or nothing when there is none."""
+    try:
+        text = file.read_text("utf-8")
+        _File.model_validate(tomllib.loads(text))
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise FileUnreadable(
+            f"{file} can't be read ({error.strerror})", hint=_UNCHANGED
+        ) from error
+    except _ERRORS as error:
+        message = f"{file} has an error: {_sentence(error)}"
+        raise FileUnreadable(message, hint="Correct it, or remove it, and save again.") from error
+    return text
+
+
+def _edited(text: str, changes: Mapping[str, Any]) -> str:
+    import tomlkit  # here, because only saving needs it
+
+    document = tomlkit.parse(text)
+    for name, value in changes.items():
+        table, _, key = name.rpartition(".")
+        if table and table not in document and value is not None:
+            document[table] = tomlkit.table()
+        place: Any = document.get(table, {}) if table else document
+        if value is None:
+            place.pop(key, None)
+        else:
+            place[key] = value
+    return tomlkit.dumps(document)
+
+
+def _check(text: str, changes: Mapping[str, Any]) -> None:
+    """Refuse what `load` would not take, in the very words that would be written."""
+    try:
+        read = _File.model_validate(tomllib.loads(text))
+    except _ERRORS as error:
+        raise _refusal(error, changes) from error
+    wishes = read.limits.model_dump(exclude_unset=True)
+    _, too_high = lowered(Limits(), {k: v for k, v in wishes.items() if f"limits.{k}" in changes})
+    for name in too_high:
+        most = getattr(Limits(), name)
+        message = f"limits.{name} can't be {wishes[name]:g}: it can only be lowered"
+        raise UsageFault(message, hint=f"At most {most:g} is allowed. {_UNCHANGED}")
+
+
+def _refusal(error: Exception, changes: Mapping[str, Any]) -> UsageFault:
+    name, _, why = _sentence(error).partition(": ")
+    if name not in changes:
+        return UsageFault(f"these settings are not allowed: {_sentence(error)}", hint=_UNCHANGED)
+    value = brief(str(changes[name]), 60)
+    return UsageFault(f"{name} can't be {value}: {why[:1].lower()}{why[1:]}", hint=_UNCHANGED)
+
+
+def _write(file: Path, text: str) -> None:
+    """Put a text in a file's place, readable by the user alone; a link stays a link."""
+    target, passing = Path(os.path.realpath(file)), ""
+    try:
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle, passing = tempfile.mkstemp(prefix=".settings-", dir=target.parent)  # mode 0600
+        with open(handle, "w", encoding="utf-8", newline="\n") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(passing, target)
+    except OSError as error:
+        with suppress(OSError):
+            os.unlink(passing)
+        message = f"{file} can't be written ({error.strerror})"
+        raise UsageFault(message, hint=_UNCHANGED) from error
 
 
 def _set_aside(file: Path, error: Exception) -> str:
@@ -92,4 +244,5 @@ def _sentence(error: Exception) -> str:
     if not isinstance(error, ValidationError):
         return brief(str(error), 120)
     first: Any = error.errors(include_url=False)[0]
-    return brief(f"{'.'.join(map(str, first['loc']))}: {first['msg']}", 120)
+    name, why = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+    return brief(f"{name}: {why}", 120)

@@ -1,12 +1,22 @@
 from __future__ import annotations
 
+import os
+import stat
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from lmboot import settings as module
 from lmboot.bootstrap.prompts import TRIGGER, TRIGGERS
+from lmboot.errors import FileUnreadable, UsageFault
 from lmboot.runtime.policy import Limits
-from lmboot.settings import Settings, load
+from lmboot.settings import NAMES, Settings, WindowSettings, load, save
 
 
 @pytest.fixture
@@ -29,12 +39,36 @@ def test_every_key_is_taken(file: Path) -> None:
     file.write_text(
         'warm = false\ntrigger = "GO"\npassphrase = "please"\ncontext = 4096\n'
         "[limits]\nmemory_mb = 100\nwall_seconds = 7.5\n"
+        '[window]\ntheme = "dark"\nscale = 1.25\nzoom = 2\nscrollback = 1000\n'
+        'remember_input = false\nreduce_motion = true\nserver = "localhost:1234/v1"\n'
     )
 
     settings = load(file)
 
     limits = Limits(memory_mb=100, wall_seconds=7.5)
-    assert settings == Settings(False, "GO", "please", 4096, limits)
+    window = WindowSettings("dark", 1.25, 2.0, 1000, False, True, "http://localhost:1234")
+    assert settings == Settings(False, "GO", "please", 4096, limits, window)
+
+
+def test_the_example_can_be_loaded(file: Path) -> None:
+    """It stands in the module's docstring, below its first line."""
+    example = (module.__doc__ or "").partition("\n")[2]
+    file.write_text(example)
+
+    assert load(file).complaint is None
+    assert set(flat(tomllib.loads(example))) | OTHER_LIMITS == NAMES
+
+
+OTHER_LIMITS = {f"limits.{key}" for key in Limits.__dataclass_fields__}
+
+
+def flat(table: dict[str, Any]) -> dict[str, Any]:
+    """Return what a file holds by the dotted names of its settings."""
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        inner = value if isinstance(value, dict) else None
+        found |= {f"{key}.{k}": v for k, v in inner.items()} if inner is not None else {key: value}
+    return found
 
 
 def test_limits_can_only_be_lowered(file: Path) -> None:
@@ -66,7 +100,24 @@ def test_limits_can_only_be_lowered(file: Path) -> None:
         '[limits]\nmemory_mb = "1"',
         "[limits]\nmemory = 1",
         "limits = 1",
+        "window = 1",
+        "[window]\ncolour = 1",
+        '[window]\ntheme = "blue"',
+        "[window]\nscale = 0.7",
+        "[window]\nscale = nan",
+        "[window]\nscale = true",
+        "[window]\nzoom = 2.6",
+        '[window]\nzoom = "2"',
+        "[window]\nscrollback = 999",
+        "[window]\nscrollback = 50001",
+        "[window]\nscrollback = 2000.0",
+        "[window]\nremember_input = 1",
+        '[window]\nreduce_motion = ""',
+        '[window]\nserver = ""',
+        '[window]\nserver = "ftp://a"',
+        '[window]\nserver = "http://me:secret@a"',
         "x" * 5000,
+        "x = " + "[" * 100_000,
         "\x00",
     ],
 )
@@ -105,6 +156,203 @@ def test_the_next_bad_file_takes_the_place_of_the_last(file: Path) -> None:
         load(file)
 
     assert file.with_name("settings.toml.bad").read_text() == "b"
+
+
+# ---------------------------------------------------------------- saving
+
+MINE = """\
+# how I like it
+warm = false    # slow disk
+trigger = "GO"  # short
+
+[limits]  # a small machine
+memory_mb = 256
+# no more than this
+disk_mb = 8
+"""
+
+
+def test_saving_keeps_comments_and_other_keys(file: Path) -> None:
+    file.write_text(MINE)
+
+    save(file, {"limits.memory_mb": 128, "context": 4096, "window.theme": "dark"})
+
+    expected = MINE.replace("= 256", "= 128").replace("# short\n", "# short\ncontext = 4096\n")
+    assert file.read_text() == expected + '\n[window]\ntheme = "dark"\n'
+
+
+def test_none_takes_a_key_away_and_leaves_no_table_behind(file: Path) -> None:
+    file.write_text(MINE)
+
+    save(file, {"trigger": None, "limits.disk_mb": None, "window.scale": None, "context": None})
+
+    kept = MINE.replace('trigger = "GO"  # short\n', "").replace("disk_mb = 8\n", "")
+    assert file.read_text() == kept
+
+
+def test_saving_makes_the_folder_and_a_file_for_the_user_alone(tmp_path: Path) -> None:
+    file = tmp_path / "not" / "there" / "settings.toml"
+
+    save(file, {"window.zoom": 1.5})
+
+    assert load(file) == Settings(window=WindowSettings(zoom=1.5))
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert [each.name for each in file.parent.iterdir()] == ["settings.toml"]
+
+
+def test_what_changes_nothing_is_not_written(file: Path) -> None:
+    file.write_text(MINE)
+    before = file.stat()
+
+    save(file, {"window.theme": None, "warm": False})
+
+    assert file.stat() == before
+
+
+def test_a_link_stays_a_link(file: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "dotfiles" / "lmboot.toml"
+    mine.parent.mkdir()
+    mine.write_text(MINE)
+    file.symlink_to(mine)
+
+    save(file, {"warm": True})
+
+    assert file.is_symlink()
+    assert load(mine).warm
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("window.theme", "blue", "'system', 'dark' or 'light'"),
+        ("window.scale", 9.5, "less than or equal to 3"),
+        ("window.scale", float("nan"), "equal to 3"),
+        ("window.scrollback", 1500.5, "integer"),
+        ("window.server", "ftp://a", "only http and https"),
+        ("window.remember_input", "yes", "boolean"),
+        ("trigger", "two\nlines", "match"),
+        ("trigger", "\ud800", "unicode"),
+        ("context", 1, "greater than or equal to 512"),
+        ("limits.memory_mb", -1, "greater than 0"),
+        ("limits.memory_mb", 513, "lowered"),
+        ("limits.processes", 64.5, "lowered"),
+        ("limits.cpu_seconds", [1], "number"),
+    ],
+)
+def test_a_value_that_is_not_allowed_is_refused_and_nothing_written(
+    file: Path, name: str, value: object, why: str
+) -> None:
+    file.write_text(MINE)
+
+    with pytest.raises(UsageFault, match=f"^{name} can't be .*{why}") as refused:
+        save(file, {name: value, "warm": True})
+
+    assert refused.value.hint
+    assert file.read_text() == MINE
+
+
+@pytest.mark.parametrize("name", ["window.colour", "colour", "window", "limits", "", "warm.x"])
+def test_a_setting_that_there_is_not_is_refused(file: Path, name: str) -> None:
+    with pytest.raises(UsageFault, match="no setting"):
+        save(file, {name: 1})
+
+    assert not file.exists()
+
+
+def test_a_limit_that_was_too_high_before_stops_no_other_change(file: Path) -> None:
+    file.write_text("[limits]\nmemory_mb = 9999\n")
+
+    save(file, {"limits.disk_mb": 8})
+
+    assert load(file).limits == Limits(disk_mb=8)
+
+
+@pytest.mark.parametrize("wrong", [b"warm = ", b"warm = 1", b"\xff\xfe", b"x = " + b"[" * 100_000])
+def test_a_file_with_an_error_is_left_to_its_owner(file: Path, wrong: bytes) -> None:
+    file.write_bytes(wrong)
+
+    with pytest.raises(FileUnreadable, match="has an error"):
+        save(file, {"warm": True})
+
+    assert file.read_bytes() == wrong
+
+
+def test_a_file_that_can_not_be_read_is_said(file: Path) -> None:
+    file.mkdir()
+
+    with pytest.raises(FileUnreadable, match="can't be read"):
+        save(file, {"warm": True})
+
+
+def test_a_file_that_can_not_be_written_is_said_and_nothing_is_left(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    file.write_text(MINE)
+    monkeypatch.setattr(os, "replace", full)
+
+    with pytest.raises(UsageFault, match="No space left on device"):
+        save(file, {"warm": True})
+
+    assert file.read_text() == MINE
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_a_folder_that_can_not_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "lmboot").symlink_to(tmp_path / "lmboot")
+
+    with pytest.raises(UsageFault, match="can't be"):
+        save(tmp_path / "lmboot" / "settings.toml", {"warm": True})
+
+
+FILES = (
+    "",
+    "# only this",
+    MINE,
+    MINE.replace("\n", "\r\n"),
+    "window.theme = 'dark'\nlimits.memory_mb = 1\nwarm = true # yes",
+    "window = {theme = 'dark', zoom = 2} # short\n",
+    "[window]\n[limits]\n# none\n",
+    "\n\n[window] # first\n# what for\nzoom = 1 # why\n\n# last\n[limits]\ncpu_seconds = 5\n# end",
+)
+VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "warm": st.booleans(),
+    "context": st.integers(512, 1 << 20),
+    "trigger": st.text(min_size=1, max_size=20).filter(lambda text: not {*"\n\r"} & {*text}),
+    "limits.memory_mb": st.floats(0.5, 512),
+    "limits.disk_mb": st.integers(1, 64),
+    "window.theme": st.sampled_from(["system", "dark", "light"]),
+    "window.scale": st.floats(0.8, 3),
+    "window.server": st.just("localhost:1"),
+}
+CHANGES = st.fixed_dictionaries({}, optional={k: st.none() | v for k, v in VALUES.items()})
+
+
+@given(st.sampled_from(FILES), st.lists(CHANGES, max_size=3))
+def test_whatever_is_changed_one_after_another_is_what_the_file_says(
+    tmp_path_factory: pytest.TempPathFactory, text: str, changes: list[dict[str, Any]]
+) -> None:
+    file = tmp_path_factory.mktemp("any") / "settings.toml"
+    file.write_bytes(text.encode())
+    expected = flat(tomllib.loads(text))
+
+    for each in changes:
+        save(file, each)
+        expected = {k: v for k, v in (expected | each).items() if v is not None}
+
+    written = file.read_text()
+    assert flat(tomllib.loads(written)) == expected
+    assert load(file).complaint is None
+    for comment in ("# how I like it", "# a small machine", "# no more than this", "# last"):
+        assert (comment in written) == (comment in text)
+
+
+def test_loading_does_not_pay_for_saving() -> None:
+    program = "import lmboot.settings, sys; sys.exit('tomlkit' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 # ---------------------------------------------------------------- triggers
