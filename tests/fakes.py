@@ -119,6 +119,9 @@ class FakeView:
     def note(self, text: str) -> None:
         self.said.append(text)
 
+    async def answered(self) -> None:
+        return
+
     async def wanted(self, model: Model) -> None:
         return
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +13,7 @@ from lmboot.app.models import choose, open_model
 from lmboot.app.places import Places
 from lmboot.app.talk import Talk
 from lmboot.app.transcript import Transcript
-from lmboot.app.view import Declined, View
+from lmboot.app.view import Chooser, Declined, View
 from lmboot.bootstrap import prompts
 from lmboot.bootstrap.handshake import Accepted, Refused, bootstrap
 from lmboot.bootstrap.judge import Verdict, judge_bytes
@@ -35,7 +35,12 @@ from lmboot.text import brief
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the user asked for; `payload` is a reply to judge in place of asking a model."""
+    """What the user asked for; `payload` is a reply to judge in place of asking a model.
+
+    `live` is a front end that stays: `:quit` ends the runtime, whose files can still be kept, and
+    the model answers while other lines are taken. `ask_again`: what was agreed to before is shown
+    all the same. `mend` is the end of an asking that the model is to mend.
+    """
 
     server: str | None = None
     model: str | None = None
@@ -48,18 +53,31 @@ class Options:
     repairs: int = 2
     keep: Path | None = None
     paced: bool = True
+    live: bool = False
+    ask_again: bool = False
+    payload_from: str = "a file"
+    mend: Refused | None = None
 
 
 @dataclass(slots=True)
 class Boot:
-    """One run of the main job, from the choice of a model to the end of the session."""
+    """One run of the main job, from the choice of a model to the end of the session.
+
+    `chooser` lets the user choose a model; `open_connection` is for a front end that opens
+    models itself, and closes them. `payload` is the one that was launched last, and
+    `payload_model` is where it came from.
+    """
 
     options: Options
     view: View
     settings: Settings
     places: Places
+    chooser: Chooser | None = None
+    open_connection: Callable[[], Awaitable[Connection]] | None = None
     connection: Connection | None = None
     launcher: Launcher | None = None
+    payload: Payload | None = None
+    payload_model: str = ""
     talk: Talk = field(init=False)
 
     def __post_init__(self) -> None:
@@ -70,6 +88,7 @@ class Boot:
             wait_seconds=self.options.wait_seconds,
             is_trigger=lambda text: self.settings.is_trigger(text, prompts.TRIGGERS),
             bootstrap_anew=self._anew,
+            live=self.options.live,
         )
         self.talk.keep = self.options.keep
 
@@ -110,24 +129,26 @@ class Boot:
 
     async def _open(self) -> None:
         options = self.options
+        if self.open_connection is not None:
+            self.connection = self.talk.connection = await self.open_connection()
+            return
         if options.payload is not None and not (options.model or options.server):
             return
-        ask = self.view if options.can_ask else None
-        model, token = await choose(options.model, options.server, ask)
+        model, token = await choose(options.model, options.server, self.chooser)
         self.connection = await open_model(
-            model, token, context=self.settings.context, view=self.view
+            model, token, context=self.settings.context, says=self.view
         )
         self.talk.connection = self.connection
         if not self.connection.local:
             self.view.note(f"{model.id} runs on another machine: {model.server}")
-        if ask is not None and options.model is None:
-            await self._wanted(self.connection)
+        if self.chooser is not None and options.model is None:
+            await self._wanted(self.chooser, self.connection)
 
-    async def _wanted(self, connection: Connection) -> None:
+    async def _wanted(self, chooser: Chooser, connection: Connection) -> None:
         """Use the time until the user wants the model that was picked: warm it."""
         warming = asyncio.create_task(warm(connection)) if self.settings.warm else None
         try:
-            await self.view.wanted(connection.model)
+            await chooser.wanted(connection.model)
         finally:
             if warming is not None:  # unfinished, it would only stand before the real question
                 warming.cancel()
@@ -140,9 +161,9 @@ class Boot:
             )
             if verdict.payload is None:
                 raise await self._refusal(verdict, None)
-            await self._accepted(verdict.payload, verdict, "a file")
+            await self._accepted(verdict.payload, verdict, self.options.payload_from)
         elif self.connection is not None:
-            await self._ask(self.connection)
+            await self._ask(self.connection, self.options.mend)
 
     async def _anew(self) -> None:
         """Bootstrap once more: the runtime that runs is ended only when another is agreed to."""
@@ -158,12 +179,13 @@ class Boot:
                 "sys", "nothing was written or run; the session goes on as it was"
             )
 
-    async def _ask(self, connection: Connection) -> None:
+    async def _ask(self, connection: Connection, mend: Refused | None = None) -> None:
         steps = bootstrap(
             connection,
             trigger=self.settings.trigger or prompts.TRIGGER,
             repairs=self.options.repairs,
             limits=self.settings.limits,
+            mend=mend,
         )
         async with aclosing(steps):
             async for step in steps:
@@ -209,6 +231,7 @@ class Boot:
             routes=payload.routes,
             warnings=warnings_about(payload, verdict),
             agreed_before=library.agreed(payload),
+            properties=self.launcher.properties,
         )
 
     async def _agree(self, review: Review) -> bool:
@@ -221,7 +244,7 @@ class Boot:
             )
         if without_border and not await self.view.consent_without_border(review):
             raise Declined
-        if self.options.yes or review.agreed_before:
+        if self.options.yes or (review.agreed_before and not self.options.ask_again):
             return False
         if not self.options.can_ask:
             raise ConsentImpossible(
@@ -236,24 +259,28 @@ class Boot:
     async def _launch(self, payload: Payload, review: Review) -> None:
         launcher, self.launcher = self.launcher, None
         assert launcher is not None  # noqa: S101 - prepared before anything is asked
-        await self.talk.stop()
+        await self.talk.release()
         files = tuple((path, content.encode()) for path, content in payload.files)
+        routes = {name: route for name, route in review.routes.items() if route != "DENY"}
+        system = prompts.interactive(brief(payload.name, 100), routes)
         try:
             runtime = await launcher.launch(Job(files, payload.argv, review.limits, review.routes))
+            await self.talk.show("sys", f"runtime started in {launcher.backend}", "started")
+            await self.talk.run(runtime, system, review.limits.output_mb)
+            self.payload, self.payload_model = payload, review.model
         except BaseException:
             await launcher.close()
             raise
-        routes = {name: route for name, route in review.routes.items() if route != "DENY"}
-        system = prompts.interactive(brief(payload.name, 100), routes)
-        await self.talk.show("sys", f"runtime started in {launcher.backend}", "started")
-        await self.talk.run(runtime, system, review.limits.output_mb)
 
     async def _converse(self, lines: AsyncIterator[str]) -> None:
         if self.options.paced:
             await self.talk.ready()
         async for line in lines:
-            if not await self.talk.take(line, paced=self.options.paced):
+            if await self.talk.take(line, paced=self.options.paced):
+                continue
+            if not self.options.live:
                 return
+            await self.talk.stop()
 
     def interrupt(self) -> bool:
         """Break off what goes on inside the session; say whether there was anything."""
@@ -262,7 +289,7 @@ class Boot:
     async def _close(self) -> None:
         if self.launcher is not None:
             await self.launcher.close()
-        if self.connection is not None:
+        if self.connection is not None and self.open_connection is None:
             await self.connection.close()
 
 

@@ -9,7 +9,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from lmboot.app.view import View
+from lmboot.app.view import Chooser, Says
 from lmboot.assets import asset
 from lmboot.connections.addresses import named_server
 from lmboot.connections.engine import Engine
@@ -31,15 +31,19 @@ from lmboot.errors import (
 from lmboot.gguf import read_header
 
 SEED = "seed"
-_TOKEN_NAMES = ("LLM_API_KEY", "LM_API_TOKEN")
+TOKEN_NAMES = ("LLM_API_KEY", "LM_API_TOKEN")
 
 
 @dataclass(slots=True)
 class Found:
-    """What a look around found: the models, the token each server wants, what went wrong."""
+    """What a look around found: the models, each server's token, what went wrong.
+
+    `locked` are the servers that were found and want a token that nobody has given yet.
+    """
 
     models: list[Model] = field(default_factory=list)
     tokens: dict[str, str | None] = field(default_factory=dict)
+    locked: list[str] = field(default_factory=list)
     complaints: list[LmbootError] = field(default_factory=list)
 
 
@@ -67,7 +71,7 @@ async def _list_named(base: str, environ: Mapping[str, str], found: Found) -> No
     try:
         server = await identify(base, environ.get("LLM_API_KEY", "").strip() or None)
         token = None
-        if any(environ.get(name) for name in _TOKEN_NAMES):  # else the keyring, if it is wanted
+        if any(environ.get(name) for name in TOKEN_NAMES):  # else the keyring, if it is wanted
             token = await asyncio.to_thread(
                 token_for, base, named=True, kind=server.kind, environ=environ
             )
@@ -97,16 +101,18 @@ async def _list_found(server: Server, found: Found) -> None:
             found.models += await _list(server, token, found)
     except ConnectionFault as error:
         found.complaints.append(error)
+        if isinstance(error, TokenRefused):
+            found.locked.append(server.base)
 
 
 def seed_row() -> Model:
     """Return the row of the seed model."""
     return replace(
-        _file_row(asset("seed/seed.gguf")), id=SEED, name="seed model", server="", kind="seed"
+        file_row(asset("seed/seed.gguf")), id=SEED, name="seed model", server="", kind="seed"
     )
 
 
-def _file_row(path: Path) -> Model:
+def file_row(path: Path) -> Model:
     header = read_header(path)
     return Model(
         id=str(path),
@@ -129,7 +135,7 @@ def is_file(choice: str) -> bool:
 async def choose(
     choice: str | None,
     server: str | None,
-    ask: View | None = None,
+    ask: Chooser | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> tuple[Model, str | None]:
     """Return the model to open and its server's token.
@@ -146,7 +152,7 @@ async def choose(
             hint="Give it a .gguf file or a server's model.",
         )
     if choice and is_file(choice):
-        return await asyncio.to_thread(_file_row, Path(choice)), None
+        return await asyncio.to_thread(file_row, Path(choice)), None
     found = await _look_around_asking(server, ask, environ)
     served = [model for model in found.models if model.kind != "seed"]
     if ask is not None and choice is None and found.models:
@@ -159,7 +165,7 @@ async def choose(
 
 
 async def _look_around_asking(
-    server: str | None, ask: View | None, environ: Mapping[str, str]
+    server: str | None, ask: Chooser | None, environ: Mapping[str, str]
 ) -> Found:
     """Look around; where the named server wants a token, ask for it right there."""
     while True:
@@ -174,7 +180,7 @@ async def _look_around_asking(
                 raise
             if await asyncio.to_thread(remember, base, token) == "session":
                 ask.note("this system has no keyring: the token is kept for this session only")
-            environ = {name: environ[name] for name in environ if name not in _TOKEN_NAMES}
+            environ = {name: environ[name] for name in environ if name not in TOKEN_NAMES}
 
 
 def _nothing_served(found: Found, server: str | None) -> LmbootError:
@@ -203,15 +209,15 @@ def _obvious(models: list[Model]) -> Model:
     )
 
 
-async def open_model(model: Model, token: str | None, *, context: int, view: View) -> Connection:
+async def open_model(model: Model, token: str | None, *, context: int, says: Says) -> Connection:
     """Open a connection to a model; a file and the seed model get an engine of their own."""
     if model.kind not in ("file", "seed"):
         return OpenAIConnection(model, token)
     path = asset("seed/seed.gguf") if model.kind == "seed" else Path(model.server)
-    view.status(f"loading {model.name}")
+    says.status(f"loading {model.name}")
     context = min(model.context or context, context)
     engine = await Engine.start(path, alias=model.id, context=context)
-    view.note(f"{model.name} loaded in {engine.load_seconds:.1f} s")
+    says.note(f"{model.name} loaded in {engine.load_seconds:.1f} s")
     loaded = replace(model, state="loaded", context_loaded=context)
     return EngineConnection(loaded, engine)
 

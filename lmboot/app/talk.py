@@ -47,8 +47,12 @@ class Talk:
         wait_seconds: float,
         is_trigger: Callable[[str], bool],
         bootstrap_anew: Callable[[], Coroutine[None, None, None]],
+        live: bool = False,
     ) -> None:
-        """Begin without a runtime; `run` gives it one, a trigger calls `bootstrap_anew`."""
+        """Begin without a runtime; `run` gives it one, a trigger calls `bootstrap_anew`.
+
+        `live`: the model answers while other lines are taken, one question after another.
+        """
         self.failure: LmbootError | None = None
         self.connection: Connection | None = None
         self.keep: Path | None = None
@@ -56,7 +60,9 @@ class Talk:
         self.ended: Ended | None = None
         self._view, self._transcript = view, transcript
         self._wait_seconds, self._is_trigger = wait_seconds, is_trigger
-        self._bootstrap_anew = bootstrap_anew
+        self._bootstrap_anew, self._live = bootstrap_anew, live
+        self._answers: set[asyncio.Task[None]] = set()
+        self._one_answer = asyncio.Lock()
         self._router, self._conversation = Router(), Conversation()
         self._system = ""
         self._leaving = False
@@ -179,7 +185,7 @@ class Talk:
         if command.verb == "rt":
             await self._to_runtime(command.text, paced=paced)
         elif command.verb in ("ai", "ai+"):
-            await self._to_model(command)
+            await (self._answer_aside(command) if self._live else self._to_model(command))
         elif command.verb == "save":
             await self._save(command.text)
         elif command.verb == "help":
@@ -237,6 +243,17 @@ class Talk:
             chat = self._chat(self.connection, command)
             await self._guarded(self._interruptible(chat))
 
+    async def _answer_aside(self, command: Command) -> None:
+        """Have the model answer in its turn, while the next lines are taken."""
+
+        async def in_turn() -> None:
+            async with self._one_answer:
+                await self._to_model(command)
+
+        answer = asyncio.create_task(in_turn())
+        self._answers.add(answer)
+        answer.add_done_callback(self._answers.discard)
+
     async def _guarded(self, doing: Awaitable[None]) -> None:
         """Turn a failure into an event; the session goes on and ends with its code."""
         try:
@@ -285,6 +302,7 @@ class Talk:
             await self.show("ai", rest)
         if not answer:
             await self.show("sys", "the model answered nothing")
+        await self._view.answered()
         self._conversation.add(command.text, "".join(answer))
 
     def _messages(self, connection: Connection, text: str) -> list[Message]:
@@ -333,19 +351,36 @@ class Talk:
             await self.fail(RuntimeFault(report.problem, hint="Free some space."), "error")
 
     async def stop(self) -> None:
-        """Stop the runtime in the contract's sequence and show what it still writes."""
+        """Stop the runtime in the contract's sequence and show what it still writes.
+
+        What it wrote can still be copied out, until `release`.
+        """
         self._leaving = True
         if self.runtime is not None and self._pump is not None:
             if self.ended is None:
                 await self.runtime.stop()
             await self._pump
-            await self.runtime.close()
-            self.runtime = None
         self._leaving = False
 
-    async def close(self) -> None:
-        """Stop the runtime, and end the transcript."""
+    async def kill(self) -> None:
+        """End the runtime and all its processes now, without asking it."""
+        self._leaving = True
+        if self.runtime is not None and self.ended is None:
+            await self.runtime.end("")
+
+    async def release(self) -> None:
+        """Stop the runtime and let go of what it wrote."""
         await self.stop()
+        if self.runtime is not None:
+            runtime, self.runtime = self.runtime, None
+            await runtime.close()
+
+    async def close(self) -> None:
+        """Break off what the model answers, stop the runtime, and end the transcript."""
+        for answer in self._answers:
+            answer.cancel()
+        await asyncio.gather(*self._answers, return_exceptions=True)
+        await self.release()
         if complaint := self._transcript.close():
             await self._view.show(Shown("sys", complaint, "error"))
 

@@ -42,7 +42,19 @@ class Declined(Exception):
     """The user does not want to go on; nothing was written or run."""
 
 
-class View(Protocol):
+class Says(Protocol):
+    """Where it is told what goes on."""
+
+    def status(self, text: str) -> None:
+        """Say what is going on now; what is said next takes its place."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Say something that the user should know, beside the panes."""
+        ...
+
+
+class View(Says, Protocol):
     """A front end. Showing waits until there is room, so a slow one slows the runtime."""
 
     async def show(self, shown: Shown) -> None:
@@ -53,21 +65,25 @@ class View(Protocol):
         """Show how the asking goes on."""
         ...
 
-    def status(self, text: str) -> None:
-        """Say what is going on now; what is said next takes its place."""
-        ...
-
-    def note(self, text: str) -> None:
-        """Say something that the user should know, beside the panes."""
-        ...
-
-    async def wanted(self, model: Model) -> None:
-        """Wait until the user wants the model that was picked to be bootstrapped."""
+    async def answered(self) -> None:
+        """Take note that the model's answer is whole."""
         ...
 
     def complain(self, error: LmbootError) -> None:
         """Tell a failure in full: what happened, what it means, what to do."""
         ...
+
+    async def consent(self, review: Review) -> bool:
+        """Show a payload and ask whether it may be written and run."""
+        ...
+
+    async def consent_without_border(self, review: Review) -> bool:
+        """Ask for the typed consent that running without a sandbox needs."""
+        ...
+
+
+class Chooser(View, Protocol):
+    """A front end that lets the user choose a model before the session is there."""
 
     async def pick(self, models: Sequence[Model]) -> Model:
         """Let the user choose a model; raise Declined when none is wanted."""
@@ -77,10 +93,6 @@ class View(Protocol):
         """Ask for the token that a server wants; None when the user has none."""
         ...
 
-    async def consent(self, review: Review) -> bool:
-        """Show a payload and ask whether it may be written and run."""
-        ...
-
-    async def consent_without_border(self, review: Review) -> bool:
-        """Ask for the typed consent that running without a sandbox needs."""
+    async def wanted(self, model: Model) -> None:
+        """Wait until the user wants the model that was picked to be bootstrapped."""
         ...

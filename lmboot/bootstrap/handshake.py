@@ -115,8 +115,11 @@ class _Handshake:
     all_of_it: bool = False
     fallback: Accepted | None = None
 
-    async def run(self) -> AsyncGenerator[Step, None]:
+    async def run(self, mend: Refused | None) -> AsyncGenerator[Step, None]:
         messages = self._question()
+        if mend is not None:
+            yield Repairing(mend.verdict.problems)
+            messages = await self._repair(mend.reply, mend.verdict.problems)
         while True:
             room = await self._room(messages)
             if not self.round and room < SCARCE_ANSWER:
@@ -231,13 +234,15 @@ async def bootstrap(
     trigger: str = prompts.TRIGGER,
     repairs: int = REPAIR_ROUNDS,
     limits: Limits | None = None,
+    mend: Refused | None = None,
 ) -> AsyncGenerator[Step, None]:
     """Ask for a payload and yield every step; the last is Accepted or Refused.
 
+    With `mend`, the end of an earlier asking, the model is asked to mend that reply first.
     Closing the iterator cancels the request. ContextOverflow is raised before anything is sent.
     """
     handshake = _Handshake(connection, limits or Limits(), repairs, trigger)
-    async with aclosing(handshake.run()) as steps:
+    async with aclosing(handshake.run(mend)) as steps:
         async for step in steps:
             yield step
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 
 from lmboot.bootstrap.imports import parse
 from lmboot.bootstrap.judge import Verdict
@@ -32,11 +32,15 @@ _RISKY_CALLS = {
     "rmtree": "removes whole folders",
 }
 _TOO_LONG = 512 << 10
+_UNITS = {"mb": "MB", "seconds": "s"}
 
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """Everything shown before consent. `agreed_before`: these very bytes were agreed to."""
+    """Everything shown before consent. `agreed_before`: these very bytes were agreed to.
+
+    `properties` says of each property of the sandbox whether it is enforced, partial or absent.
+    """
 
     payload: Payload
     verdict: Verdict
@@ -47,6 +51,18 @@ class Review:
     routes: Mapping[str, Route]
     warnings: tuple[str, ...]
     agreed_before: bool = False
+    properties: Mapping[str, str] = field(default_factory=dict)
+
+
+def limits_in_words(limits: Limits) -> str:
+    """Return the limits in words; those that are not set are left out."""
+    named = ((field.name, getattr(limits, field.name)) for field in fields(limits))
+    return ", ".join(_in_words(name, value) for name, value in named if value is not None)
+
+
+def _in_words(name: str, value: float) -> str:
+    what, _, unit = name.partition("_")
+    return f"{what} {value:g} {_UNITS.get(unit, unit)}".rstrip()
 
 
 def warnings_about(payload: Payload, verdict: Verdict) -> tuple[str, ...]:

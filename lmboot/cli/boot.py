@@ -63,7 +63,7 @@ async def _run(options: Options, *, as_json: bool, from_stdin: bool) -> LmbootEr
         from lmboot.cli.terminal import TerminalView
 
         terminal = TerminalView()
-        boot = Boot(options, terminal, settings, mine)
+        boot = Boot(options, terminal, settings, mine, chooser=terminal)
         terminal.on_interrupt = boot.interrupt
         _on_signals(partial(_cancel, task), interrupt=boot.interrupt)
         return await _session(boot, terminal, terminal.lines())

@@ -9,26 +9,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from lmboot.app import doctor
+from lmboot.runtime.posture import IN_WORDS
 from lmboot.text import reveal
 
 _NO_ENGINE = "none, so no .gguf file can be run: pip install 'lmboot[engine]'"
-_IN_WORDS = {
-    "fs_read": "can't read your files",
-    "fs_write": "can't write outside its folder",
-    "net_ip": "has no network",
-    "net_loopback": "can't reach servers on this machine",
-    "unix_abstract": "can't reach abstract sockets (X11, D-Bus)",
-    "unix_path": "can't reach sockets in the file system",
-    "proc_view": "can't see other processes",
-    "signals": "can't signal other processes",
-    "syscalls": "can't use risky system calls",
-    "pids": "its processes are limited",
-    "mem_total": "its memory is limited as a whole",
-    "disk_total": "its disk space is limited as a whole",
-    "tree_kill": "ends with all its processes",
-    "env": "sees no environment of yours",
-    "fds": "has no open files of yours",
-}
 
 
 def examine(as_json: bool) -> int:
@@ -71,4 +55,4 @@ def _sandbox_lines(posture: dict[str, Any]) -> Iterator[str]:
         yield f"          {posture['remedy']}"
         return
     for key, level in posture["properties"].items():
-        yield f"          {level:9} {_IN_WORDS.get(key, key)}"
+        yield f"          {level:9} {IN_WORDS[key]}"

@@ -7,15 +7,14 @@ import os
 import select
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import chain
 
-from lmboot.app.view import Declined, Shown
+from lmboot.app.view import Shown
 from lmboot.bootstrap.handshake import Repairing, Said, Step
 from lmboot.bootstrap.review import Review
 from lmboot.cli.faults import told
 from lmboot.cli.output import Writer
-from lmboot.connections.interface import Model
 from lmboot.errors import LmbootError
 from lmboot.text import plain, reveal
 
@@ -75,20 +74,12 @@ class PipeView:
         """Print a line on stderr."""
         sys.stderr.write(reveal(f"lmboot: {text}\n"))
 
-    async def wanted(self, model: Model) -> None:
-        """What a script picked, it wants."""
+    async def answered(self) -> None:
+        """Keep its last line back: a newline is added only when something follows."""
 
     def complain(self, error: LmbootError) -> None:
         """Print a failure on stderr."""
         sys.stderr.write(told(error))
-
-    async def pick(self, models: Sequence[Model]) -> Model:
-        """Nobody can be asked here."""
-        raise Declined
-
-    async def token(self, server: str) -> str | None:
-        """Nobody can be asked here."""
-        return None
 
     async def consent(self, review: Review) -> bool:
         """Nobody can be asked here."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-
 from pygments.lexers import get_lexer_for_filename
 from pygments.util import ClassNotFound
 from rich.console import Console
@@ -12,10 +10,9 @@ from rich.rule import Rule
 from rich.syntax import Syntax
 from rich.table import Table
 
-from lmboot.bootstrap.review import Review
+from lmboot.bootstrap.review import Review, limits_in_words
 from lmboot.text import brief, reveal
 
-_UNITS = {"mb": "MB", "seconds": "s"}
 _WHOLE_LINES = 60  # a longer file is shown by its beginning here, and whole in the pager
 
 
@@ -61,7 +58,7 @@ def _facts(review: Review) -> Table:
         ("command", review.command),
         ("sandbox", review.sandbox),
         ("routes", _routes(review)),
-        ("limits", _limits(review)),
+        ("limits", limits_in_words(review.limits)),
         ("SHA-256", payload.sha256),
     ]
     for name, value in rows:
@@ -78,14 +75,3 @@ def _routes(review: Review) -> str:
         f"{route} {' '.join(table[route])}" for route in ("HOST", "EMULATE") if route in table
     ]
     return "; ".join([*shown, denied])
-
-
-def _limits(review: Review) -> str:
-    """Return the limits in words; those that are not set are left out."""
-    named = ((field.name, getattr(review.limits, field.name)) for field in fields(review.limits))
-    return ", ".join(_in_words(name, value) for name, value in named if value is not None)
-
-
-def _in_words(name: str, value: float) -> str:
-    what, _, unit = name.partition("_")
-    return f"{what} {value:g} {_UNITS.get(unit, unit)}".rstrip()

@@ -136,6 +136,10 @@ class TerminalView:
         self._length = 0
         self._drawn.set()
 
+    async def answered(self) -> None:
+        """End the line of the answer."""
+        self.end_answer()
+
     async def step(self, step: Step) -> None:
         """Show how the asking goes on, in one line that changes."""
         self._progress.step(step)

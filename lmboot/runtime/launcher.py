@@ -6,21 +6,22 @@ from lmboot.errors import SandboxFault
 from lmboot.process import Ended, Output
 from lmboot.runtime import posture
 from lmboot.runtime.policy import Limits
+from lmboot.runtime.posture import IN_WORDS, Properties
 from lmboot.runtime.run import Box, Job, Runtime
 from lmboot.workspace import CopyReport
 
-__all__ = ["CopyReport", "Ended", "Job", "Launcher", "Output", "Runtime"]
+__all__ = ["IN_WORDS", "CopyReport", "Ended", "Job", "Launcher", "Output", "Properties", "Runtime"]
 
 
 class Launcher:
     """A back end that was proven to work here, with all started that can be ahead of need.
 
-    It serves one launch.
+    It serves one launch. `properties` are what was proven, by their names in IN_WORDS.
     """
 
-    def __init__(self, box: Box) -> None:
+    def __init__(self, box: Box, properties: Properties) -> None:
         self._box = box
-        self.backend = box.backend.name
+        self.backend, self.properties = box.backend.name, properties
 
     @classmethod
     async def prepare(
@@ -32,7 +33,8 @@ class Launcher:
         proof takes about half a second once per boot: call it while the model still answers.
         `limits` are the policy's; a payload with another disk_mb costs a second setting up.
         """
-        return cls(await Box.open(await posture.choose(sandbox, no_border=no_border), limits))
+        backend, properties = await posture.choose(sandbox, no_border=no_border)
+        return cls(await Box.open(backend, limits), properties)
 
     async def launch(self, job: Job) -> Runtime:
         """Start the job; raise SandboxFault if it could not be set up (nothing ran then)."""

@@ -19,7 +19,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from platformdirs import user_cache_path
 
@@ -52,6 +52,23 @@ PROPERTIES = (
     "env",
     "fds",
 )
+IN_WORDS = {  # of a property that is enforced; the program is what they speak of
+    "fs_read": "can't read your files",
+    "fs_write": "can't write outside its folder",
+    "net_ip": "has no network",
+    "net_loopback": "can't reach servers on this machine",
+    "unix_abstract": "can't reach abstract sockets (X11, D-Bus)",
+    "unix_path": "can't reach sockets in the file system",
+    "proc_view": "can't see other processes",
+    "signals": "can't signal other processes",
+    "syscalls": "can't use risky system calls",
+    "pids": "its processes are limited",
+    "mem_total": "its memory is limited as a whole",
+    "disk_total": "its disk space is limited as a whole",
+    "tree_kill": "ends with all its processes",
+    "env": "sees no environment of yours",
+    "fds": "has no open files of yours",
+}
 # Without all of these there is no border to speak of, and nothing is run.
 REQUIRED = (
     "fs_read",
@@ -105,7 +122,14 @@ async def _survey_bubblewrap() -> Posture:
     return posture
 
 
-async def choose(sandbox: str, *, no_border: bool) -> Backend:
+class Chosen(NamedTuple):
+    """The back end to use, and what was proven of it."""
+
+    backend: Backend
+    properties: Properties
+
+
+async def choose(sandbox: str, *, no_border: bool) -> Chosen:
     """Return the back end to use; raise where there is none, or none by that name.
 
     `auto` never means `none`, and a back end that was named is never replaced by another.
@@ -123,13 +147,13 @@ async def choose(sandbox: str, *, no_border: bool) -> Backend:
                 "--sandbox none lets the runtime do whatever you can do, and was not agreed to",
                 hint="Add --no-border if that is what you want.",
             )
-        return none.Unconfined()
+        return Chosen(none.Unconfined(), ABSENT)
     backend = await asyncio.to_thread(bubblewrap.find)
     posture = _remembered(backend) or await prove(backend)
     _remember(backend, posture)
     if not posture.usable:
         raise SandboxFault(posture.reason, hint=posture.remedy)
-    return backend
+    return Chosen(backend, posture.properties)
 
 
 # ---------------------------------------------------------------- the proof

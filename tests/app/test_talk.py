@@ -515,7 +515,18 @@ async def test_whatever_the_status_after_quit_nothing_failed(stage: Stage) -> No
     assert stage.talk.failure is None
     assert stage.view.pane("rt") == ["bye"]
     assert stage.view.shown[-1].details == {"code": 143}
+
+
+async def test_what_a_runtime_wrote_is_there_until_it_is_released(stage: Stage) -> None:
+    await stage.begin()
+    await stage.talk.stop()
+    assert stage.runtime.stopped
+    assert not stage.runtime.closed
+
+    await stage.talk.release()
+
     assert stage.runtime.closed
+    assert stage.talk.runtime is None
 
 
 @pytest.mark.parametrize(("code", "failed"), [(0, False), (1, True), (137, True)])
@@ -633,7 +644,7 @@ async def test_a_copy_that_fails_is_an_event_and_the_runtime_is_released(
     await stage.begin(Late())
     stage.talk.keep = tmp_path / "out"
 
-    await stage.talk.stop()
+    await stage.talk.release()
 
     assert stage.view.events == ["error", "ended"] or stage.view.events == ["ended", "error"]
     assert stage.runtime.closed

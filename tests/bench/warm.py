@@ -23,7 +23,7 @@ ROUNDS = 10
 async def opened() -> Connection:
     """Start the engine with the seed model as a session does."""
     model, token = await choose("seed", None)
-    return await open_model(model, token, context=8192, view=FakeView())
+    return await open_model(model, token, context=8192, says=FakeView())
 
 
 async def first_token(connection: Connection) -> None:

@@ -179,7 +179,7 @@ async def test_no_border_needs_its_own_consent() -> None:
 
 
 async def test_consent_to_no_border_does_not_make_auto_mean_none() -> None:
-    assert (await choose("auto", no_border=True)).name == "bubblewrap"
+    assert (await choose("auto", no_border=True)).backend.name == "bubblewrap"
 
 
 async def test_nothing_is_run_where_bubblewrap_does_not_work(
@@ -264,7 +264,7 @@ async def test_a_broken_file_of_proofs_is_ignored(fresh: Path, content: bytes) -
     fresh.write_bytes(content)
 
     assert posture._remembered(bubblewrap.find()) is None
-    assert (await choose("auto", no_border=False)).name == "bubblewrap"
+    assert (await choose("auto", no_border=False)).backend.name == "bubblewrap"
 
 
 @pytest.mark.sandbox
@@ -282,7 +282,7 @@ async def test_no_cache_folder_is_no_obstacle(
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
 
-    assert (await choose("auto", no_border=False)).name == "bubblewrap"
+    assert (await choose("auto", no_border=False)).backend.name == "bubblewrap"
 
 
 def test_what_is_required_can_be_proven() -> None:

@@ -1,0 +1,412 @@
+"""The main job for a front end that stays open: models come and go, one session follows another.
+
+A `Desk` lives in one event loop. Its methods return at once; what comes of them is told to the
+`Lobby`, what happens in a session to that session's own view. The front end decides what the
+user may do when; here, what can't be done any more is simply not done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Protocol
+
+from lmboot.app import lms
+from lmboot.app.boot import Boot, Options, Rejection, warm
+from lmboot.app.models import (
+    TOKEN_NAMES,
+    Found,
+    file_row,
+    look_around,
+    open_model,
+    seed_row,
+)
+from lmboot.app.places import Places
+from lmboot.app.view import Says, View
+from lmboot.bootstrap.handshake import Refused
+from lmboot.bootstrap.library import Kept, Library
+from lmboot.connections.addresses import named_server
+from lmboot.connections.interface import Connection, Model
+from lmboot.connections.tokens import remember
+from lmboot.errors import ConnectionFault, LmbootError, NoServer, TokenRefused, UsageFault
+from lmboot.settings import Settings
+
+MOST_KEPT = 4  # payloads of one model that are offered
+FIRST_RETRY, LAST_RETRY = 2.0, 30.0  # seconds until servers are looked for again
+
+
+class Lobby(Says, Protocol):
+    """What is told between sessions."""
+
+    def looking(self) -> None:
+        """Tell that servers are being looked for."""
+        ...
+
+    def listed(self, found: Found) -> None:
+        """Show the models there are; the seed model and opened files are among them."""
+        ...
+
+    def unreachable(self, server: str | None, error: LmbootError, seconds: float) -> None:
+        """Tell that no server answers, and in how many seconds the next try is."""
+        ...
+
+    def locked(self, server: str) -> None:
+        """Tell that a server wants a token."""
+        ...
+
+    def added(self, model: Model) -> None:
+        """Show the row of a file that was opened."""
+        ...
+
+    def opened(self, model: Model) -> None:
+        """Tell that a model is ready to be asked."""
+        ...
+
+    def kept(self, model: Model, payloads: list[Kept]) -> None:
+        """Show the payloads that a model wrote before, the newest first."""
+        ...
+
+    def complain(self, error: LmbootError) -> None:
+        """Tell a failure that has no session to be shown in."""
+        ...
+
+    def over(self, view: View, failure: LmbootError | None) -> None:
+        """Tell that a view's session is over; nothing of it runs any more."""
+        ...
+
+
+class Opened:
+    """A model that is being opened, or open; closed when the last who needs it lets go."""
+
+    def __init__(self, model: Model, opening: Coroutine[None, None, Connection]) -> None:
+        """Begin to open it; whoever makes this needs it."""
+        self.model = model
+        self.task = asyncio.create_task(opening)
+        self._needed = 1
+
+    @property
+    def failed(self) -> bool:
+        """Say whether it could not be opened."""
+        return self.task.done() and (self.task.cancelled() or self.task.exception() is not None)
+
+    async def connection(self) -> Connection:
+        """Return the connection once it is there; raise why it is not."""
+        return await asyncio.shield(self.task)
+
+    def need(self) -> None:
+        """Have it kept open for one more."""
+        self._needed += 1
+
+    async def let_go(self) -> None:
+        """Need it no more."""
+        self._needed -= 1
+        if self._needed:
+            return
+        self.task.cancel()
+        done = await asyncio.gather(self.task, return_exceptions=True)
+        if not isinstance(done[0], BaseException):
+            await done[0].close()
+
+
+class Session:
+    """One session: its `Boot`, the lines on their way to it, and the task that runs it."""
+
+    def __init__(self, boot: Boot) -> None:
+        """Make it; `task` is set when it runs."""
+        self.boot = boot
+        self.task: asyncio.Task[None]
+        self._lines: asyncio.Queue[str] = asyncio.Queue()
+
+    def send(self, line: str) -> None:
+        """Hand over what the user typed."""
+        self._lines.put_nowait(line)
+
+    async def lines(self) -> AsyncIterator[str]:
+        """Yield what the user types, without an end: the session is ended by cancelling it."""
+        while True:
+            yield await self._lines.get()
+
+
+class Desk:
+    """See the module; `environ` holds the servers and tokens that the user named."""
+
+    def __init__(
+        self,
+        lobby: Lobby,
+        settings: Settings,
+        places: Places,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        """Begin with nothing listed, opened or running."""
+        self.settings, self.places = settings, places
+        self._lobby, self._environ = lobby, environ
+        self._found, self._files = Found(), dict[str, Model]()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._watching: asyncio.Task[None] | None = None
+        self._warming: asyncio.Task[None] | None = None
+        self._opened: Opened | None = None
+        self._session: Session | None = None
+        self._refused: Refused | None = None
+        self._closing = False
+
+    def _start(self, doing: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """Do something on the side; what goes wrong with it is told."""
+        task = asyncio.create_task(self._told(doing))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _told(self, doing: Coroutine[None, None, None]) -> None:
+        try:
+            await doing
+        except LmbootError as error:
+            self._lobby.complain(error)
+
+    # ------------------------------------------------------------------ which models there are
+
+    def look(self, server: str | None = None) -> None:
+        """List the models of `server`, else of all that are found; try on until one answers."""
+        if self._watching is not None:
+            self._watching.cancel()
+        self._watching = self._start(self._watch(server or None))
+
+    async def _watch(self, server: str | None) -> None:
+        wait = FIRST_RETRY
+        self._lobby.looking()
+        while problem := await self._look(server):
+            self._lobby.unreachable(named_server(server, self._environ), problem, wait)
+            await asyncio.sleep(wait)
+            wait = min(2 * wait, LAST_RETRY)
+
+    async def _look(self, server: str | None) -> LmbootError | None:
+        """Look around once; return why another try is worth while, None when it is not."""
+        problem: LmbootError | None = None
+        try:
+            found = await look_around(server, self._environ)
+        except ConnectionFault as error:
+            found, problem = Found(complaints=[error]), error
+            if isinstance(error, TokenRefused) and (base := named_server(server, self._environ)):
+                found.locked.append(base)
+        if not (problem or found.tokens or found.complaints):
+            problem = NoServer(
+                "no model server was found on this machine",
+                hint="Start LM Studio's server (Developer tab, or `lms server start`), or name "
+                "another one above.",
+            )
+        self._tell(found)
+        return None if found.locked else problem
+
+    def _tell(self, found: Found) -> None:
+        """Show what was found, with the models that need no server."""
+        served = [model for model in found.models if model.kind != "seed"]
+        self._found = replace(found, models=[*served, *self._files.values(), seed_row()])
+        self._lobby.listed(self._found)
+        for base in found.locked:
+            self._lobby.locked(base)
+
+    def give_token(self, server: str, token: str, looked_for: str | None) -> None:
+        """Keep a token for a server and look again."""
+
+        async def keep() -> None:
+            if await asyncio.to_thread(remember, server, token) == "session":
+                self._lobby.note("this system has no keyring: the token is kept until lmboot ends")
+            self._environ = {
+                name: value for name, value in self._environ.items() if name not in TOKEN_NAMES
+            }
+            self.look(looked_for)
+
+        self._start(keep())
+
+    def start_server(self) -> None:
+        """Have LM Studio start its server, then look again."""
+
+        async def start() -> None:
+            self._lobby.status("starting LM Studio's server")
+            await lms.start_server()
+            self.look()
+
+        self._start(start())
+
+    def open_file(self, path: str) -> None:
+        """Judge a file by its header and list it; whether it loads shows when it is chosen."""
+
+        async def add() -> None:
+            if path.lower().endswith(".4dllm"):
+                raise UsageFault(
+                    "this version of lmboot can't open .4dllm packages yet",
+                    hint="Give it a .gguf file.",
+                )
+            model = await asyncio.to_thread(lambda: file_row(Path(path).absolute()))
+            self._files[model.id] = model
+            self._lobby.added(model)
+
+        self._start(add())
+
+    # ------------------------------------------------------------------ the model that is open
+
+    def choose(self, model: Model) -> None:
+        """Open a model ahead of need, and warm it; the one before is closed."""
+        if self._closing or (self._opened and self._opened.model == model and self._usable):
+            return
+        self._let_go()
+        self._opened = Opened(model, self._open(model))
+        self._start(self._greet(self._opened))
+
+    @property
+    def _usable(self) -> bool:
+        return self._opened is not None and not self._opened.failed
+
+    def _let_go(self) -> None:
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            self._start(opened.let_go())
+
+    async def _open(self, model: Model) -> Connection:
+        token = self._found.tokens.get(model.server)
+        return await open_model(model, token, context=self.settings.context, says=self._lobby)
+
+    async def _greet(self, opened: Opened) -> None:
+        connection = await opened.connection()
+        self._lobby.opened(connection.model)
+        self._tell_kept(opened.model)
+        if not connection.local:
+            self._lobby.note(f"{opened.model.id} runs on another machine: {opened.model.server}")
+        if self.settings.warm and opened is self._opened and self._session is None:
+            self._warming = self._start(warm(connection))
+
+    def _tell_kept(self, model: Model) -> None:
+        async def tell() -> None:
+            kept = await asyncio.to_thread(_kept_of, self.places.payloads, model.id)
+            self._lobby.kept(model, kept)
+
+        self._start(tell())
+
+    # ------------------------------------------------------------------ one session
+
+    def bootstrap(self, view: View) -> None:
+        """Ask the chosen model for a payload; what it answers is shown before it runs."""
+        self._begin(view, Options(ask_again=True))
+
+    def mend(self, view: View) -> None:
+        """Ask the model to mend what was refused last."""
+        self._begin(view, Options(ask_again=True, mend=self._refused))
+
+    def run_again(self, view: View) -> None:
+        """Run the payload of the last session once more, in a session of its own."""
+        if self._session and (payload := self._session.boot.payload):
+            origin = self._session.boot.payload_model
+            text = json.dumps(payload.normalised()).encode()
+            self._begin(view, Options(payload=text, payload_from=origin))
+
+    def run_kept(self, view: View, sha256: str) -> None:
+        """Run a payload that was kept, without asking the model for it."""
+        try:
+            kept = Library(self.places.payloads).find(sha256)
+        except LmbootError as error:
+            self._lobby.over(view, error)
+            return
+        text = json.dumps(kept.payload.normalised()).encode()
+        self._begin(view, Options(payload=text, payload_from=kept.model))
+
+    def _begin(self, view: View, wanted: Options) -> None:
+        if self._opened is None or self._closing:
+            return
+        if self._opened.failed:
+            self._opened = Opened(self._opened.model, self._open(self._opened.model))
+        options = replace(wanted, can_ask=True, live=True, paced=False)
+        boot = Boot(
+            options,
+            view,
+            self.settings,
+            self.places,
+            open_connection=self._opened.connection,
+        )
+        before, self._session = self._session, Session(boot)
+        self._session.task = self._start(self._run(before, self._session, self._opened, view))
+
+    async def _run(
+        self, before: Session | None, session: Session, opened: Opened, view: View
+    ) -> None:
+        opened.need()
+        failure: LmbootError | None = None
+        try:
+            await _end(before)
+            await self._stop_warming()
+            failure = await session.boot.run(session.lines())
+        except LmbootError as error:
+            failure = error
+            self._forget_dead(opened, error)
+        finally:
+            if isinstance(failure, Rejection):
+                self._refused = Refused(failure.verdict, failure.reply or "")
+            self._start(opened.let_go())
+            self._lobby.over(view, failure)
+            self._tell_kept(opened.model)
+
+    async def _stop_warming(self) -> None:
+        """Break it off: unfinished, it would only stand before the real question."""
+        if self._warming is not None:
+            self._warming.cancel()
+            await asyncio.gather(self._warming, return_exceptions=True)
+
+    def _forget_dead(self, opened: Opened, error: LmbootError) -> None:
+        """Have an engine that failed started anew when it is needed next."""
+        own = opened.model.kind in ("file", "seed")
+        if own and isinstance(error, ConnectionFault) and opened is self._opened:
+            self._let_go()
+            self._opened = Opened(opened.model, self._open(opened.model))
+            self._start(self._greet(self._opened))
+
+    def send(self, line: str) -> None:
+        """Hand over a line that the user typed."""
+        if self._session is not None:
+            self._session.send(line)
+
+    def interrupt(self) -> None:
+        """Break off what the model answers, else what the runtime does."""
+        if self._session is not None:
+            self._session.boot.interrupt()
+
+    def stop(self) -> None:
+        """End the runtime in the contract's sequence; the session stays."""
+        if self._session is not None:
+            self._start(self._session.boot.talk.stop())
+
+    def kill(self) -> None:
+        """End the runtime now."""
+        if self._session is not None:
+            self._start(self._session.boot.talk.kill())
+
+    def cancel(self) -> None:
+        """End the session: an asking, a launch, or what is left of a runtime that ended."""
+        if self._session is not None:
+            self._session.task.cancel()
+
+    # ------------------------------------------------------------------ the end
+
+    async def close(self) -> None:
+        """End everything and let go of every model."""
+        self._closing = True
+        session, self._session = self._session, None
+        await _end(session)
+        self._let_go()
+        for task in (self._watching, self._warming):
+            if task is not None:
+                task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _kept_of(folder: Path, model: str) -> list[Kept]:
+    mine = (kept for _, kept in Library(folder).all() if kept and kept.model == model)
+    return list(islice(mine, MOST_KEPT))
+
+
+async def _end(session: Session | None) -> None:
+    if session is not None:
+        session.task.cancel()
+        await asyncio.gather(session.task, return_exceptions=True)
