@@ -215,6 +215,7 @@ class Desk:
         async def keep() -> None:
             if await asyncio.to_thread(remember, server, token) == "session":
                 self._lobby.note("this system has no keyring: the token is kept until lmboot ends")
+            self._let_go()
             self._environ = {
                 name: value for name, value in self._environ.items() if name not in TOKEN_NAMES
             }
@@ -340,7 +341,7 @@ class Desk:
             failure = await session.boot.run(session.lines())
         except LmbootError as error:
             failure = error
-            self._forget_dead(opened, error)
+            self._after(opened, error)
         finally:
             if isinstance(failure, Rejection):
                 self._refused = Refused(failure.verdict, failure.reply or "")
@@ -354,8 +355,10 @@ class Desk:
             self._warming.cancel()
             await asyncio.gather(self._warming, return_exceptions=True)
 
-    def _forget_dead(self, opened: Opened, error: LmbootError) -> None:
-        """Have an engine that failed started anew when it is needed next."""
+    def _after(self, opened: Opened, error: LmbootError) -> None:
+        """Ask for a token that was refused; start an engine that failed anew."""
+        if isinstance(error, TokenRefused):
+            self._lobby.locked(opened.model.server)
         own = opened.model.kind in ("file", "seed")
         if own and isinstance(error, ConnectionFault) and opened is self._opened:
             self._let_go()
@@ -387,13 +390,16 @@ class Desk:
         if self._session is not None:
             self._session.task.cancel()
 
+    def transcript(self) -> Path | None:
+        """Return the file that all of the session is in so far; None before there is one."""
+        return self._session.boot.talk.transcript() if self._session else None
+
     # ------------------------------------------------------------------ the end
 
     async def close(self) -> None:
         """End everything and let go of every model."""
         self._closing = True
-        session, self._session = self._session, None
-        await _end(session)
+        await _end(self._session)
         self._let_go()
         for task in (self._watching, self._warming):
             if task is not None:

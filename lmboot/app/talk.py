@@ -89,6 +89,10 @@ class Talk:
         if complaint:
             await self._view.show(Shown("sys", complaint, "error"))
 
+    def transcript(self) -> Path | None:
+        """Return the file of the transcript, with all that was shown in it; None without one."""
+        return self._transcript.flushed()
+
     async def run(self, runtime: Runtime, system: str, output_mb: float) -> None:
         """Take a runtime that was launched; `system` is the text that `:ai` begins with."""
         self.runtime, self.ended, self._system = runtime, None, system

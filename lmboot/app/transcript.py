@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -36,6 +37,13 @@ class Transcript:
             self.close()
             return _complaint(error)
         return None
+
+    def flushed(self) -> Path | None:
+        """Write what is buffered; return the file, None when nothing was ever written."""
+        if self._file is not None:
+            with suppress(OSError):  # told when the next line is written
+                self._file.flush()
+        return self.path if self.path.exists() else None
 
     def close(self) -> str | None:
         """Write what is buffered and close; nothing is taken any more. Returns a complaint."""

@@ -231,9 +231,8 @@ def _open_streams() -> None:
 
 
 def _with_session(words: list[str]) -> list[str]:
-    """Turn `lmboot` and `lmboot FILE` into the session that they are short for."""
+    """Turn `lmboot` and `lmboot FILE` into the session that they mean without a window."""
     if words and not words[0].lower().endswith((".gguf", ".4dllm")):
         return words
-    sys.stderr.write("lmboot: this version has no window yet; here is the terminal session\n")
     chosen = ["--model", *words] if words else []
     return ["boot", *chosen]

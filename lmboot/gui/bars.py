@@ -109,3 +109,26 @@ class StatusLine(Box):
             button.state(["!disabled" if can else "disabled"])
             button.pack(side="left", padx=self.look.pad(8, 0))
             self._buttons.append(button)
+
+
+class NoticeBar(Box):
+    """A sentence above the status line that goes away by itself; hidden when there is none."""
+
+    def __init__(self, parent: Box) -> None:
+        super().__init__(parent, "raised", padding=parent.look.pads(16, 8, 8, 8))
+        self.button("×", self.hide, "Ghost").pack(side="right", anchor="n")
+        self._words = self.label("", "text", wrap=True)
+        self._words.pack(side="left", fill="x", expand=True)
+        self.words = ""
+
+    def show(self, words: str) -> None:
+        """Show a sentence in place of the one before."""
+        self.words = words
+        self._words.configure(text=words)
+        if not self.winfo_manager():
+            self.pack(side="bottom", fill="x")
+
+    def hide(self) -> None:
+        """Take it away."""
+        self.words = ""
+        self.pack_forget()

@@ -7,7 +7,7 @@ from functools import cached_property
 from tkinter import ttk
 from typing import TYPE_CHECKING, TypeVar
 
-from lmboot.gui.bars import ServerLine, StatusLine
+from lmboot.gui.bars import NoticeBar, ServerLine, StatusLine
 from lmboot.gui.cards import Card, Welcome
 from lmboot.gui.entryline import EntryLine
 from lmboot.gui.look import Look
@@ -19,6 +19,7 @@ from lmboot.gui.widgets import Box, Stack
 if TYPE_CHECKING:  # what no first sight of the window needs is imported later
     from lmboot.gui.log import LogPane
     from lmboot.gui.payload import StreamPane
+    from lmboot.gui.tokencard import TokenCard
     from lmboot.gui.transcript import TranscriptPane
 
 Part = TypeVar("Part", bound=Box)
@@ -29,7 +30,10 @@ SIDE, LEAST_SIDE, MOST_SIDE = 396, 262, 0.37
 
 
 class SessionPage(Stack):
-    """The first tab: a card, the steps ahead, or the talk itself ("card", "welcome", "talk")."""
+    """The first tab: a card, the steps ahead, a token's question, or the talk itself.
+
+    Their names are "card", "welcome", "token" and "talk".
+    """
 
     def __init__(self, parent: Box) -> None:
         super().__init__(parent, "main")
@@ -38,6 +42,15 @@ class SessionPage(Stack):
         for name, page in (("welcome", self.welcome), ("card", self.card), ("talk", self._talk)):
             self.add(name, page)
         self._talk.bind("<Map>", lambda _: self.transcript)
+
+    @cached_property
+    def token(self) -> TokenCard:
+        """The card that asks for a token; made when a server first wants one."""
+        from lmboot.gui.tokencard import TokenCard
+
+        card = TokenCard(self)
+        self.add("token", card)
+        return card
 
     @cached_property
     def entry(self) -> EntryLine:
@@ -88,6 +101,7 @@ class Frame:
         self.status = StatusLine(self.base)
         self.status.pack(side="bottom", fill="x")
         self.base.hairline("bottom")
+        self.notice = NoticeBar(self.base)
         self._panes = ttk.Panedwindow(self.base, orient="horizontal")
         self._panes.pack(fill="both", expand=True)
         self._side = self._make_side()
@@ -178,6 +192,11 @@ class Frame:
             self._fit(self._panes.winfo_width())
         elif shown and not visible:
             self._panes.forget(self._side)
+
+
+    def toggle_side(self) -> None:
+        """Show the models if they are hidden, hide them if they are shown."""
+        self.show_side(not self.side_shown)
 
 
 def _filling(part: Part) -> Part:

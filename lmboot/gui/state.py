@@ -44,6 +44,7 @@ class Action(Enum):
     OPEN_GGUF = "Open .gguf…"
     START_SERVER = "How to start it"
     SETTINGS = "Settings…"
+    CHOOSE = "Choose"
     BOOTSTRAP = "Bootstrap"
     CANCEL = "Cancel"
     RETRY = "Ask again"
@@ -99,7 +100,7 @@ class Row(NamedTuple):
 
 
 _ANY_TIME = frozenset({Action.SETTINGS, Action.CLOSE})
-_FREE = _ANY_TIME | {Action.REFRESH, Action.OPEN_GGUF}
+_FREE = _ANY_TIME | {Action.REFRESH, Action.OPEN_GGUF, Action.CHOOSE}
 _OVER = _FREE | {Action.BOOTSTRAP, Action.RESTART, Action.KEEP_FILES, Action.BACK, Action.SEND}
 
 ROWS: Mapping[State, Row] = {
@@ -110,7 +111,7 @@ ROWS: Mapping[State, Row] = {
             "LM Studio, Ollama, llama.cpp and others are found by themselves.",
             "Wait a moment, or open a .gguf file.",
         ),
-        _ANY_TIME | {Action.OPEN_GGUF},
+        _ANY_TIME | {Action.OPEN_GGUF, Action.CHOOSE, Action.BOOTSTRAP},
     ),
     State.NO_SERVER: Row(
         "○ no server · next try in {retry}",
@@ -120,7 +121,7 @@ ROWS: Mapping[State, Row] = {
             "Start the server (LM Studio: Developer tab, or `lms server start`), give another "
             "address in Settings, or open a .gguf file.",
         ),
-        _FREE | {Action.START_SERVER},
+        _FREE | {Action.START_SERVER, Action.BOOTSTRAP},
     ),
     State.NO_MODEL: Row(
         "● connected · 0 models",
@@ -129,7 +130,7 @@ ROWS: Mapping[State, Row] = {
             "It runs, and has nothing yet that could be asked.",
             "Download a model in the server's program, then Refresh; or open a .gguf file.",
         ),
-        _FREE,
+        _FREE | {Action.BOOTSTRAP},
     ),
     State.IDLE: Row(
         "ready · {model}",
@@ -267,6 +268,13 @@ _GIVEN: Mapping[Trigger, State] = {
     Event.CONSENT_WANTED: State.REVIEW,
     Event.AGREED_BEFORE: State.WRITING,
 }
+# The seed model and opened files are there without a server.
+_WAITING: Mapping[Trigger, State] = {
+    **_LISTED,
+    **_GIVEN,
+    Action.CHOOSE: State.IDLE,
+    Action.BOOTSTRAP: State.LOADING,
+}
 _ASKING: Mapping[Trigger, State] = {
     Event.ASKED: State.LOADING,  # once more: with the problems, or with more room
     Event.PIECE: State.STREAMING,
@@ -289,9 +297,9 @@ _ANEW: Mapping[Trigger, State] = {
 }
 
 _TRANSITIONS: Mapping[State, Mapping[Trigger, State]] = {
-    State.LOOKING: {**_LISTED, **_GIVEN},
-    State.NO_SERVER: {**_LISTED, **_GIVEN, Action.REFRESH: State.LOOKING},
-    State.NO_MODEL: {**_LISTED, **_GIVEN, Action.REFRESH: State.LOOKING},
+    State.LOOKING: _WAITING,
+    State.NO_SERVER: {**_WAITING, Action.REFRESH: State.LOOKING},
+    State.NO_MODEL: {**_WAITING, Action.REFRESH: State.LOOKING},
     State.IDLE: {**_LISTED, **_GIVEN, Action.BOOTSTRAP: State.LOADING},
     State.LOADING: _ASKING,
     State.STREAMING: {**_ASKING, Event.QUIET: State.STALLED},

@@ -1,0 +1,193 @@
+"""What the worker can be asked to do: the desk's jobs, and the few files that are the window's."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from lmboot.app import lms
+from lmboot.app.desk import Desk
+from lmboot.app.places import places
+from lmboot.bootstrap.library import write_whole
+from lmboot.connections.interface import Model
+from lmboot.errors import FileUnreadable, LmbootError
+from lmboot.gui import history as past
+from lmboot.gui import memory as memories
+from lmboot.gui import messages as m
+from lmboot.gui.history import History
+from lmboot.gui.memory import Memory
+from lmboot.gui.outbox import Outbox
+from lmboot.gui.view import WindowLobby, WindowView
+from lmboot.settings import Settings, load
+
+HISTORY = "history.jsonl"
+_MOST_HISTORY = 4 << 20
+
+
+class Backstage:
+    """Lives in the worker's loop; each method returns at once."""
+
+    def __init__(self, outbox: Outbox[m.Message]) -> None:
+        """Read settings and history, and tell that work can begin."""
+        self.closed = asyncio.Event()
+        self._outbox, self._places = outbox, places()
+        self._state = self._places.transcripts.parent
+        self._lobby = WindowLobby(outbox)
+        self._tasks: set[asyncio.Task[None]] = set()
+        settings = load(self._places.settings)
+        self.desk = Desk(self._lobby, settings, self._places)
+        if settings.complaint:
+            self._lobby.note(settings.complaint)
+        self._tell_ready(settings)
+
+    def _tell_ready(self, settings: Settings) -> None:
+        history = _read(self._state / HISTORY) if settings.window.remember_input else ""
+        self._outbox.tell(m.Ready(values_of(settings, self._places), history, bool(lms.command())))
+
+    def use_settings(self) -> None:
+        """Take the settings anew, as they were saved; what runs keeps its own."""
+        self.desk.settings = load(self._places.settings)
+        self._tell_ready(self.desk.settings)
+
+    @staticmethod
+    def prepare_saving() -> None:
+        """Import what saving settings needs, before the window needs it."""
+        import tomlkit  # noqa: F401
+
+    # ------------------------------------------------------------------ sessions
+
+    def bootstrap(self, generation: int, model: Model) -> None:
+        """Ask a model for a payload."""
+        self.desk.choose(model)
+        self.desk.bootstrap(WindowView(self._outbox, generation))
+
+    def mend(self, generation: int) -> None:
+        """Ask for the last reply to be mended."""
+        self.desk.mend(WindowView(self._outbox, generation))
+
+    def run_again(self, generation: int) -> None:
+        """Run the last payload once more."""
+        self.desk.run_again(WindowView(self._outbox, generation))
+
+    def run_kept(self, generation: int, sha256: str) -> None:
+        """Run a payload that was kept."""
+        self.desk.run_kept(WindowView(self._outbox, generation), sha256)
+
+    @staticmethod
+    def answer(question: asyncio.Future[bool], agreed: bool) -> None:
+        """Answer a request for consent; one that is not waited for any more needs none."""
+        if not question.done():
+            question.set_result(agreed)
+
+    # ------------------------------------------------------------------ files
+
+    def _aside(self, what: str, write: Callable[[], object]) -> None:
+        """Write something in a thread of its own; tell that it was done, or why not."""
+
+        async def do() -> None:
+            try:
+                await asyncio.to_thread(write)
+            except OSError as error:
+                self._lobby.complain(_unwritable(what, error))
+            except LmbootError as error:
+                self._lobby.complain(error)
+            else:
+                self._outbox.tell(m.Done(f"{what} was written"))
+
+        task = asyncio.create_task(do())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def save_text(self, path: str, text: str) -> None:
+        """Write a text to a file that the user chose."""
+        data = text.encode("utf-8", "surrogatepass")
+        self._aside(path, lambda: Path(path).write_bytes(data))
+
+    def save_transcript(self, path: str) -> None:
+        """Write the whole transcript of the last session: as text, or as it is for .jsonl."""
+        source = self.desk.transcript()
+        if source is None:
+            self._lobby.note("there is no transcript yet")
+            return
+        self._aside(path, lambda: copy_transcript(source, Path(path)))
+
+    def _remember(self, name: str, text: str) -> None:
+        """Keep a file of the window's own; that it can't be written is only noted."""
+        try:
+            self._state.mkdir(parents=True, exist_ok=True, mode=0o700)
+            write_whole(self._state / name, text)
+        except OSError as error:
+            self._lobby.note(str(_unwritable(name, error)))
+
+    def forget_history(self) -> None:
+        """Remove what was typed in earlier sessions."""
+        (self._state / HISTORY).unlink(missing_ok=True)
+
+    # ------------------------------------------------------------------ the end
+
+    def close(self, memory: Memory, histories: Mapping[str, History]) -> None:
+        """End everything and keep what the window remembers; the worker ends with it."""
+
+        async def end() -> None:
+            self._remember(memories.NAME, memories.dump(memory))
+            if self.desk.settings.window.remember_input and histories:
+                self._remember(HISTORY, past.dump(histories))
+            try:
+                await self.desk.close()
+                await asyncio.gather(*self._tasks, return_exceptions=True)
+            finally:
+                self.closed.set()
+
+        self._closing = asyncio.create_task(end())
+
+
+def values_of(settings: Settings, where: Any) -> dict[str, Any]:
+    """Return the settings by their dotted names."""
+    values: dict[str, Any] = {
+        name: getattr(settings, name) for name in ("warm", "trigger", "context")
+    }
+    for group in ("limits", "window"):
+        part = asdict(getattr(settings, group))
+        values |= {f"{group}.{name}": value for name, value in part.items()}
+    return {**values, "path": str(where.settings), "transcripts_path": str(where.transcripts)}
+
+
+def _read(file: Path) -> str:
+    try:
+        with file.open("rb") as stream:
+            return stream.read(_MOST_HISTORY).decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def _unwritable(what: str, error: OSError) -> FileUnreadable:
+    return FileUnreadable(
+        f"{what} could not be written: {error.strerror}",
+        hint="Choose another place, or make room there.",
+    )
+
+
+def copy_transcript(source: Path, target: Path) -> None:
+    """Copy a transcript: as it is to a .jsonl file, else as lines that begin with their pane."""
+    with source.open("rb") as file, target.open("wb") as new:
+        if target.suffix == ".jsonl":
+            new.writelines(file)
+            return
+        new.writelines(piece.encode() for piece in _as_text(file))
+
+
+def _as_text(lines: Iterator[bytes]) -> Iterator[str]:
+    pane = ""  # whose line has begun and not ended
+    for line in lines:
+        shown = json.loads(line)
+        if shown["pane"] != pane:
+            yield ("\n" if pane else "") + f"{shown['pane']}| "
+        partial = shown.get("partial") or shown["pane"] == "ai"
+        yield shown["text"] + ("" if partial else "\n")
+        pane = shown["pane"] if partial else ""
+    if pane:
+        yield "\n"

@@ -1,0 +1,169 @@
+"""The menus, and the keys that stand beside their items; one table for both."""
+
+from __future__ import annotations
+
+import sys
+import tkinter as tk
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from lmboot.gui.state import Action, enabled
+
+if TYPE_CHECKING:
+    from lmboot.gui.menus import Item
+    from lmboot.gui.window import Window
+
+MAC = sys.platform == "darwin"
+MOD = "Command" if MAC else "Control"
+SHOWN_MOD = "⌘" if MAC else "Ctrl+"
+TAG = "LmbootKeys"  # comes first in a field, whose own class would take some of the keys
+
+
+KEY_NAMES = {
+    **{"period": ".", "comma": ",", "equal": "+", "minus": "-"},
+    **{"Escape": "Esc", "Return": "Enter"},
+}
+
+
+class Command(NamedTuple):
+    """One item: its label, its keys ("Mod+b F5"), and an action or a function."""
+
+    label: str
+    keys: str
+    does: Action | Callable[[Window], object]
+
+
+Line = Command | None
+
+MENUS: dict[str, tuple[Line, ...]] = {
+    "File": (
+        Command("Open .gguf…", "Mod+o", Action.OPEN_GGUF),
+        Command("Refresh models", "F5 Mod+r", Action.REFRESH),
+        None,
+        Command("Save transcript…", "Mod+s", lambda window: window.talking.save_transcript()),
+        Command("Save reply…", "", Action.SAVE_REPLY),
+        Command("Keep files…", "", Action.KEEP_FILES),
+        None,
+        Command("Settings…", "Mod+comma", Action.SETTINGS),
+        Command("Quit", "Mod+q", lambda window: window.close()),
+    ),
+    "Edit": (
+        Command("Copy", "", lambda window: window.reading.copy()),
+        Command(
+            "Copy with prefixes", "Mod+Shift+C", lambda window: window.reading.copy_lines()
+        ),
+        Command("Select all", "", lambda window: window.reading.select_all()),
+        None,
+        Command("Find…", "Mod+f", lambda window: window.reading.find()),
+        Command("Find next", "F3", lambda window: window.reading.find_next(1)),
+        Command("Find previous", "Shift+F3", lambda window: window.reading.find_next(-1)),
+    ),
+    "View": (
+        Command("Session", "Mod+1", lambda window: window.frame.tabs.show("Session")),
+        Command("Payload", "Mod+2", lambda window: window.frame.tabs.show("Payload")),
+        Command("Files", "Mod+3", lambda window: window.frame.tabs.show("Files")),
+        Command("Log", "Mod+4", lambda window: window.frame.tabs.show("Log")),
+        None,
+        Command(
+            "Models", "Mod+m", lambda window: window.frame.show_side(not window.frame.side_shown)
+        ),
+        Command("Next pane", "F6", lambda window: window.reading.next_pane()),
+        Command("Clear session", "Mod+k", lambda window: window.frame.session.transcript.clear()),
+        None,
+        Command("Larger", "Mod+equal Mod+plus", lambda window: window.reading.zoom(1)),
+        Command("Smaller", "Mod+minus", lambda window: window.reading.zoom(-1)),
+        Command("Usual size", "Mod+0", lambda window: window.reading.zoom(0)),
+    ),
+    "Session": (
+        Command("Bootstrap", "Mod+b", Action.BOOTSTRAP),
+        Command("Write & run", "Mod+Return", Action.WRITE_AND_RUN),
+        Command("Ask model to repair", "", Action.REPAIR),
+        Command("Ask again", "", Action.RETRY),
+        Command("Cancel", "Escape", Action.CANCEL),
+        None,
+        Command("Write a line", "Mod+l", lambda window: window.reading.focus_entry()),
+        Command("Interrupt", "", Action.INTERRUPT),
+        Command("Stop", "Mod+period", Action.STOP),
+        Command("Kill now", "Mod+Shift+K", Action.KILL),
+        Command("Run again", "", Action.RESTART),
+        Command("Back", "", Action.BACK),
+    ),
+    "Help": (
+        Command("How it works", "F1", lambda window: window.reading.show_help()),
+        Command("About lmboot", "", lambda window: window.reading.show_about()),
+    ),
+}
+
+
+def bind_all(window: Window) -> None:
+    """Fill the menus and bind every key, for fields too."""
+    menus: dict[str, list[Item]] = {}
+    for name, lines in MENUS.items():
+        menus[name] = [line and _item(window, line) for line in lines]
+        for line in lines:
+            if line is not None:
+                _bind(window, line)
+    window.frame.menus.set(menus)
+
+
+def _item(window: Window, line: Command) -> Item:
+    return line.label, shown(line.keys), _doing(window, line)
+
+
+def _doing(window: Window, command: Command) -> Callable[[], object]:
+    does = command.does
+    if isinstance(does, Action):
+        return lambda: window.act(does)
+    return lambda: does(window)
+
+
+def _bind(window: Window, command: Command) -> None:
+    do = _doing(window, command)
+
+    def press(_: tk.Event[tk.Misc]) -> str:
+        do()
+        return "break"
+
+    for keys in command.keys.split():
+        for sequence in sequences(keys):
+            window.root.bind(sequence, press)
+            if keys != "Escape":  # a field has its own use for it
+                window.root.bind_class(TAG, sequence, press)
+
+
+def sequences(keys: str) -> list[str]:
+    """Return what Tk calls "Mod+b": with Caps Lock on, the capital is the key that comes."""
+    *modifiers, key = keys.replace("Mod", MOD).split("+")
+    letter = len(key) == 1 and key.isalpha()
+    names = [key.lower(), key.upper()] if letter and "Shift" not in modifiers else [key]
+    return [f"<{'-'.join([*modifiers, 'Key-' + name])}>" for name in names]
+
+
+def shown(keys: str) -> str:
+    """Return what a menu shows of "Mod+b F5": the first of them, as it is called on a keyboard."""
+    first = keys.split(" ")[0]
+    words = {
+        "period": ".",
+        "comma": ",",
+        "equal": "+",
+        "minus": "-",
+        "Escape": "Esc",
+        "Return": "Enter",
+    }
+    *modifiers, key = first.split("+")
+    name = words.get(key, key.upper() if len(key) == 1 else key)
+    return "".join(SHOWN_MOD if each == "Mod" else f"{each}+" for each in modifiers) + name
+
+
+def first_in(field: tk.Misc) -> None:
+    """Have the keys come before what a field's class does with them."""
+    if TAG not in field.bindtags():
+        field.bindtags((TAG, *field.bindtags()))
+
+
+def refresh(window: Window) -> None:
+    """Let those items be chosen whose action the state allows."""
+    for name, lines in MENUS.items():
+        for line in lines:
+            if line is not None and isinstance(line.does, Action):
+                window.frame.menus.enable(name, line.label, enabled(window.state, line.does))

@@ -1,0 +1,74 @@
+"""Opens the window, or says in one line why there is none."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+NO_TK = (
+    "lmboot: the window needs Tk, and this Python has none (Debian, Ubuntu: sudo apt-get install "
+    "python3-tk; Fedora: sudo dnf install python3-tkinter; macOS: brew install python-tk)"
+)
+NO_DISPLAY = "lmboot: there is no display for the window"
+INSTEAD = "; here is the terminal session\n"
+
+
+def open_window(file: str = "") -> bool:
+    """Show the window until it is closed; False, after a line on stderr, where that can't be."""
+    if not _may_have_display():
+        return _no_window(NO_DISPLAY)
+    try:
+        import tkinter as tk
+    except ImportError:
+        return _no_window(NO_TK)
+    from lmboot.gui.look import before_root
+
+    before_root()
+    try:
+        root = tk.Tk(className="Lmboot")
+    except tk.TclError:
+        return _no_window(NO_DISPLAY)
+    _run(root, file)
+    return True
+
+
+def _may_have_display() -> bool:
+    """Say whether it is worth while to load Tk."""
+    return sys.platform in ("win32", "darwin") or bool(os.environ.get("DISPLAY"))
+
+
+def _no_window(why: str) -> bool:
+    sys.stderr.write(why + INSTEAD)
+    return False
+
+
+def _run(root, file: str) -> None:  # type: ignore[no-untyped-def] # tkinter is not imported yet
+    from platformdirs import user_config_path, user_state_path
+
+    from lmboot.gui import memory
+    from lmboot.gui.commands import bind_all
+    from lmboot.gui.early import early
+    from lmboot.gui.look import Look, system_theme
+    from lmboot.gui.window import Window
+
+    root.withdraw()
+    seen = early(user_config_path("lmboot", appauthor=False) / "settings.toml")
+    remembered = memory.load(str(user_state_path("lmboot", appauthor=False) / memory.NAME))
+    theme = system_theme(root) if seen.theme == "system" else seen.theme
+    window = Window(root, Look(root, theme, seen.scale), remembered)
+    bind_all(window)
+    window.place()
+    root.deiconify()
+    root.after_idle(lambda: window.start(file))
+    _end_on_signals(window)
+    root.mainloop()
+    root.destroy()
+    window.worker.join(1.0)
+
+
+def _end_on_signals(window) -> None:  # type: ignore[no-untyped-def]
+    """Close in order when told to; the mainloop looks at signals with its next timer."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), lambda *_: window.leave())

@@ -1,0 +1,284 @@
+"""The window as the jobs see it: a view for each session, a lobby between them.
+
+Both live in the worker's thread and touch no widget: whatever they are told goes into the outbox,
+text made harmless and in runs, all else as messages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import Callable, Sequence
+from time import localtime, monotonic, strftime
+
+from lmboot.app.models import Found
+from lmboot.app.view import Shown
+from lmboot.app.view import View as AnyView
+from lmboot.bootstrap.handshake import Accepted, Refused, Repairing, Said, Step, Streaming
+from lmboot.bootstrap.handshake import Asked as AskedStep
+from lmboot.bootstrap.library import Kept
+from lmboot.bootstrap.progress import Progress
+from lmboot.bootstrap.review import Review
+from lmboot.connections.interface import Model
+from lmboot.errors import ConsentImpossible, LmbootError, PayloadRejected
+from lmboot.gui import messages as m
+from lmboot.gui.ansi import Ansi
+from lmboot.gui.lastline import LastLine, Run
+from lmboot.gui.modelrows import model_row
+from lmboot.gui.outbox import Outbox
+from lmboot.gui.rates import Rate
+from lmboot.gui.reviewing import shown_review
+from lmboot.gui.shown import for_review, visible
+from lmboot.strictjson import Problem
+from lmboot.text import brief
+
+PAYLOAD = "payload"  # the stream of the reply; the others are the panes
+FIGURES_SECONDS = 0.25
+_SHORT = 400
+_MOST_PROBLEMS = 100
+_LINE = re.compile(r"line (\d+), column \d+")
+
+
+class WindowView:
+    """One session's view; of a session that is not shown any more nothing arrives."""
+
+    def __init__(self, outbox: Outbox[m.Message], generation: int) -> None:
+        """Speak for the session that the window counts as `generation`."""
+        self.generation = generation
+        self._outbox = outbox
+        self._streams = {pane: Ansi() for pane in ("rt", "rt!", "ai")}
+        self._writing = ""  # the pane that wrote last
+        self._payload = LastLine()
+        self._figures = _Figures()
+        self._reply = self._mending = ""
+        self._told = ""  # the last words on `sys`
+
+    def _tell(self, message: m.Message) -> None:
+        self._outbox.tell(message, generation=self.generation)
+
+    # ------------------------------------------------------------------ the panes
+
+    async def show(self, shown: Shown) -> None:
+        """Put it into its pane; wait while that can't keep up."""
+        if shown.event:
+            self._tell(m.Happened(shown.event, shown.text, dict(shown.details)))
+        if shown.pane == "sys":
+            self._told = shown.text
+        await self._break_off(shown.pane)
+        await self._put(shown.pane, self._runs(shown))
+
+    async def answered(self) -> None:
+        """End the line of the answer."""
+        await self._put("ai", self._streams["ai"].feed("\n"))
+
+    async def _break_off(self, pane: str) -> None:
+        """Another pane writes: what stands in the last one's half line stays as it is."""
+        before, self._writing = self._writing, pane
+        if before != pane and before in self._streams:
+            await self._put(before, self._streams[before].break_off())
+
+    def _runs(self, shown: Shown) -> list[Run]:
+        end = "" if shown.partial or shown.pane == "ai" else "\n"
+        if shown.pane in self._streams:
+            return self._streams[shown.pane].feed(shown.text + end)
+        return [Run(visible(shown.text) + end)]
+
+    async def _put(self, stream: str, runs: Sequence[Run]) -> None:
+        if not runs:
+            return
+        room = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def wake() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop was closed in the meantime
+                loop.call_soon_threadsafe(room.set)
+
+        if not self._outbox.put(stream, runs, wake, generation=self.generation):
+            await room.wait()
+
+    # ------------------------------------------------------------------ the asking
+
+    async def step(self, step: Step) -> None:
+        """Show how the asking goes on."""
+        if isinstance(step, AskedStep):
+            self._payload, self._figures = LastLine(), _Figures()
+            self._tell(m.Asked(step.round, self._mending))
+        elif isinstance(step, Streaming):
+            await self._stream(step)
+        elif isinstance(step, Said):
+            self._tell(m.Said("note", step.text))
+        elif isinstance(step, Repairing):
+            self._mending = _why(step)
+            self._tell(m.Said("repair", self._mending))
+        elif isinstance(step, Accepted):
+            self._reply = step.reply
+        elif isinstance(step, Refused):
+            shown = await asyncio.to_thread(for_review, step.reply)
+            self._tell(m.Refused(_problems(step.verdict.problems), step.reply, shown))
+
+    async def _stream(self, step: Streaming) -> None:
+        if self._figures.due():
+            self._tell(self._figures.of(step.progress))
+        if step.thinking:
+            return
+        for number, line in enumerate(visible(step.text).split("\n")):
+            if number:
+                self._payload.newline()
+            self._payload.write(line)
+        await self._put(PAYLOAD, self._payload.take())
+
+    # ------------------------------------------------------------------ what is said
+
+    def status(self, text: str) -> None:
+        """Say what is going on now."""
+        self._tell(m.Said("status", text, passing=True))
+
+    def note(self, text: str) -> None:
+        """Put it into the log."""
+        self._tell(m.Said("note", text))
+
+    def complain(self, error: LmbootError) -> None:
+        """Show a failure in the session, without saying twice what an event has said."""
+        self._tell(m.Said("error", f"{error}. {error.hint}".strip()))
+        words = error.hint if self._told == str(error) else f"{error}. {error.hint}".strip()
+        if words and not isinstance(error, PayloadRejected):
+            run = Run(visible(words) + "\n")
+            self._outbox.put("sys", [run], lambda: None, generation=self.generation)
+
+    # ------------------------------------------------------------------ what is asked
+
+    async def consent(self, review: Review) -> bool:
+        """Show a payload and wait for the user."""
+        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._tell(await asyncio.to_thread(shown_review, review, self._reply, answer))
+        return await answer
+
+    async def consent_without_border(self, review: Review) -> bool:
+        """Refuse: the window never runs anything without a sandbox."""
+        raise ConsentImpossible(
+            "the window runs nothing without a sandbox",
+            hint="In a terminal: lmboot boot --sandbox none",
+        )
+
+
+def _why(step: Repairing) -> str:
+    if step.longer:
+        return "its reply was cut off; asked again with more room"
+    first = step.problems[0]
+    more = f" (and {len(step.problems) - 1} more)" if len(step.problems) > 1 else ""
+    return f"asked to mend {brief(first.where, 80)}: {brief(first.message, _SHORT)}{more}"
+
+
+def _problems(problems: Sequence[Problem]) -> list[tuple[str, str, str, int | None]]:
+    found = []
+    for problem in problems[:_MOST_PROBLEMS]:
+        line = _LINE.fullmatch(problem.where)
+        words = visible(brief(problem.message, _SHORT))
+        place = visible(brief(problem.where, 120))
+        found.append((problem.code, place, words, int(line[1]) if line else None))
+    return found
+
+
+class _Figures:
+    """Counts the pieces of a reply; they are told a few times a second, not each time."""
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock, self._rate = clock, Rate(clock)
+        self._began, self._next = clock(), 0.0
+        self._first = 0.0
+
+    def due(self) -> bool:
+        """Count a piece; say whether the figures are to be told."""
+        now = self._clock()
+        self._first = self._first or now - self._began
+        self._rate.add()
+        if now < self._next:
+            return False
+        self._next = now + FIGURES_SECONDS
+        return True
+
+    def of(self, progress: Progress) -> m.Writing:
+        """Return the figures as they are now."""
+        return m.Writing(
+            characters=progress.characters,
+            tokens=self._rate.total,
+            rate=self._rate.per_second(),
+            first=self._first,
+            thinking=progress.thinking,
+            files=[(visible(brief(file.path, 120)), file.size) for file in progress.files[-40:]],
+        )
+
+
+class WindowLobby:
+    """What is told between sessions: it belongs to none of them, and always arrives."""
+
+    def __init__(self, outbox: Outbox[m.Message]) -> None:
+        """Tell it to the window that drains `outbox`."""
+        self._tell = outbox.tell
+
+    def looking(self) -> None:
+        """Tell that servers are being looked for."""
+        self._tell(m.Looking())
+
+    def listed(self, found: Found) -> None:
+        """Tell which models there are."""
+        rows = [model_row(model) for model in found.models]
+        served = {model.server: str(model.kind) for model in found.models if _served(model)}
+        servers = [(base, served.get(base, "")) for base in found.tokens]
+        count = sum(map(_served, found.models))
+        complaints = [f"{error}. {error.hint}".strip() for error in found.complaints]
+        self._tell(m.Listed(rows, count, servers, complaints))
+
+    def unreachable(self, server: str | None, error: LmbootError, seconds: float) -> None:
+        """Tell that no server answers."""
+        self._tell(m.Unreachable(server or "", str(error), error.hint, seconds))
+
+    def locked(self, server: str) -> None:
+        """Tell that a server wants a token."""
+        self._tell(m.Locked(server))
+
+    def added(self, model: Model) -> None:
+        """Tell of a file that was opened."""
+        self._tell(m.Added(model_row(model)))
+
+    def opened(self, model: Model) -> None:
+        """Tell that a model is ready."""
+        self._tell(m.Opened(model_row(model)))
+
+    def kept(self, model: Model, payloads: list[Kept]) -> None:
+        """Tell what a model wrote before."""
+        rows = [
+            (brief(each.payload.name, 60), _facts(each), each.payload.sha256) for each in payloads
+        ]
+        self._tell(m.KeptPayloads(model_row(model).id, rows))
+
+    def status(self, text: str) -> None:
+        """Say what is going on now."""
+        self._tell(m.Said("status", text, passing=True))
+
+    def note(self, text: str) -> None:
+        """Put it into the log."""
+        self._tell(m.Said("note", text))
+
+    def complain(self, error: LmbootError) -> None:
+        """Tell a failure."""
+        self._tell(m.Complained(str(error), error.hint))
+
+    def over(self, view: AnyView, failure: LmbootError | None) -> None:
+        """Tell that a session is over, to whom still shows it."""
+        rejected = isinstance(failure, PayloadRejected)
+        text, hint = (str(failure), failure.hint) if failure else ("", "")
+        generation = view.generation if isinstance(view, WindowView) else None
+        self._tell(m.Over(text, hint, rejected), generation=generation)
+
+
+def _served(model: Model) -> bool:
+    return model.kind not in ("seed", "file")
+
+
+def _facts(kept: Kept) -> str:
+    day = strftime("%Y-%m-%d %H:%M", localtime(kept.time))
+    count = len(kept.payload.files)
+    words = [day, f"{count} file{'s' * (count != 1)}", kept.payload.sha256[:12]]
+    return " · ".join([*words, "agreed to" if kept.agreed else "not agreed to yet"])

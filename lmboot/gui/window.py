@@ -1,0 +1,572 @@
+"""The window at work: one state, the messages that change it, and what each state shows.
+
+Everything here returns at once: waiting is the worker's, and what it tells is drained a little
+at a time, so that no flood takes the keyboard away.
+"""
+
+from __future__ import annotations
+
+import tkinter as tk
+from collections.abc import Callable, Mapping
+from functools import partial
+from time import monotonic, strftime
+from typing import TYPE_CHECKING, Any
+
+from lmboot.gui import memory as memories
+from lmboot.gui import messages as m
+from lmboot.gui.asking import Asking
+from lmboot.gui.choosing import WAITING, Choosing
+from lmboot.gui.frame import build_frame
+from lmboot.gui.look import Look
+from lmboot.gui.outbox import Item, Outbox
+from lmboot.gui.reading import Reading
+from lmboot.gui.shown import visible
+from lmboot.gui.state import (
+    FIRST,
+    Action,
+    Event,
+    State,
+    Trigger,
+    after,
+    card,
+    enabled,
+    status,
+)
+from lmboot.gui.talking import Talking
+from lmboot.gui.widgets import Action as Button
+from lmboot.gui.worker import Job, Worker
+
+if TYPE_CHECKING:
+    from lmboot.gui.question import Question
+    from lmboot.gui.settingswindow import SettingsWindow
+
+BUSY_MS, AWAKE_MS, IDLE_MS = 8, 25, 100  # between two looks into the outbox
+AWAKE_SECONDS = 3.0  # how long it is looked often after the last thing that happened
+CLOCK_SECONDS = 0.25
+NOTICE_SECONDS = 20.0
+CLOSING_SECONDS = 6.0  # longer than any stop may take; then the thread is left behind
+PAYLOAD = "payload"
+
+COLOURS = {
+    State.LOOKING: "faint",
+    State.NO_SERVER: "bad",
+    State.NO_MODEL: "warn",
+    State.IDLE: "ok",
+    State.LOADING: "accent",
+    State.STREAMING: "violet",
+    State.STALLED: "warn",
+    State.INVALID: "bad",
+    State.REVIEW: "warn",
+    State.REPLACING: "warn",
+    State.WRITING: "accent",
+    State.RUNNING: "ok",
+    State.STOPPING: "warn",
+    State.ENDED: "faint",
+    State.CRASHED: "bad",
+    State.CLOSING: "faint",
+}
+HOLLOW = {State.LOOKING, State.NO_SERVER, State.ENDED, State.CLOSING}
+ASKING = {State.LOADING, State.STREAMING, State.STALLED}
+TALKING = {State.WRITING, State.RUNNING, State.STOPPING, State.ENDED, State.CRASHED}
+BUTTONS = (  # of the status line, in this order, as far as the state allows them
+    Action.CANCEL,
+    Action.INTERRUPT,
+    Action.STOP,
+    Action.KILL,
+    Action.KEEP_FILES,
+    Action.RESTART,
+    Action.REPAIR,
+    Action.RETRY,
+    Action.SAVE_REPLY,
+    Action.BACK,
+)
+TABS = {
+    **dict.fromkeys(ASKING, "Payload"),
+    **dict.fromkeys((State.INVALID, State.REVIEW, State.REPLACING), "Files"),
+    **dict.fromkeys(TALKING, "Session"),
+    **dict.fromkeys((*WAITING, State.IDLE), "Session"),
+}
+
+
+class Window:
+    """Joins the frame to the worker. `facts` fill the words of the states."""
+
+    def __init__(self, root: tk.Tk, look: Look, memory: memories.Memory) -> None:
+        self.root, self.look, self.memory = root, look, memory
+        self.frame = build_frame(root, look)
+        self.outbox: Outbox[m.Message] = Outbox()
+        self.worker = Worker(self.outbox)
+        self.state = FIRST
+        self.facts: dict[str, str] = {}
+        self.reason = ""
+        self.settings: Mapping[str, Any] = {}
+        self.has_lms = False
+        self.closed = False
+        self._handlers: dict[type, Callable[[Any], None]] = {}
+        self._since = self._lively = monotonic()
+        self._retry_at = self._clock_at = 0.0
+        self._timer = ""
+        self._tab = ""
+        self._close_by = self._notice_until = 0.0
+        self._question: Question | None = None
+        self._settings_window: SettingsWindow | None = None
+        self.take(
+            {
+                m.Ready: self._ready,
+                m.Said: self._said,
+                m.Complained: self._complained,
+                m.Over: self._over,
+                m.Done: lambda message: self.say(message.text),
+                m.Closed: lambda _: self._destroy(),
+            }
+        )
+        self.choosing, self.asking, self.talking = Choosing(self), Asking(self), Talking(self)
+        self.reading = Reading(self)
+        root.protocol("WM_DELETE_WINDOW", self.close)
+        root.report_callback_exception = self._broken
+        self.show()
+
+    # ------------------------------------------------------------------ the two threads
+
+    def take(self, handlers: Mapping[type, Callable[[Any], None]]) -> None:
+        """Have messages of these types handed to these functions."""
+        self._handlers.update(handlers)
+
+    def post(self, job: Job) -> None:
+        """Have the worker do something."""
+        self._lively = monotonic()
+        self.worker.post(job)
+
+    def start(self, file: str = "") -> None:
+        """Begin to work, the window being there; with a file, open that."""
+        self.worker.start()
+        self.frame.make_all()
+        self.choosing.look()
+        if file:
+            self.choosing.open_file(file)
+        self._timer = self.root.after(BUSY_MS, self._tick)
+
+    def _tick(self) -> None:
+        """Show a little of what waits; the rest after whatever the user does meanwhile."""
+        self._timer = ""
+        more = True  # also when something below raised: it must go on
+        try:
+            more = self._drain()
+            self._clock()
+        finally:
+            if not self.closed:
+                self._timer = self.root.after(self._pause(more), self._tick)
+
+    def _pause(self, more: bool) -> int:
+        if more:
+            return BUSY_MS
+        return AWAKE_MS if monotonic() - self._lively < AWAKE_SECONDS else IDLE_MS
+
+    def _drain(self) -> bool:
+        drained = self.outbox.drain()
+        for message in drained.messages:
+            self._handlers[type(message)](message)
+        if drained.messages or drained.items:
+            self._lively = monotonic()
+        reply = [each for each in drained.items if each.stream == PAYLOAD]
+        talk = [each for each in drained.items if each.stream != PAYLOAD]
+        if reply:
+            self.asking.append(
+                "".join(x.run.text if isinstance(x, Item) else x.text for x in reply)
+            )
+        if talk:
+            self.talking.insert(talk)
+        return drained.more
+
+    def _clock(self) -> None:
+        """Keep the times on the screen right, a few times a second."""
+        now = monotonic()
+        if now < self._clock_at:
+            return
+        self._clock_at = now + CLOCK_SECONDS
+        if self.state is not State.ENDED and self.state is not State.CRASHED:
+            self.facts["elapsed"] = duration(now - self._since)
+        seconds = round(self._retry_at - now)
+        self.facts["retry"] = f"{seconds} s" if seconds > 0 else "a moment"
+        if self.state is State.STREAMING or self.state is State.STALLED:
+            self.asking.tick()
+        if self.frame.notice.words and now > self._notice_until:
+            self.frame.notice.hide()
+        if self.state is State.CLOSING and now > self._close_by:
+            self._destroy()
+            return
+        self._show_status()
+
+    # ------------------------------------------------------------------ states
+
+    def go(self, trigger: Trigger) -> bool:
+        """Follow a trigger; say whether that led to another state."""
+        before, self.state = self.state, after(self.state, trigger)
+        if self.state is before:
+            return False
+        if not {before, self.state} <= ASKING and self.state is not State.REPLACING:
+            self._since = monotonic()
+        self._lively = monotonic()
+        self._tab = TABS.get(self.state, self._tab)
+        self.show()
+        return True
+
+    def show(self) -> None:
+        """Show what the state is, says and allows."""
+        self._clock_at = 0.0
+        self._show_page()
+        self._show_status()
+        chosen = self.choosing.chosen is not None
+        can = enabled(self.state, Action.BOOTSTRAP) and chosen
+        self.frame.details.show_button(enabled=can)
+        self.frame.status.set_actions(self.buttons(BUTTONS))
+
+    def buttons(self, actions: tuple[Action, ...]) -> list[Button]:
+        """Return those of these actions that the state knows, as buttons."""
+        return [
+            (action.value, partial(self.act, action), True)
+            for action in actions
+            if enabled(self.state, action)
+        ]
+
+    def _show_status(self) -> None:
+        word, _, figures = status(self.state, self.facts).partition(" · ")
+        word = word.removeprefix("○ ").removeprefix("● ")
+        colour, hollow = COLOURS[self.state], self.state in HOLLOW
+        self.frame.status.show(colour, word[0].upper() + word[1:], figures, hollow=hollow)
+        self._show_title()
+
+    def _show_title(self) -> None:
+        about = self.facts.get("runtime", "") if self.state in TALKING else ""
+        title = " — ".join(each for each in ("lmboot", self.state.value, visible(about)) if each)
+        if title != self.root.title():
+            self.root.title(title)
+
+    def _show_page(self) -> None:
+        """Bring to the front what the state is about; later the user's own choice counts."""
+        frame = self.frame
+        if self.state in WAITING or (self.choosing.locked and self.state is State.IDLE):
+            self._show_waiting()
+        elif self.state is State.IDLE:
+            self._show_welcome()
+        elif self.state in TALKING:
+            frame.session.show("talk")
+            self.talking.wire()
+            frame.session.entry.enable(enabled(self.state, Action.SEND))
+        elif self.state is State.INVALID:
+            frame.files.show("problems")
+            words = card(self.state, self.facts)
+            buttons = (Action.REPAIR, Action.RETRY, Action.SAVE_REPLY, Action.BACK)
+            self.asking.show_problems(words.happened, words.means, self.buttons(buttons))
+        elif self.state in (State.REVIEW, State.REPLACING):
+            frame.files.show("review")
+        frame.show_side(self.state not in TALKING | {State.REVIEW, State.REPLACING})
+        if self._tab:
+            frame.tabs.show(self._tab)
+            self._tab = ""
+
+    # ------------------------------------------------------------------ pages
+
+    def _show_waiting(self) -> None:
+        session = self.frame.session
+        if self.choosing.locked:
+            session.token.on_token = self.choosing.give_token
+            session.show("token")
+            session.token.show(self.choosing.locked)
+            return
+        words = card(self.state, self.facts | {"retry": "a few seconds"})
+        session.show("card")
+        session.card.show(
+            words.happened.removesuffix("."),
+            [words.means, words.to_do],
+            self._ways_on(),
+            command="lms server start" if self.state is State.NO_SERVER else "",
+        )
+
+    def _ways_on(self) -> list[Button]:
+        """Return what helps while there is no server."""
+        ways: list[Button] = []
+        if self.choosing.chosen is not None and enabled(self.state, Action.BOOTSTRAP):
+            name = self.choosing.chosen.name
+            ways.append((f"Bootstrap the {name}", lambda: self.act(Action.BOOTSTRAP), True))
+        if self.has_lms and enabled(self.state, Action.START_SERVER):
+            ways.append(("Start LM Studio's server", lambda: self.act(Action.START_SERVER), True))
+        if enabled(self.state, Action.REFRESH):
+            ways.append(("Retry now", lambda: self.act(Action.REFRESH), True))
+        return ways
+
+    def _show_welcome(self) -> None:
+        chosen = self.choosing.chosen
+        if chosen is None:
+            return
+        kept = [
+            (name, facts, ("Run", partial(self._run_kept, sha), True))
+            for name, facts, sha in self.choosing.kept.get(chosen.id, ())
+        ]
+        sentence = (
+            "Bootstrap asks it for a small program. You read it, and if you agree, it runs in a "
+            "sandbox and you talk to it."
+        )
+        if chosen.model.kind == "seed":
+            sentence = f"A tiny demonstration that comes with lmboot. {sentence}"
+        self.frame.session.show("welcome")
+        self.frame.session.welcome.show(chosen.name, sentence, kept=kept)
+
+    # ------------------------------------------------------------------ what the user does
+
+    def act(self, action: Action) -> None:
+        """Do what a button, a menu or a key stands for, if the state allows it."""
+        if not enabled(self.state, action) or self.closed:
+            return
+        if action is Action.WRITE_AND_RUN and not self.asking.can_agree:
+            return
+        _DO[action](self)
+
+    def _bootstrap(self) -> None:
+        chosen = self.choosing.chosen
+        if chosen is None:
+            return
+        generation = self.outbox.begin()
+        self._leave_old_runtime()
+        model = chosen.model
+        self.post(lambda stage: stage.bootstrap(generation, model))
+        self.frame.payload.start(f"{self.facts['model']} is asked")
+        self.go(Action.BOOTSTRAP if self.state is not State.INVALID else Action.RETRY)
+
+    def _leave_old_runtime(self) -> None:
+        """Put a line into the transcript between two sessions."""
+        self.talking.stopping = False
+        self.memory = self.memory._replace(seen=True)
+
+    def _repair(self) -> None:
+        generation = self.outbox.begin()
+        self.post(lambda stage: stage.mend(generation))
+        self.go(Action.REPAIR)
+
+    def _restart(self) -> None:
+        generation = self.outbox.begin()
+        self._leave_old_runtime()
+        self.post(lambda stage: stage.run_again(generation))
+        self.go(Action.RESTART)
+
+    def _run_kept(self, sha256: str) -> None:
+        if not enabled(self.state, Action.BOOTSTRAP):
+            return
+        generation = self.outbox.begin()
+        self._leave_old_runtime()
+        self.facts |= {"payload": f"payload {sha256[:12]}", "runtime": f"payload {sha256[:12]}"}
+        self.post(lambda stage: stage.run_kept(generation, sha256))
+        self.go(Event.AGREED_BEFORE)
+
+    def _cancel(self) -> None:
+        self.talking.stopping = True
+        if self.state in ASKING:
+            self.outbox.begin()  # nothing of it is shown any more
+            self.frame.payload.end()
+            self.say(f"stopped at your request after {self.facts.get('tokens', 'no')} tokens")
+        self.post(lambda stage: stage.desk.cancel())
+        self.go(Action.CANCEL)
+
+    def _agree(self) -> None:
+        self.asking.answer(True)
+        self.go(Action.WRITE_AND_RUN)
+
+    def _back(self) -> None:
+        if self.state in (State.REVIEW, State.REPLACING):
+            self.asking.answer(False)
+        elif self.state in (State.ENDED, State.CRASHED):
+            self.outbox.begin()
+            self.post(lambda stage: stage.desk.cancel())
+        self.go(Action.BACK)
+
+    def _stop(self) -> None:
+        self.talking.stopping = True
+        self.post(lambda stage: stage.desk.stop())
+        self.go(Action.STOP)
+
+    def _refresh(self) -> None:
+        self.go(Action.REFRESH)
+        self.choosing.look()
+
+    def _start_server(self) -> None:
+        if self.has_lms:
+            self.say("starting LM Studio's server")
+            self.post(lambda stage: stage.desk.start_server())
+
+    def _open_settings(self) -> None:
+        from lmboot.gui.settingswindow import SettingsWindow
+
+        if self._settings_window is not None and self._settings_window.open:
+            self._settings_window.lift()
+            return
+        self.post(lambda stage: stage.prepare_saving())
+        self._settings_window = SettingsWindow(
+            self.root, self.look, self.settings, self._save_settings, self._forget_history
+        )
+
+    def _save_settings(self, changes: dict[str, Any]) -> str | None:
+        from lmboot.errors import LmbootError
+        from lmboot.settings import save
+
+        try:
+            save(self.settings["path"], changes)
+        except LmbootError as error:
+            return f"{error}. {error.hint}".strip()
+        self.post(lambda stage: stage.use_settings())
+        return None
+
+    def _forget_history(self) -> None:
+        self.talking.histories.clear()
+        self.post(lambda stage: stage.forget_history())
+
+    # ------------------------------------------------------------------ what is told
+
+    def _ready(self, message: m.Ready) -> None:
+        from lmboot.gui import history
+
+        first = not self.settings
+        self.settings, self.has_lms = message.settings, message.has_lms
+        if first:
+            self.talking.histories = history.load(message.history)
+        else:
+            self._take_look()
+
+    def _take_look(self) -> None:
+        """Use what of the settings can change while the window stands."""
+        from lmboot.gui.look import system_theme
+
+        theme = str(self.settings.get("window.theme", "system"))
+        self.look.use(system_theme(self.root) if theme == "system" else theme)
+        self.outbox.scrollback = int(self.settings["window.scrollback"])
+
+    def _said(self, message: m.Said) -> None:
+        if not message.passing:
+            self.log(message.kind, message.text)
+
+    def _complained(self, message: m.Complained) -> None:
+        self.log("error", f"{message.text}. {message.hint}".strip())
+        self.say(f"{message.text}. {message.hint}".strip())
+
+    def _over(self, message: m.Over) -> None:
+        """Follow a session's end to where nothing runs."""
+        if message.rejected:
+            return  # told as such, with its problems
+        if message.text:
+            self.say(f"{message.text}. {message.hint}".strip())
+        if self.state is State.STOPPING:
+            self.go(Event.CANCELLED)
+        elif self.state is State.RUNNING:
+            self.facts["reason"] = message.text or "its session ended"
+            self.go(Event.CRASHED)
+        else:
+            self.go(Event.FAILED)
+
+    def retry_in(self, seconds: float) -> None:
+        """Count down to the next look for servers."""
+        self._retry_at = monotonic() + seconds
+
+    def log(self, kind: str, words: str) -> None:
+        """Add a row to the log."""
+        self.frame.log.add([(strftime("%H:%M:%S"), kind, visible(words))])
+
+    def say(self, words: str) -> None:
+        """Show a passing sentence above the status line, and keep it in the log."""
+        self.frame.notice.show(visible(words))
+        self._notice_until = monotonic() + NOTICE_SECONDS
+
+    @staticmethod
+    def harmless(text: str) -> str:
+        """Return a stranger's text as it may be shown."""
+        return visible(text)
+
+    def _broken(self, kind: type[BaseException], error: BaseException, where: object) -> None:
+        """Tell an error of lmboot's own, which must not end the window."""
+        self.log("error", f"an error in lmboot itself: {kind.__name__}: {error}")
+        self.say(f"an error in lmboot itself: {kind.__name__}: {error}. Please report it.")
+
+    # ------------------------------------------------------------------ the end
+
+    def close(self) -> None:
+        """Close, after asking once while something runs."""
+        running = self.state in (State.RUNNING, State.REPLACING, State.WRITING)
+        asked = self._question is not None and self._question.open
+        if self.state is State.CLOSING:
+            self._kill()
+        elif running and not asked:
+            self._ask_to_close()
+        else:
+            self.act(Action.CLOSE)
+
+    def _ask_to_close(self) -> None:
+        from lmboot.gui.question import Question
+
+        name = visible(self.facts.get("runtime", "The program"))
+        self._question = Question(
+            self.root,
+            self.look,
+            "End the program and quit?",
+            f"{name} still runs. It is stopped first; what it wrote and you did not keep is lost.",
+            [("Quit", "Danger", lambda: self.act(Action.CLOSE)), ("Stay", "Plain", lambda: None)],
+        )
+
+    def _close(self) -> None:
+        if self._question is not None:
+            self._question.close()
+        self._close_by = monotonic() + CLOSING_SECONDS
+        memory = self.memory._replace(geometry=self.root.geometry())
+        histories = self.talking.histories
+        self.go(Action.CLOSE)
+        self.outbox.begin()  # nobody waits for room any more
+        self.post(lambda stage: stage.close(memory, histories))
+
+    def _kill(self) -> None:
+        self.post(lambda stage: stage.desk.kill())
+
+    def leave(self) -> None:
+        """Close without asking: the system or the terminal says so."""
+        if self.state is not State.CLOSING:
+            self.act(Action.CLOSE)
+
+    def place(self) -> None:
+        """Take the size and place of the last time, where the screen has them."""
+        screen = self.root.winfo_screenwidth(), self.root.winfo_screenheight()
+        if geometry := memories.fitting(self.memory.geometry, *screen):
+            self.root.geometry(geometry)
+
+    def _destroy(self) -> None:
+        """Leave the main loop; the worker is done, or given up."""
+        self.closed = True
+        for part in (self.choosing, self.asking):
+            part.forget_timers()
+        if self._timer:
+            self.root.after_cancel(self._timer)
+        self.root.quit()
+
+
+_DO: dict[Action, Callable[[Window], None]] = {
+    Action.REFRESH: Window._refresh,
+    Action.OPEN_GGUF: lambda window: window.choosing.open_dialog(),
+    Action.START_SERVER: Window._start_server,
+    Action.SETTINGS: Window._open_settings,
+    Action.BOOTSTRAP: Window._bootstrap,
+    Action.RETRY: Window._bootstrap,
+    Action.CANCEL: Window._cancel,
+    Action.REPAIR: Window._repair,
+    Action.SAVE_REPLY: lambda window: window.talking.save_reply(),
+    Action.WRITE_AND_RUN: Window._agree,
+    Action.BACK: Window._back,
+    Action.INTERRUPT: lambda window: window.post(lambda stage: stage.desk.interrupt()),
+    Action.STOP: Window._stop,
+    Action.KILL: Window._kill,
+    Action.RESTART: Window._restart,
+    Action.KEEP_FILES: lambda window: window.talking.keep_files(),
+    Action.CLOSE: Window._close,
+}
+
+
+def duration(seconds: float) -> str:
+    """Return a time span in words: "8 s", "3:12 min"."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes}:{rest:02d} min"
