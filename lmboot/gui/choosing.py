@@ -15,7 +15,13 @@ if TYPE_CHECKING:
 
 DWELL_MS = 250  # a choice that stays that long is opened ahead of need
 ANY_SERVER = "any server here"
+CLOSED = "○ available"
 WAITING = (State.LOOKING, State.NO_SERVER, State.NO_MODEL)
+
+
+def needs_no_server(row: ModelRow) -> bool:
+    """Say whether lmboot runs a model itself."""
+    return row.model.kind in ("seed", "file")
 
 
 class Choosing:
@@ -28,6 +34,7 @@ class Choosing:
         self.locked = ""
         self.named = ""  # the address that the user gave; "" looks for servers
         self.kept: dict[str, tuple[tuple[str, str, str], ...]] = {}
+        self._open_row: ModelRow | None = None
         self._first_listing = True
         self._dwelling = ""
         frame = window.frame
@@ -85,8 +92,7 @@ class Choosing:
         self._window.reason = message.reason
         self._show_server("bad", "no answer", hollow=True)
         self._window.log("server", f"{message.reason}. {message.hint}")
-        needs_none = self.chosen is not None and self.chosen.model.kind in ("seed", "file")
-        if self._window.state in WAITING or not needs_none:
+        if self._window.state in WAITING or not (self.chosen and needs_no_server(self.chosen)):
             self._window.go(Event.SERVER_GONE)
 
     def _lock(self, message: m.Locked) -> None:
@@ -106,15 +112,23 @@ class Choosing:
     # ------------------------------------------------------------------ models
 
     def _listed(self, message: m.Listed) -> None:
-        self.rows = {row.id: row for row in message.rows}
+        self.rows = {row.id: self._as_open(row) for row in message.rows}
         self.locked = "" if message.served else self.locked
-        self._window.frame.models.show([row.cells for row in message.rows])
+        self._show_rows()
         for complaint in message.complaints:
             self._window.log("warning", complaint)
         if message.servers:
             self._tell_servers(message)
         self._choose_one(message)
         self._window.show()
+
+    def _as_open(self, row: ModelRow) -> ModelRow:
+        """Return what is known of a row: that lmboot itself has a file open, no list says."""
+        known = self._open_row
+        return known if known and known.id == row.id and needs_no_server(row) else row
+
+    def _show_rows(self) -> None:
+        self._window.frame.models.show([row.cells for row in self.rows.values()])
 
     def _tell_servers(self, message: m.Listed) -> None:
         base, kind = message.servers[0]
@@ -127,7 +141,7 @@ class Choosing:
     def _choose_one(self, message: m.Listed) -> None:
         """Keep the choice; the first time take the last one, a loaded one, or the first."""
         wanted = self.chosen.id if self.chosen else self._window.memory.model
-        rows = list(message.rows)
+        rows = list(self.rows.values())
         served = rows[: message.served]
         loaded = [row for row in served if "loaded" in row.state]
         if wanted not in self.rows:
@@ -201,8 +215,11 @@ class Choosing:
         row = message.row
         if row.id not in self.rows:
             return
-        self.rows[row.id] = row
-        self._window.frame.models.show([each.cells for each in self.rows.values()])
+        if self._open_row and self._open_row.id in self.rows and needs_no_server(self._open_row):
+            closed = self._open_row._replace(state=CLOSED)
+            self.rows[closed.id] = closed
+        self.rows[row.id] = self._open_row = row
+        self._show_rows()
         if self.chosen and self.chosen.id == row.id:
             self.chosen = row
             self._show_details(row)
@@ -246,7 +263,7 @@ class Choosing:
         others = [each for each in self.rows.values() if each.model.kind != "seed"]
         kept = [each for each in others if each.id != row.id]
         self.rows = {each.id: each for each in (*kept, row, *seed)}
-        self._window.frame.models.show([each.cells for each in self.rows.values()])
+        self._show_rows()
         self._window.frame.models.select(row.id)
         self._window.say(f"{row.name}: a GGUF model, {row.quantization}, {row.size}")
         if enabled(self._window.state, Action.CHOOSE):

@@ -47,7 +47,6 @@ def _run(root, file: str) -> None:  # type: ignore[no-untyped-def] # tkinter is 
     from platformdirs import user_config_path, user_state_path
 
     from lmboot.gui import memory
-    from lmboot.gui.commands import bind_all
     from lmboot.gui.early import early
     from lmboot.gui.look import Look, system_theme
     from lmboot.gui.window import Window
@@ -57,7 +56,6 @@ def _run(root, file: str) -> None:  # type: ignore[no-untyped-def] # tkinter is 
     remembered = memory.load(str(user_state_path("lmboot", appauthor=False) / memory.NAME))
     theme = system_theme(root) if seen.theme == "system" else seen.theme
     window = Window(root, Look(root, theme, seen.scale), remembered)
-    bind_all(window)
     window.place()
     root.deiconify()
     root.after_idle(lambda: window.start(file))

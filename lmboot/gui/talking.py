@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lmboot.gui import history as past
 from lmboot.gui import messages as m
+from lmboot.gui.commands import first_in
 from lmboot.gui.completion import complete
 from lmboot.gui.lastline import Run
 from lmboot.gui.outbox import Item, Skipped
@@ -91,6 +92,9 @@ class Talking:
         entry.on_send = self.send
         entry.history = self._recall
         entry.complete = self._complete
+        first_in(entry.entry)
+        for widget in (entry.entry, self._window.frame.session.transcript.text):
+            widget.bind("<Control-c>", self._window.reading.copy_or_interrupt)
 
     def send(self, target: str, text: str) -> None:
         """Hand over a line; a bare one goes to the target that is shown."""

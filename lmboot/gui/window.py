@@ -12,6 +12,7 @@ from functools import partial
 from time import monotonic, strftime
 from typing import TYPE_CHECKING, Any
 
+from lmboot.gui import commands
 from lmboot.gui import memory as memories
 from lmboot.gui import messages as m
 from lmboot.gui.asking import Asking
@@ -75,11 +76,9 @@ BUTTONS = (  # of the status line, in this order, as far as the state allows the
     Action.KILL,
     Action.KEEP_FILES,
     Action.RESTART,
-    Action.REPAIR,
-    Action.RETRY,
-    Action.SAVE_REPLY,
     Action.BACK,
 )
+ELSEWHERE = {State.INVALID, State.REVIEW, State.REPLACING}  # their page has the buttons
 TABS = {
     **dict.fromkeys(ASKING, "Payload"),
     **dict.fromkeys((State.INVALID, State.REVIEW, State.REPLACING), "Files"),
@@ -121,7 +120,8 @@ class Window:
             }
         )
         self.choosing, self.asking, self.talking = Choosing(self), Asking(self), Talking(self)
-        self.reading = Reading(self)
+        self.reading: Reading = Reading(self)
+        commands.bind_all(self)
         root.protocol("WM_DELETE_WINDOW", self.close)
         root.report_callback_exception = self._broken
         self.show()
@@ -209,6 +209,8 @@ class Window:
         self._lively = monotonic()
         self._tab = TABS.get(self.state, self._tab)
         self.show()
+        if self.state is State.RUNNING:
+            self.frame.session.entry.focus_entry()
         return True
 
     def show(self) -> None:
@@ -219,7 +221,9 @@ class Window:
         chosen = self.choosing.chosen is not None
         can = enabled(self.state, Action.BOOTSTRAP) and chosen
         self.frame.details.show_button(enabled=can)
-        self.frame.status.set_actions(self.buttons(BUTTONS))
+        commands.refresh(self)
+        own = () if self.state in ELSEWHERE else BUTTONS
+        self.frame.status.set_actions(self.buttons(own))
 
     def buttons(self, actions: tuple[Action, ...]) -> list[Button]:
         """Return those of these actions that the state knows, as buttons."""
