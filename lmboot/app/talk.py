@@ -26,6 +26,7 @@ from lmboot.text import brief, plain
 from lmboot.workspace import check_target
 
 HALF_LINE_SECONDS = 0.1
+FLUSH_SECONDS = 0.2  # as much of a transcript is lost when lmboot is killed
 QUIET_SECONDS = 0.3
 CHAT_TOKENS = 2048
 CHAT_TEMPERATURE = 0.0
@@ -61,6 +62,7 @@ class Talk:
         self._view, self._transcript = view, transcript
         self._wait_seconds, self._is_trigger = wait_seconds, is_trigger
         self._bootstrap_anew, self._live = bootstrap_anew, live
+        self._saving: asyncio.TimerHandle | None = None
         self._answers: set[asyncio.Task[None]] = set()
         self._one_answer = asyncio.Lock()
         self._router, self._conversation = Router(), Conversation()
@@ -85,6 +87,9 @@ class Talk:
 
     async def _show(self, shown: Shown) -> None:
         complaint = self._transcript.write(shown.as_json())
+        if self._saving is None:
+            loop = asyncio.get_running_loop()
+            self._saving = loop.call_later(FLUSH_SECONDS, self._flush_transcript)
         await self._view.show(shown)
         if complaint:
             await self._view.show(Shown("sys", complaint, "error"))
@@ -92,6 +97,10 @@ class Talk:
     def transcript(self) -> Path | None:
         """Return the file of the transcript, with all that was shown in it; None without one."""
         return self._transcript.flushed()
+
+    def _flush_transcript(self) -> None:
+        self._saving = None
+        self._transcript.flushed()
 
     async def run(self, runtime: Runtime, system: str, output_mb: float) -> None:
         """Take a runtime that was launched; `system` is the text that `:ai` begins with."""
@@ -385,6 +394,8 @@ class Talk:
             answer.cancel()
         await asyncio.gather(*self._answers, return_exceptions=True)
         await self.release()
+        if self._saving is not None:
+            self._saving.cancel()
         if complaint := self._transcript.close():
             await self._view.show(Shown("sys", complaint, "error"))
 

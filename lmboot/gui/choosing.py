@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from tkinter import filedialog
 from typing import TYPE_CHECKING
 
 from lmboot.gui import memory
@@ -233,6 +232,8 @@ class Choosing:
 
     def open_dialog(self) -> None:
         """Let the user pick a file."""
+        from tkinter import filedialog
+
         window = self._window
         path = filedialog.askopenfilename(
             parent=window.root,

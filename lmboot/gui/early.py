@@ -6,6 +6,8 @@ so this looks at three values only, and where one is wrong it takes none of them
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -13,6 +15,24 @@ if TYPE_CHECKING:
 
 THEMES = ("system", "dark", "light")
 SCALES, ZOOMS = (0.8, 3.0), (0.8, 2.5)  # as `lmboot.settings` has them; a test compares both
+
+
+_XDG = {"config": ("XDG_CONFIG_HOME", ".config"), "state": ("XDG_STATE_HOME", ".local/state")}
+
+
+def own_folder(kind: str) -> str:
+    """Return the user's "config" or "state" folder of lmboot, as `platformdirs` has it.
+
+    Importing that costs a third of the window's first sight, so Linux is spelled out here.
+    """
+    if sys.platform in ("win32", "darwin"):
+        import platformdirs
+
+        of_kind = {"config": platformdirs.user_config_dir, "state": platformdirs.user_state_dir}
+        return of_kind[kind]("lmboot", appauthor=False)
+    variable, usual = _XDG[kind]
+    base = os.environ.get(variable, "").strip() or os.path.join(os.path.expanduser("~"), usual)
+    return os.path.join(base, "lmboot")
 
 
 class Early(NamedTuple):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, NamedTuple
 
 MOST_BYTES = 64 << 10
@@ -24,8 +23,14 @@ def load(file: str) -> Memory:
     """Return what a file remembers; a damaged one remembers nothing."""
     try:
         with open(file, "rb") as stream:
-            return _memory(json.loads(stream.read(MOST_BYTES)))
-    except (OSError, ValueError, RecursionError, AttributeError):
+            data = stream.read(MOST_BYTES)
+    except OSError:
+        return Memory()
+    import json  # only now: the first time there is no such file
+
+    try:
+        return _memory(json.loads(data))
+    except (ValueError, RecursionError, AttributeError):
         return Memory()
 
 
@@ -46,6 +51,8 @@ def _is_text(value: object) -> bool:
 
 def dump(memory: Memory) -> str:
     """Return what `load` reads."""
+    import json
+
     return json.dumps(memory._asdict(), indent=1) + "\n"
 
 

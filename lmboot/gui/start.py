@@ -44,21 +44,19 @@ def _no_window(why: str) -> bool:
 
 
 def _run(root, file: str) -> None:  # type: ignore[no-untyped-def] # tkinter is not imported yet
-    from platformdirs import user_config_path, user_state_path
-
     from lmboot.gui import memory
-    from lmboot.gui.early import early
+    from lmboot.gui.early import early, own_folder
     from lmboot.gui.look import Look, system_theme
     from lmboot.gui.window import Window
 
     root.withdraw()
-    seen = early(user_config_path("lmboot", appauthor=False) / "settings.toml")
-    remembered = memory.load(str(user_state_path("lmboot", appauthor=False) / memory.NAME))
+    seen = early(os.path.join(own_folder("config"), "settings.toml"))
+    remembered = memory.load(os.path.join(own_folder("state"), memory.NAME))
     theme = system_theme(root) if seen.theme == "system" else seen.theme
     window = Window(root, Look(root, theme, seen.scale), remembered)
     window.place()
     root.deiconify()
-    root.after_idle(lambda: window.start(file))
+    root.bind("<Map>", lambda event: window.start(file) if event.widget is root else None)
     _end_on_signals(window)
     root.mainloop()
     root.destroy()

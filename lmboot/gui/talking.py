@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from tkinter import filedialog
 from typing import TYPE_CHECKING
 
-from lmboot.gui import history as past
 from lmboot.gui import messages as m
 from lmboot.gui.commands import first_in
-from lmboot.gui.completion import complete
 from lmboot.gui.lastline import Run
 from lmboot.gui.outbox import Item, Skipped
 from lmboot.gui.state import Action, Event, enabled
 
 if TYPE_CHECKING:
+    from lmboot.gui.history import History
     from lmboot.gui.window import Window
 
 LOCAL = {":clear": "clear", ":stop": "stop", ":restart": "restart"}  # the window's own commands
@@ -32,7 +30,7 @@ class Talking:
 
     def __init__(self, window: Window) -> None:
         self._window = window
-        self.histories: dict[str, past.History] = {}
+        self.histories: dict[str, History] = {}
         self._limit = ""
         self._wired = False
         self.stopping = False
@@ -138,8 +136,10 @@ class Talking:
         else:
             window.act(Action.RESTART)
 
-    def _history(self, target: str) -> past.History:
-        return self.histories.setdefault(target, past.History())
+    def _history(self, target: str) -> History:
+        from lmboot.gui.history import History
+
+        return self.histories.setdefault(target, History())
 
     def _recall(self, typed: str, step: int) -> str | None:
         mine = self._history(self._window.frame.session.entry.target.get())
@@ -147,6 +147,8 @@ class Talking:
 
     def _complete(self, typed: str, cursor: int) -> str | None:
         """Return the text with as much added as all options share; None without an option."""
+        from lmboot.gui.completion import complete
+
         target = self._window.frame.session.entry.target.get()
         found = complete(typed[:cursor], self._history(target).entries)
         if not found.options:
@@ -158,6 +160,8 @@ class Talking:
 
     def keep_files(self) -> None:
         """Let the user choose a folder for what the runtime wrote."""
+        from tkinter import filedialog
+
         window = self._window
         folder = filedialog.askdirectory(
             parent=window.root,
@@ -188,6 +192,8 @@ class Talking:
 
     def ask_path(self, title: str, name: str, kinds: list[tuple[str, str]]) -> str:
         """Let the user choose a file to write; "" when none is wanted."""
+        from tkinter import filedialog
+
         window = self._window
         return str(
             filedialog.asksaveasfilename(

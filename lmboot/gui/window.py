@@ -17,7 +17,7 @@ from lmboot.gui import memory as memories
 from lmboot.gui import messages as m
 from lmboot.gui.asking import Asking
 from lmboot.gui.choosing import WAITING, Choosing
-from lmboot.gui.frame import build_frame
+from lmboot.gui.frame import Frame, build_frame
 from lmboot.gui.look import Look
 from lmboot.gui.outbox import Item, Outbox
 from lmboot.gui.reading import Reading
@@ -92,7 +92,7 @@ class Window:
 
     def __init__(self, root: tk.Tk, look: Look, memory: memories.Memory) -> None:
         self.root, self.look, self.memory = root, look, memory
-        self.frame = build_frame(root, look)
+        self.frame: Frame = build_frame(root, look)
         self.outbox: Outbox[m.Message] = Outbox()
         self.worker = Worker(self.outbox)
         self.state = FIRST
@@ -119,7 +119,9 @@ class Window:
                 m.Closed: lambda _: self._destroy(),
             }
         )
-        self.choosing, self.asking, self.talking = Choosing(self), Asking(self), Talking(self)
+        self.choosing: Choosing = Choosing(self)
+        self.asking: Asking = Asking(self)
+        self.talking: Talking = Talking(self)
         self.reading: Reading = Reading(self)
         commands.bind_all(self)
         root.protocol("WM_DELETE_WINDOW", self.close)
@@ -138,13 +140,15 @@ class Window:
         self.worker.post(job)
 
     def start(self, file: str = "") -> None:
-        """Begin to work, the window being there; with a file, open that."""
+        """Begin to work once the window is there; with a file, open that."""
+        if self._timer:
+            return  # it was only iconified
         self.worker.start()
-        self.frame.make_all()
         self.choosing.look()
         if file:
             self.choosing.open_file(file)
         self._timer = self.root.after(BUSY_MS, self._tick)
+        self.root.after_idle(self.frame.make_all)
 
     def _tick(self) -> None:
         """Show a little of what waits; the rest after whatever the user does meanwhile."""
