@@ -25,7 +25,7 @@ import tempfile
 import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -116,6 +116,15 @@ class Settings:
     window: WindowSettings = field(default_factory=WindowSettings)
     complaint: str | None = None
 
+    def by_name(self) -> dict[str, Any]:
+        """Return what is in force by the names that `save` takes."""
+        every = asdict(self)
+        return {
+            name: every[table][key] if table else every[key]
+            for name in NAMES
+            for table, _, key in [name.rpartition(".")]
+        }
+
     def is_trigger(self, text: str, known: tuple[str, ...]) -> bool:
         """Say whether a text is exactly a trigger, the passphrase behind it where one is set."""
         triggers = (*known, self.trigger) if self.trigger else known
@@ -142,7 +151,7 @@ def load(file: Path) -> Settings:
     )
 
 
-def save(file: Path, changes: Mapping[str, Any]) -> None:
+def save(file: Path | str, changes: Mapping[str, Any]) -> None:
     """Write changed settings by their names, None for "as if it were not there"; atomically.
 
     Comments and all other keys stay. UsageFault where a value is not allowed or the file can't be
@@ -150,11 +159,11 @@ def save(file: Path, changes: Mapping[str, Any]) -> None:
     """
     if unknown := sorted(set(changes) - NAMES):
         raise UsageFault(f"there is no setting {brief(unknown[0], 60)}", hint=_UNCHANGED)
-    before = _text_of(file)
+    before = _text_of(Path(file))
     after = _edited(before, changes)
     _check(after, changes)
     if after != before:
-        _write(file, after)
+        _write(Path(file), after)
 
 
 def _text_of(file: Path) -> str:

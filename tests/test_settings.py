@@ -71,6 +71,16 @@ def flat(table: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+def test_what_is_in_force_has_the_names_that_saving_takes(file: Path) -> None:
+    settings = Settings(False, "GO", limits=Limits(memory_mb=1), window=WindowSettings("dark"))
+
+    values = settings.by_name()
+    save(file, values)
+
+    assert set(values) == NAMES
+    assert load(file) == settings
+
+
 def test_limits_can_only_be_lowered(file: Path) -> None:
     file.write_text("[limits]\nmemory_mb = 9999\ncpu_seconds = 9999\ndisk_mb = 1\n")
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 RADIUS, CARD, RING = 6, 8, 2
 ROUTES = {"EMULATE": "accent", "HOST": "warn", "DENY": "bad"}
+SEGMENTS = {**ROUTES, "Choice": "accent"}  # a style of radio buttons: its colour
 KINDS: dict[str, tuple[str | None, str, str, str | None, str]] = {
     # kind: normal, hover, pressed, edge, text
     "Accent": ("fill", "fill_hover", "fill:85:main", None, "on_fill"),
@@ -39,7 +40,8 @@ def build(look: Look) -> None:
 
 def colour(look: Look) -> None:
     """Set every style's colours, fonts and lengths from the look."""
-    for part in (_base, _on_surfaces, _button_styles, _segment_styles, _list_styles, _tab_styles):
+    buttons = (_button_styles, _segment_styles, _check_styles)
+    for part in (_base, _on_surfaces, *buttons, _list_styles, _tab_styles):
         part(look)
 
 
@@ -99,7 +101,7 @@ def _buttons(look: Look) -> None:
 
 
 def _segments(look: Look) -> None:
-    for word, role in ROUTES.items():
+    for word, role in SEGMENTS.items():
         chosen, track = f"{role}:16:raised", look.shape(TRACK)
         pictures = _states(
             track,
@@ -111,6 +113,33 @@ def _segments(look: Look) -> None:
         _element(look, f"{word}.bg", pictures)
         label = node("Radiobutton.padding", node("Radiobutton.label", sticky=""))
         _layout(look, f"{word}.TRadiobutton", node(f"{word}.bg", label))
+
+
+def checks(look: Look) -> None:
+    """Make what check buttons are drawn with, once; the first sight of the window has none."""
+    if "Check.box" in look.style.element_names():
+        return
+
+    def box(fill: str, edge: str | None = None, width: float = 1.0) -> tk.PhotoImage:
+        return look.shape(fill, edge, radius=4, width=width, core=10)
+
+    pictures = (
+        ("disabled", box(TRACK)),
+        ("selected", "focus", box("fill", "text", RING)),
+        ("selected", "active", box("fill_hover")),
+        ("selected", box("fill")),
+        ("focus", box("raised", "accent", RING)),
+        ("active", box("hover", "edge")),
+    )
+    ticks = ("disabled", "selected", look.check("faint")), ("selected", look.check("on_fill"))
+    blank, gap = look.bands((None, 12), width=12), look.bands((None, 1), width=8)
+    look.style.element_create("Check.box", "image", box("raised", "edge"), *pictures, sticky="")
+    look.style.element_create("Check.tick", "image", blank, *ticks, sticky="")
+    look.style.element_create("Check.gap", "image", gap, sticky="")
+    mark = node("Check.box", node("Check.tick", sticky=""), side="left", sticky="")
+    words = node("Checkbutton.label", side="left", sticky="w")
+    inside = mark, node("Check.gap", side="left"), words
+    _layout(look, "TCheckbutton", node("Checkbutton.padding", *inside))
 
 
 def _fields(look: Look) -> None:
@@ -191,10 +220,14 @@ def _base(look: Look) -> None:
     look.style.configure("TScrollbar", troughcolor=look["main"], bordercolor=look["main"])
     look.style.configure("TPanedwindow", background=look["main"])
     look.style.configure("Sash", sashthickness=look.px(4), gripcount=0)
+    look.style.configure(
+        "ComboboxPopdownFrame", relief="solid", borderwidth=1, bordercolor=look["edge"]
+    )
     popup = {"background": "raised", "foreground": "text", "selectBackground": "select"}
     for option, name in (*popup.items(), ("selectForeground", "text")):
         look.root.option_add(f"*TCombobox*Listbox.{option}", look[name])
-    for option, value in (("font", "Text"), ("borderWidth", 0), ("highlightThickness", 0)):
+    flat = {"font": "Text", "relief": "flat", "borderWidth": look.px(4), "highlightThickness": 0}
+    for option, value in flat.items():
         look.root.option_add(f"*TCombobox*Listbox.{option}", value)
 
 
@@ -215,6 +248,11 @@ def _on_surfaces(look: Look) -> None:
         )
     for kind in ("TEntry", "TCombobox"):
         look.style.map(kind, foreground=[("disabled", look["faint"])])
+    look.style.map(  # what can only be chosen is not marked like what was typed
+        "TCombobox",
+        selectbackground=[("readonly", look["raised"])],
+        selectforeground=[("readonly", look["text"])],
+    )
 
 
 def _button_styles(look: Look) -> None:
@@ -233,17 +271,28 @@ def _button_styles(look: Look) -> None:
 
 
 def _segment_styles(look: Look) -> None:
-    for word, role in ROUTES.items():
+    for word, role in SEGMENTS.items():
         name = f"{word}.TRadiobutton"
         look.style.configure(
             name,
-            font="Caption",
+            font="Caption" if word in ROUTES else "Text",
             foreground=look["muted"],
             background=look[TRACK],
-            padding=look.pads(8, 4),
+            padding=look.pads(8 if word in ROUTES else 12, 4),
         )
         pale = look["faint:60:panel"]  # what cannot be chosen is pale on purpose
         look.style.map(name, foreground=[("selected", look[role]), ("disabled", pale)])
+
+
+def _check_styles(look: Look) -> None:
+    for surface in SURFACES:
+        look.style.configure(
+            f"{surface}.TCheckbutton",
+            background=look[surface],
+            foreground=look["text"],
+            padding=look.pads(0, 6, 0, 3),
+        )
+    look.style.map("TCheckbutton", foreground=[("disabled", look["faint"])])
 
 
 def _list_styles(look: Look) -> None:

@@ -38,14 +38,16 @@ class Box(ttk.Frame):
         *,
         look: Look | None = None,
         card: str = "",
+        master: tk.Misc | None = None,
         **options: Any,
     ) -> None:
+        """Make a box in another one; one without a parent stands in `master`, or in the window."""
         under: str = parent.surface if parent else "main"
         own = card.removesuffix("Card").lower() if card.endswith("Card") else under
         self.surface: str = surface or own
         self.look = look or _look_of(parent)
         style = f"{under}.{card}.TFrame" if card else f"{self.surface}.TFrame"
-        super().__init__(parent or self.look.root, style=style, **options)
+        super().__init__(parent or master or self.look.root, style=style, **options)
 
     def label(
         self,
@@ -72,6 +74,7 @@ class Box(ttk.Frame):
         style = f"{self.surface}.{kind}.TButton"
         button = ttk.Button(self, text=text, style=style, command=command)
         button.bind("<Return>", lambda _: button.invoke())
+        button.bind("<Control-Return>", nothing)  # else Tk takes it for the one above
         return button
 
     def hairline(self, side: Side) -> None:
@@ -184,9 +187,25 @@ class Scroller(Box):
             self.bind_class(str(self), sequence, lambda _, n=steps: self._scroll(n))  # type: ignore[misc]
         wheel = "<MouseWheel>"
         self.bind_class(str(self), wheel, lambda e: self._scroll(-1 if e.delta > 0 else 1))
+        self.bind_class(str(self), "<<TraverseIn>>", lambda event: self.see(event.widget))
 
     def _paint(self) -> None:
         self._canvas.configure(background=self.look[self.surface])
+
+    def see(self, widget: tk.Misc) -> None:
+        """Scroll until a widget inside is on the screen, as when Tab goes to it."""
+        top = widget.winfo_rooty() - self.inside.winfo_rooty()
+        low = top + widget.winfo_height()
+        first, high = int(self._canvas.canvasy(0)), self._canvas.winfo_height()
+        room = self.look.px(24)  # half a step and more: Tk rounds to whole ones
+        if not first <= top <= low <= first + high:
+            wanted = top - room if top < first else low + room - high
+            self._canvas.yview_moveto(max(0, wanted) / max(self.inside.winfo_reqheight(), high))
+
+    def page(self, pages: int) -> None:
+        """Scroll by pages, down or (negative) up."""
+        if self.inside.winfo_reqheight() > self._canvas.winfo_height():
+            self._canvas.yview_scroll(pages, "pages")
 
     def set_width(self, width: float) -> None:
         """Take another width, given for scale 1."""

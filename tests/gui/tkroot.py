@@ -72,7 +72,7 @@ def clipped(root: tk.Misc) -> list[str]:
     """Name each text that needs more width than it has."""
     found = []
     for widget in mapped(root):
-        wordy = widget.winfo_class() in ("TLabel", "TButton", "TRadiobutton")
+        wordy = widget.winfo_class() in ("TLabel", "TButton", "TRadiobutton", "TCheckbutton")
         if wordy and widget.winfo_reqwidth() > widget.winfo_width() + 1:
             found.append(f"{widget}: {widget['text']}")
     return found
