@@ -184,16 +184,9 @@ class SettingsWindow:
         buttons = Box(bar)
         buttons.pack(side="right")
         for text, press, kind in (("Cancel", self.close, "Plain"), ("Save", self.save, "Accent")):
-            self._button(buttons, text, press, kind).pack(side="left", padx=look.pad(8, 0))
+            buttons.button(text, press, kind).pack(side="left", padx=look.pad(8, 0))
         self._said = bar.label("", "bad", wrap=True)
         self._said.pack(side="left", fill="x", expand=True)
-
-    def _button(
-        self, parent: Box, text: str, press: Callable[[], object], kind: str
-    ) -> ttk.Button:
-        button = parent.button(text, press, kind)
-        button.bind("<Control-Return>", self._save_now)  # else it would be pressed as well
-        return button
 
     def _bind(self) -> None:
         window = self.window
@@ -279,7 +272,7 @@ class SettingsWindow:
         words = "Remember what I type"
         self._row(rows, "window.remember_input", "Typed lines", Check, words, note=note)
         cell = rows.cell("")
-        self._forget = self._button(cell, "Forget what was typed", self._forget_typed, "Danger")
+        self._forget = cell.button("Forget what was typed", self._forget_typed, "Danger")
         self._forget.pack(anchor="w")
         place = self._values.get("transcripts_path")
         if place:
