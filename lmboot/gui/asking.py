@@ -144,6 +144,7 @@ class Asking:
             first=message.first,
             agreed_before=message.agreed_before,
         )
+        pane.code.text.focus_set()  # to be read with the keyboard; never the button that agrees
         if not message.agreed_before:
             pane.allow(False)
             self._arming = self._window.root.after(ARMED_MS, self._arm)

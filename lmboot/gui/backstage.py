@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from lmboot.app import lms
 from lmboot.app.desk import Desk
@@ -46,7 +44,12 @@ class Backstage:
 
     def _tell_ready(self, settings: Settings) -> None:
         history = _read(self._state / HISTORY) if settings.window.remember_input else ""
-        self._outbox.tell(m.Ready(values_of(settings, self._places), history, bool(lms.command())))
+        values = {
+            **settings.by_name(),
+            "path": str(self._places.settings),
+            "transcripts_path": str(self._places.transcripts),
+        }
+        self._outbox.tell(m.Ready(values, history, bool(lms.command())))
 
     def use_settings(self) -> None:
         """Take the settings anew, as they were saved; what runs keeps its own."""
@@ -143,17 +146,6 @@ class Backstage:
                 self.closed.set()
 
         self._closing = asyncio.create_task(end())
-
-
-def values_of(settings: Settings, where: Any) -> dict[str, Any]:
-    """Return the settings by their dotted names."""
-    values: dict[str, Any] = {
-        name: getattr(settings, name) for name in ("warm", "trigger", "context")
-    }
-    for group in ("limits", "window"):
-        part = asdict(getattr(settings, group))
-        values |= {f"{group}.{name}": value for name, value in part.items()}
-    return {**values, "path": str(where.settings), "transcripts_path": str(where.transcripts)}
 
 
 def _read(file: Path) -> str:

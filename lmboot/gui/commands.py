@@ -45,7 +45,7 @@ MENUS: dict[str, tuple[Line, ...]] = {
         Command("Keep files…", "", Action.KEEP_FILES),
         None,
         Command("Settings…", "Mod+comma", Action.SETTINGS),
-        Command("Quit", "Mod+q", lambda window: window.close()),
+        Command("Quit", "Mod+q", lambda window: window.leaving.ask()),
     ),
     "Edit": (
         Command("Copy", "", lambda window: window.reading.copy()),

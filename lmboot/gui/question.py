@@ -17,13 +17,13 @@ class Question:
     def __init__(
         self, root: tk.Tk, look: Look, title: str, words: str, answers: Sequence[Answer]
     ) -> None:
+        self._root = root
         self._top = top = tk.Toplevel(root, background=look["panel"])
         top.title("lmboot")
         top.transient(root)
         top.resizable(False, False)
-        box = Box(None, "panel", look=look, padding=look.pads(28, 24))
-        box.pack(in_=top, fill="both", expand=True)
-        box.lift()
+        box = Box(None, "panel", look=look, master=top, padding=look.pads(28, 24))
+        box.pack(fill="both", expand=True)
         box.label(title, "text", "Title").pack(anchor="w", pady=look.pad(0, 8))
         box.label(words, "muted", wraplength=look.px(400)).pack(anchor="w", pady=look.pad(0, 18))
         self._answers(box, answers)
@@ -54,6 +54,7 @@ class Question:
     def close(self) -> None:
         """Take it away without an answer."""
         if self.open:
+            (self._root.focus_lastfor() or self._root).focus_set()  # else Tk 8.6 may crash later
             self._top.destroy()
 
     def _take(self, do: Callable[[], object]) -> None:

@@ -99,9 +99,14 @@ class Reading:
         """Make the texts larger (1), smaller (-1), or as usual (0)."""
         near = min(ZOOM_STEPS, key=lambda each: abs(each - self.factor))
         at = min(max(ZOOM_STEPS.index(near) + step, 0), len(ZOOM_STEPS) - 1)
-        self.factor = ZOOM_STEPS[at] if step else 1.0
-        self._window.look.zoom(self.factor)
+        self.use_zoom(ZOOM_STEPS[at] if step else 1.0)
         self._window.say(f"text size {self.factor:.0%}")
+
+    def use_zoom(self, factor: float) -> None:
+        """Make the texts so many times as large as usual."""
+        if factor != self.factor:
+            self.factor = factor
+            self._window.look.zoom(factor)
 
     # ------------------------------------------------------------------ help
 

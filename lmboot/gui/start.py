@@ -67,4 +67,4 @@ def _end_on_signals(window) -> None:  # type: ignore[no-untyped-def]
     """Close in order when told to; the mainloop looks at signals with its next timer."""
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
-            signal.signal(getattr(signal, name), lambda *_: window.leave())
+            signal.signal(getattr(signal, name), lambda *_: window.leaving.leave())

@@ -241,7 +241,7 @@ class Scroller(Box):
 
 
 READING = re.compile(
-    r"<(?:(?:Double-|Triple-|Shift-|Control-)*(?:Button-1|Key-(?:Prior|Next))|B1-\w+|ButtonRelease-1"
+    r"<(?:(?:Double-|Triple-|Shift-|Control-)*(?:Button-1|Key-(?:Prior|Next|Home|End))|B1-\w+|ButtonRelease-1"
     r"|(?:Shift-)?(?:MouseWheel|Button-[4-7])|<(?:Copy|SelectAll|SelectNone|ToggleSelection"
     r"|(?:Prev|Next|Select|Line)\w+)>)>"
 )

@@ -10,17 +10,20 @@ import tkinter as tk
 from collections.abc import Callable, Mapping
 from functools import partial
 from time import monotonic, strftime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lmboot.gui import commands
 from lmboot.gui import memory as memories
 from lmboot.gui import messages as m
 from lmboot.gui.asking import Asking
-from lmboot.gui.choosing import WAITING, Choosing
+from lmboot.gui.choosing import Choosing
 from lmboot.gui.frame import Frame, build_frame
+from lmboot.gui.leaving import Leaving
 from lmboot.gui.look import Look
 from lmboot.gui.outbox import Item, Outbox
+from lmboot.gui.pages import ASKING, REVIEWING, TALKING, Pages
 from lmboot.gui.reading import Reading
+from lmboot.gui.setting import Setting
 from lmboot.gui.shown import visible
 from lmboot.gui.state import (
     FIRST,
@@ -29,7 +32,6 @@ from lmboot.gui.state import (
     State,
     Trigger,
     after,
-    card,
     enabled,
     status,
 )
@@ -37,15 +39,10 @@ from lmboot.gui.talking import Talking
 from lmboot.gui.widgets import Action as Button
 from lmboot.gui.worker import Job, Worker
 
-if TYPE_CHECKING:
-    from lmboot.gui.question import Question
-    from lmboot.gui.settingswindow import SettingsWindow
-
 BUSY_MS, AWAKE_MS, IDLE_MS = 8, 25, 100  # between two looks into the outbox
 AWAKE_SECONDS = 3.0  # how long it is looked often after the last thing that happened
 CLOCK_SECONDS = 0.25
 NOTICE_SECONDS = 20.0
-CLOSING_SECONDS = 6.0  # longer than any stop may take; then the thread is left behind
 PAYLOAD = "payload"
 
 COLOURS = {
@@ -67,8 +64,6 @@ COLOURS = {
     State.CLOSING: "faint",
 }
 HOLLOW = {State.LOOKING, State.NO_SERVER, State.ENDED, State.CLOSING}
-ASKING = {State.LOADING, State.STREAMING, State.STALLED}
-TALKING = {State.WRITING, State.RUNNING, State.STOPPING, State.ENDED, State.CRASHED}
 BUTTONS = (  # of the status line, in this order, as far as the state allows them
     Action.CANCEL,
     Action.INTERRUPT,
@@ -78,13 +73,7 @@ BUTTONS = (  # of the status line, in this order, as far as the state allows the
     Action.RESTART,
     Action.BACK,
 )
-ELSEWHERE = {State.INVALID, State.REVIEW, State.REPLACING}  # their page has the buttons
-TABS = {
-    **dict.fromkeys(ASKING, "Payload"),
-    **dict.fromkeys((State.INVALID, State.REVIEW, State.REPLACING), "Files"),
-    **dict.fromkeys(TALKING, "Session"),
-    **dict.fromkeys((*WAITING, State.IDLE), "Session"),
-}
+ELSEWHERE = {State.INVALID, *REVIEWING}  # their page has the buttons
 
 
 class Window:
@@ -98,33 +87,29 @@ class Window:
         self.state = FIRST
         self.facts: dict[str, str] = {}
         self.reason = ""
-        self.settings: Mapping[str, Any] = {}
         self.has_lms = False
         self.closed = False
         self._handlers: dict[type, Callable[[Any], None]] = {}
         self._since = self._lively = monotonic()
         self._retry_at = self._clock_at = 0.0
         self._timer = ""
-        self._tab = ""
-        self._close_by = self._notice_until = 0.0
-        self._question: Question | None = None
-        self._settings_window: SettingsWindow | None = None
+        self._notice_until = 0.0
         self.take(
             {
-                m.Ready: self._ready,
                 m.Said: self._said,
                 m.Complained: self._complained,
                 m.Over: self._over,
                 m.Done: lambda message: self.say(message.text),
-                m.Closed: lambda _: self._destroy(),
             }
         )
         self.choosing: Choosing = Choosing(self)
         self.asking: Asking = Asking(self)
         self.talking: Talking = Talking(self)
         self.reading: Reading = Reading(self)
+        self.setting: Setting = Setting(self)
+        self.leaving: Leaving = Leaving(self)
+        self.pages: Pages = Pages(self)
         commands.bind_all(self)
-        root.protocol("WM_DELETE_WINDOW", self.close)
         root.report_callback_exception = self._broken
         self.show()
 
@@ -138,6 +123,12 @@ class Window:
         """Have the worker do something."""
         self._lively = monotonic()
         self.worker.post(job)
+
+    def place(self) -> None:
+        """Take the size and place of the last time, where the screen has them."""
+        screen = self.root.winfo_screenwidth(), self.root.winfo_screenheight()
+        if geometry := memories.fitting(self.memory.geometry, *screen):
+            self.root.geometry(geometry)
 
     def start(self, file: str = "") -> None:
         """Begin to work once the window is there; with a file, open that."""
@@ -182,6 +173,14 @@ class Window:
             self.talking.insert(talk)
         return drained.more
 
+    def stop_ticking(self) -> None:
+        """Look into the outbox no more, and leave no timer behind."""
+        self.closed = True
+        for part in (self.choosing, self.asking):
+            part.forget_timers()
+        if self._timer:
+            self.root.after_cancel(self._timer)
+
     def _clock(self) -> None:
         """Keep the times on the screen right, a few times a second."""
         now = monotonic()
@@ -196,8 +195,8 @@ class Window:
             self.asking.tick()
         if self.frame.notice.words and now > self._notice_until:
             self.frame.notice.hide()
-        if self.state is State.CLOSING and now > self._close_by:
-            self._destroy()
+        if self.leaving.overdue:
+            self.leaving.destroy()
             return
         self._show_status()
 
@@ -211,7 +210,7 @@ class Window:
         if not {before, self.state} <= ASKING and self.state is not State.REPLACING:
             self._since = monotonic()
         self._lively = monotonic()
-        self._tab = TABS.get(self.state, self._tab)
+        self.pages.turn()
         self.show()
         if self.state is State.RUNNING:
             self.frame.session.entry.focus_entry()
@@ -220,7 +219,7 @@ class Window:
     def show(self) -> None:
         """Show what the state is, says and allows."""
         self._clock_at = 0.0
-        self._show_page()
+        self.pages.show()
         self._show_status()
         chosen = self.choosing.chosen is not None
         can = enabled(self.state, Action.BOOTSTRAP) and chosen
@@ -249,76 +248,6 @@ class Window:
         title = " — ".join(each for each in ("lmboot", self.state.value, visible(about)) if each)
         if title != self.root.title():
             self.root.title(title)
-
-    def _show_page(self) -> None:
-        """Bring to the front what the state is about; later the user's own choice counts."""
-        frame = self.frame
-        if self.state in WAITING or (self.choosing.locked and self.state is State.IDLE):
-            self._show_waiting()
-        elif self.state is State.IDLE:
-            self._show_welcome()
-        elif self.state in TALKING:
-            frame.session.show("talk")
-            self.talking.wire()
-            frame.session.entry.enable(enabled(self.state, Action.SEND))
-        elif self.state is State.INVALID:
-            frame.files.show("problems")
-            words = card(self.state, self.facts)
-            buttons = (Action.REPAIR, Action.RETRY, Action.SAVE_REPLY, Action.BACK)
-            self.asking.show_problems(words.happened, words.means, self.buttons(buttons))
-        elif self.state in (State.REVIEW, State.REPLACING):
-            frame.files.show("review")
-        frame.show_side(self.state not in TALKING | {State.REVIEW, State.REPLACING})
-        if self._tab:
-            frame.tabs.show(self._tab)
-            self._tab = ""
-
-    # ------------------------------------------------------------------ pages
-
-    def _show_waiting(self) -> None:
-        session = self.frame.session
-        if self.choosing.locked:
-            session.token.on_token = self.choosing.give_token
-            session.show("token")
-            session.token.show(self.choosing.locked)
-            return
-        words = card(self.state, self.facts | {"retry": "a few seconds"})
-        session.show("card")
-        session.card.show(
-            words.happened.removesuffix("."),
-            [words.means, words.to_do],
-            self._ways_on(),
-            command="lms server start" if self.state is State.NO_SERVER else "",
-        )
-
-    def _ways_on(self) -> list[Button]:
-        """Return what helps while there is no server."""
-        ways: list[Button] = []
-        if self.choosing.chosen is not None and enabled(self.state, Action.BOOTSTRAP):
-            name = self.choosing.chosen.name
-            ways.append((f"Bootstrap the {name}", lambda: self.act(Action.BOOTSTRAP), True))
-        if self.has_lms and enabled(self.state, Action.START_SERVER):
-            ways.append(("Start LM Studio's server", lambda: self.act(Action.START_SERVER), True))
-        if enabled(self.state, Action.REFRESH):
-            ways.append(("Retry now", lambda: self.act(Action.REFRESH), True))
-        return ways
-
-    def _show_welcome(self) -> None:
-        chosen = self.choosing.chosen
-        if chosen is None:
-            return
-        kept = [
-            (name, facts, ("Run", partial(self._run_kept, sha), True))
-            for name, facts, sha in self.choosing.kept.get(chosen.id, ())
-        ]
-        sentence = (
-            "Bootstrap asks it for a small program. You read it, and if you agree, it runs in a "
-            "sandbox and you talk to it."
-        )
-        if chosen.model.kind == "seed":
-            sentence = f"A tiny demonstration that comes with lmboot. {sentence}"
-        self.frame.session.show("welcome")
-        self.frame.session.welcome.show(chosen.name, sentence, kept=kept)
 
     # ------------------------------------------------------------------ what the user does
 
@@ -357,7 +286,8 @@ class Window:
         self.post(lambda stage: stage.run_again(generation))
         self.go(Action.RESTART)
 
-    def _run_kept(self, sha256: str) -> None:
+    def run_kept(self, sha256: str) -> None:
+        """Run a payload that the chosen model wrote before."""
         if not enabled(self.state, Action.BOOTSTRAP):
             return
         generation = self.outbox.begin()
@@ -401,51 +331,7 @@ class Window:
             self.say("starting LM Studio's server")
             self.post(lambda stage: stage.desk.start_server())
 
-    def _open_settings(self) -> None:
-        from lmboot.gui.settingswindow import SettingsWindow
-
-        if self._settings_window is not None and self._settings_window.open:
-            self._settings_window.lift()
-            return
-        self.post(lambda stage: stage.prepare_saving())
-        self._settings_window = SettingsWindow(
-            self.root, self.look, self.settings, self._save_settings, self._forget_history
-        )
-
-    def _save_settings(self, changes: dict[str, Any]) -> str | None:
-        from lmboot.errors import LmbootError
-        from lmboot.settings import save
-
-        try:
-            save(self.settings["path"], changes)
-        except LmbootError as error:
-            return f"{error}. {error.hint}".strip()
-        self.post(lambda stage: stage.use_settings())
-        return None
-
-    def _forget_history(self) -> None:
-        self.talking.histories.clear()
-        self.post(lambda stage: stage.forget_history())
-
     # ------------------------------------------------------------------ what is told
-
-    def _ready(self, message: m.Ready) -> None:
-        from lmboot.gui import history
-
-        first = not self.settings
-        self.settings, self.has_lms = message.settings, message.has_lms
-        if first:
-            self.talking.histories = history.load(message.history)
-        else:
-            self._take_look()
-
-    def _take_look(self) -> None:
-        """Use what of the settings can change while the window stands."""
-        from lmboot.gui.look import system_theme
-
-        theme = str(self.settings.get("window.theme", "system"))
-        self.look.use(system_theme(self.root) if theme == "system" else theme)
-        self.outbox.scrollback = int(self.settings["window.scrollback"])
 
     def _said(self, message: m.Said) -> None:
         if not message.passing:
@@ -492,70 +378,12 @@ class Window:
         self.log("error", f"an error in lmboot itself: {kind.__name__}: {error}")
         self.say(f"an error in lmboot itself: {kind.__name__}: {error}. Please report it.")
 
-    # ------------------------------------------------------------------ the end
-
-    def close(self) -> None:
-        """Close, after asking once while something runs."""
-        running = self.state in (State.RUNNING, State.REPLACING, State.WRITING)
-        asked = self._question is not None and self._question.open
-        if self.state is State.CLOSING:
-            self._kill()
-        elif running and not asked:
-            self._ask_to_close()
-        else:
-            self.act(Action.CLOSE)
-
-    def _ask_to_close(self) -> None:
-        from lmboot.gui.question import Question
-
-        name = visible(self.facts.get("runtime", "The program"))
-        self._question = Question(
-            self.root,
-            self.look,
-            "End the program and quit?",
-            f"{name} still runs. It is stopped first; what it wrote and you did not keep is lost.",
-            [("Quit", "Danger", lambda: self.act(Action.CLOSE)), ("Stay", "Plain", lambda: None)],
-        )
-
-    def _close(self) -> None:
-        if self._question is not None:
-            self._question.close()
-        self._close_by = monotonic() + CLOSING_SECONDS
-        memory = self.memory._replace(geometry=self.root.geometry())
-        histories = self.talking.histories
-        self.go(Action.CLOSE)
-        self.outbox.begin()  # nobody waits for room any more
-        self.post(lambda stage: stage.close(memory, histories))
-
-    def _kill(self) -> None:
-        self.post(lambda stage: stage.desk.kill())
-
-    def leave(self) -> None:
-        """Close without asking: the system or the terminal says so."""
-        if self.state is not State.CLOSING:
-            self.act(Action.CLOSE)
-
-    def place(self) -> None:
-        """Take the size and place of the last time, where the screen has them."""
-        screen = self.root.winfo_screenwidth(), self.root.winfo_screenheight()
-        if geometry := memories.fitting(self.memory.geometry, *screen):
-            self.root.geometry(geometry)
-
-    def _destroy(self) -> None:
-        """Leave the main loop; the worker is done, or given up."""
-        self.closed = True
-        for part in (self.choosing, self.asking):
-            part.forget_timers()
-        if self._timer:
-            self.root.after_cancel(self._timer)
-        self.root.quit()
-
 
 _DO: dict[Action, Callable[[Window], None]] = {
     Action.REFRESH: Window._refresh,
     Action.OPEN_GGUF: lambda window: window.choosing.open_dialog(),
     Action.START_SERVER: Window._start_server,
-    Action.SETTINGS: Window._open_settings,
+    Action.SETTINGS: lambda window: window.setting.open(),
     Action.BOOTSTRAP: Window._bootstrap,
     Action.RETRY: Window._bootstrap,
     Action.CANCEL: Window._cancel,
@@ -565,10 +393,10 @@ _DO: dict[Action, Callable[[Window], None]] = {
     Action.BACK: Window._back,
     Action.INTERRUPT: lambda window: window.post(lambda stage: stage.desk.interrupt()),
     Action.STOP: Window._stop,
-    Action.KILL: Window._kill,
+    Action.KILL: lambda window: window.post(lambda stage: stage.desk.kill()),
     Action.RESTART: Window._restart,
     Action.KEEP_FILES: lambda window: window.talking.keep_files(),
-    Action.CLOSE: Window._close,
+    Action.CLOSE: lambda window: window.leaving.close(),
 }
 
 

@@ -1,0 +1,297 @@
+"""The whole program on a screen: real keys, real engine, real sandbox."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lmboot.assets import asset
+from tests.cli.program import ECHO, payload
+from tests.connections.lookalike import Served
+from tests.gui.desktop import App, Desktop
+from tests.gui.server import Server
+
+pytestmark = [pytest.mark.sandbox, pytest.mark.engine]
+
+CODE = (500, 300)  # a place inside of the text that is reviewed
+SLOW = """\
+import time
+print("ready", flush=True)
+while True:
+    try:
+        time.sleep(0.05)
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+"""
+FORKS = """\
+import os, time
+for _ in range(3):
+    if os.fork() == 0:
+        os.setsid()
+        time.sleep(1000)
+print("ready", flush=True)
+time.sleep(1000)
+"""
+
+
+@pytest.fixture
+def desktop(tmp_path: Path) -> Iterator[Desktop]:
+    with Desktop(tmp_path) as desktop:
+        yield desktop
+        assert desktop.living() == []
+
+
+def at(server: Server) -> dict[str, str]:
+    return {"LMSTUDIO_BASE_URL": server.base}
+
+
+def panes(app: App, *wanted: str) -> list[str]:
+    return [shown["text"] for shown in app.transcripts() if shown["pane"] in wanted]
+
+
+def wait_for(app: App, pane: str, text: str) -> None:
+    app.wait_until(lambda: text in "".join(panes(app, pane)), f"{text!r} in {pane}")
+
+
+def review(app: App) -> None:
+    """Ask for a payload, and wait until it lies there to be read."""
+    app.wait_title("ready|no server")
+    app.key("ctrl+b")
+    app.wait_title("review")
+
+
+def agree(app: App) -> None:
+    """Read to the end and agree; the button is armed only a second after it appeared."""
+
+    def agreed() -> bool:
+        app.key("ctrl+End", "ctrl+Return")
+        return "review" not in app.title()
+
+    app.wait_until(agreed, "the consent to be taken")
+
+
+def run(app: App) -> None:
+    review(app)
+    agree(app)
+    app.wait_title("running")
+
+
+def say(app: App, line: str) -> None:
+    app.type(line)
+    app.key("Return")
+
+
+def quit_politely(app: App) -> None:
+    app.close()
+    assert app.wait_end() == 0
+    assert app.errors() == ""
+
+
+def test_a_newcomer_gets_from_the_seed_model_to_a_talk_and_out_again(desktop: Desktop) -> None:
+    app = desktop.start()
+    app.wait_title("ready")  # the seed model is chosen, no server is needed
+    app.key("space")  # the button Bootstrap has the keyboard
+    app.wait_title("review")
+    agree(app)
+    app.wait_title("running — seed-shell")
+    wait_for(app, "rt", "AI-RT> ready")
+
+    say(app, ":rt help")
+    wait_for(app, "rt", "calc EXPR")
+    say(app, ":ai what can you do?")
+    wait_for(app, "ai", "demonstration")
+    say(app, ":rt calc 6*7")
+    wait_for(app, "rt", "42")
+    say(app, ":quit")
+
+    app.wait_title("ended")
+    assert panes(app, "sys")[-1] == "runtime ended"
+    quit_politely(app)
+
+
+def test_what_was_agreed_to_can_be_run_again_at_once(desktop: Desktop) -> None:
+    with Server("plain", replies=[payload(ECHO)]) as server:
+        app = desktop.start(env=at(server))
+        run(app)
+        app.key("ctrl+period")
+        app.wait_title("ended")
+
+        say(app, ":restart")
+
+        app.wait_title("running — test")
+        say(app, "once more")
+        wait_for(app, "rt", "you said once more")
+        assert len(server.look.chats) <= 2  # warming, and the one question
+        app.key("ctrl+period")
+        app.wait_title("ended")
+        quit_politely(app)
+
+
+def test_a_reply_that_is_no_payload_is_mended_when_the_user_wants(desktop: Desktop) -> None:
+    replies = ["no", "no", "no", "no", payload(ECHO)]
+    with Server("plain", replies=replies) as server:
+        app = desktop.start(env=at(server))
+        app.wait_title("ready")
+        app.key("ctrl+b")
+        app.wait_title("rejected")
+        app.screenshot(desktop.home / "rejected.png")
+
+        app.key("alt+s")  # the menu Session
+        app.key("a", "a", "Return")  # Write & run is disabled; Ask model to repair is not
+
+        app.wait_title("review|rejected")
+        quit_politely(app)
+
+
+def test_an_asking_can_be_cancelled_while_it_loads(desktop: Desktop) -> None:
+    with Server("hold", replies=[payload(ECHO)], models=[Served(loaded=False)]) as server:
+        app = desktop.start(env=at(server))
+        app.wait_title("ready")
+        app.key("ctrl+b")
+        app.wait_title("loading")
+        server.asked()
+
+        app.key("Escape")
+
+        app.wait_title("ready")
+        server.disconnected()
+        quit_politely(app)
+
+
+def test_an_asking_can_be_cancelled_while_it_streams(desktop: Desktop) -> None:
+    with Server("trickle", replies=[payload(ECHO)]) as server:
+        app = desktop.start(env=at(server))
+        app.wait_title("ready")
+        app.key("ctrl+b")
+        app.wait_title("streaming")
+
+        app.key("Escape")
+
+        app.wait_title("ready")
+        server.disconnected()
+        quit_politely(app)
+
+
+def test_ctrl_c_interrupts_the_runtime_and_stop_ends_it(desktop: Desktop) -> None:
+    with Server("plain", replies=[payload(SLOW)]) as server:
+        app = desktop.start(env=at(server))
+        run(app)
+        wait_for(app, "rt", "ready")
+
+        app.key("ctrl+c")
+        wait_for(app, "rt", "interrupted")
+        app.key("ctrl+period")
+
+        app.wait_title("ended")
+        quit_politely(app)
+
+
+def test_a_crash_is_told_as_such(desktop: Desktop) -> None:
+    with Server(
+        "plain", replies=[payload("print('soon', flush=True)\nraise SystemExit(3)")]
+    ) as server:
+        app = desktop.start(env=at(server))
+        review(app)
+        agree(app)
+
+        app.wait_title("crashed")
+
+        assert "runtime ended with status 3" in panes(app, "sys")
+        quit_politely(app)
+
+
+def test_closing_asks_while_something_runs_and_leaves_nothing(desktop: Desktop) -> None:
+    with Server("plain", replies=[payload(FORKS)]) as server:
+        app = desktop.start(env=at(server))
+        run(app)
+        wait_for(app, "rt", "ready")
+
+        app.close()
+        app.wait_dialog("lmboot")
+        app.key("Escape")
+        app.wait_until(lambda: len(app.windows()) == 1, "the question to go")
+        assert "running" in app.title()
+        app.close()
+        app.wait_dialog("lmboot")
+        app.close()
+
+        assert app.wait_end() == 0
+        assert app.errors() == ""
+
+
+@pytest.mark.parametrize("moment", ["ready", "loading", "review", "running"])
+def test_killed_in_any_state_it_leaves_nothing_behind(desktop: Desktop, moment: str) -> None:
+    script = "hold" if moment == "loading" else "plain"
+    with Server(script, replies=[payload(FORKS)]) as server:
+        app = desktop.start(env=at(server))
+        app.wait_title("ready")
+        if moment == "running":
+            run(app)
+            wait_for(app, "rt", "ready")
+        elif moment != "ready":
+            app.key("ctrl+b")
+            app.wait_title(moment)
+
+        app.kill()
+
+        app_gone = app.process.poll
+        app.wait_until  # noqa: B018
+        assert app_gone() is not None
+        from tests.gui.desktop import wait_until
+
+        wait_until(lambda: not desktop.living(), "its children to end")
+
+
+def test_a_model_file_is_named_on_the_command_line(desktop: Desktop) -> None:
+    app = desktop.start(str(asset("seed/seed.gguf")))
+    app.wait_title("ready")
+    run(app)
+    wait_for(app, "rt", "AI-RT> ready")
+    app.key("ctrl+period")
+    app.wait_title("ended")
+    quit_politely(app)
+
+
+def test_a_model_file_is_dropped_onto_the_window(desktop: Desktop, tmp_path: Path) -> None:
+    file = tmp_path / "mein schönes Modell.gguf"
+    file.symlink_to(asset("seed/seed.gguf"))
+    app = desktop.start()
+    app.wait_title("ready")
+
+    assert app.drop(200, 300, file) != ""
+    run(app)
+
+    wait_for(app, "rt", "AI-RT> ready")
+    app.key("ctrl+period")
+    app.wait_title("ended")
+    quit_politely(app)
+
+
+def test_a_file_that_is_no_model_is_told_and_nothing_else_happens(
+    desktop: Desktop, tmp_path: Path
+) -> None:
+    file = tmp_path / "no.gguf"
+    file.write_bytes(b"PK\x03\x04" + bytes(100))
+    app = desktop.start()
+    app.wait_title("ready")
+    app.drop(200, 300, file)
+    app.wait_title("ready")
+    quit_politely(app)
+
+
+def test_a_server_that_wants_a_token_is_given_it_right_there(desktop: Desktop) -> None:
+    with Server("plain", replies=[payload(ECHO)], token="open sesame") as server:
+        app = desktop.start(env=at(server))
+        app.wait_title("no model")
+
+        say(app, "open sesame")
+
+        app.wait_title("ready")
+        run(app)
+        say(app, "hello")
+        wait_for(app, "rt", "you said hello")
+        app.key("ctrl+period")
+        app.wait_title("ended")
+        quit_politely(app)
