@@ -22,6 +22,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+PIECE_SECONDS = 0.05  # slow enough to be watched, fast enough for a test
+
 
 @dataclass(frozen=True)
 class Served:
@@ -231,6 +233,32 @@ async def hold(chat: Exchange) -> None:
 
 
 @script
+async def pause(chat: Exchange) -> None:
+    """Send half of the answer, and the rest when the test calls `release()`."""
+    half = len(chat.reply) // 2
+    await chat.start()
+    await chat.say(chat.reply[:half])
+    await chat.server.released.wait()
+    await chat.say(chat.reply[half:])
+    await chat.end()
+
+
+@script
+async def trickle(chat: Exchange) -> None:
+    """Send a piece now and then, but never the last one before the test calls `release()`."""
+    released, step, sent = chat.server.released, chat.server.piece_characters, 0
+    await chat.start()
+    while not released.is_set() and sent + step < len(chat.reply):
+        await chat.say(chat.reply[sent : sent + step])
+        sent += step
+        with suppress(TimeoutError):
+            await asyncio.wait_for(released.wait(), PIECE_SECONDS)
+    await released.wait()
+    await chat.say(chat.reply[sent:])
+    await chat.end()
+
+
+@script
 async def error_string(chat: Exchange) -> None:
     """Report an error as a bare string after some text."""
     await chat.start()
@@ -393,7 +421,8 @@ async def html(chat: Exchange) -> None:
 class Lookalike:
     """A running look-alike; `script`, `reply` and `models` are given for all requests or in order.
 
-    Of a sequence each chat takes the next one, the last one stays. `requests` has all requests,
+    Of a sequence each chat takes the next one, the last one stays; `scripts`, `replies` and
+    `models` may be changed at any time. `requests` has all requests,
     `chats` the bodies of the chat requests; `disconnects` counts clients that left early. With
     `record`, chat requests and disconnects also become lines of JSON in that file.
     """
@@ -409,8 +438,8 @@ class Lookalike:
         piece_characters: int = 8,
         record: Path | None = None,
     ) -> None:
-        self._scripts = [script] if isinstance(script, str) else list(script)
-        self._replies = [reply] if isinstance(reply, str) else list(reply)
+        self.scripts = [script] if isinstance(script, str) else list(script)
+        self.replies = [reply] if isinstance(reply, str) else list(reply)
         self.models = list(models)
         self.piece_characters = piece_characters
         self.requests: list[Request] = []
@@ -488,8 +517,8 @@ class Lookalike:
             await chat.document(200, self._list(request))
 
     async def _chat(self, chat: Exchange, reader: asyncio.StreamReader) -> None:
-        chat.reply = _next_of(self._replies)
-        name = _next_of(self._scripts)
+        chat.reply = _next_of(self.replies)
+        name = _next_of(self.scripts)
         self.chats.append(chat.body)
         await self._tell({"chat": chat.body})
         if chat.body.get("response_format", {}).get("type") == "json_object":

@@ -263,7 +263,7 @@ async def test_a_token_is_in_no_log_and_no_repr(caplog: pytest.LogCaptureFixture
     assert "sk-lm-right" not in caplog.text + shown
 
 
-WAITING = {"stall", "hold", "silent_end"}
+WAITING = {"hold", "pause", "silent_end", "stall", "trickle"}
 
 
 @pytest.mark.parametrize("script", sorted(SCRIPTS.keys() - WAITING))
