@@ -74,14 +74,23 @@ class _Drag:
         return str(self._display.get_atom_name(action)) if action else ""
 
     def _target(self, x: int, y: int) -> tuple[Any, int]:
-        """Return the window at a place that takes drops; with a frame around it, it is inside."""
-        aware = self._atom("XdndAware")
-        window = self._root
+        """Wait for a window that takes drops there, and return it and its version.
+
+        With a window manager's frame around it, it is inside of that.
+        """
+        end = time.monotonic() + PATIENCE
+        while not (found := self._aware(x, y)):
+            assert time.monotonic() < end, f"nothing at {x}, {y} takes drops"
+            time.sleep(0.02)
+        return found
+
+    def _aware(self, x: int, y: int) -> tuple[Any, int] | None:
+        aware, window = self._atom("XdndAware"), self._root
         while window:
             if version := window.get_full_property(aware, Xatom.ATOM):
                 return window, min(VERSION, int(version.value[0]))
             window = window.translate_coords(self._root, x, y).child
-        raise AssertionError(f"nothing at {x}, {y} takes drops")
+        return None
 
     def _take_selection(self) -> None:
         """Own what is dragged, from the server's now on: a change of one's own tells the time."""
