@@ -37,6 +37,11 @@ class LmbootError(Exception):
         if hint is not None:
             self.hint = hint
 
+    @property
+    def in_full(self) -> str:
+        """Return the message and the hint as sentences in one line."""
+        return " ".join(f"{part.rstrip('.')}." for part in (str(self), self.hint) if part)
+
 
 class UsageFault(LmbootError):
     """The command was used in a way that can't be carried out."""

@@ -55,8 +55,8 @@ class Lobby(Says, Protocol):
         """Tell that no server answers, and in how many seconds the next try is."""
         ...
 
-    def locked(self, server: str) -> None:
-        """Tell that a server wants a token."""
+    def locked(self, server: str, error: LmbootError) -> None:
+        """Tell that a server wants a token, and what it said."""
         ...
 
     def added(self, model: Model) -> None:
@@ -191,7 +191,7 @@ class Desk:
         except ConnectionFault as error:
             found, problem = Found(complaints=[error]), error
             if isinstance(error, TokenRefused) and (base := named_server(server, self._environ)):
-                found.locked.append(base)
+                found.locked[base] = error
         if not (problem or found.tokens or found.complaints):
             problem = NoServer(
                 "no model server was found on this machine",
@@ -206,8 +206,8 @@ class Desk:
         served = [model for model in found.models if model.kind != "seed"]
         self._found = replace(found, models=[*served, *self._files.values(), seed_row()])
         self._lobby.listed(self._found)
-        for base in found.locked:
-            self._lobby.locked(base)
+        for base, refusal in found.locked.items():
+            self._lobby.locked(base, refusal)
 
     def give_token(self, server: str, token: str, looked_for: str | None) -> None:
         """Keep a token for a server and look again."""
@@ -358,7 +358,7 @@ class Desk:
     def _after(self, opened: Opened, error: LmbootError) -> None:
         """Ask for a token that was refused; start an engine that failed anew."""
         if isinstance(error, TokenRefused):
-            self._lobby.locked(opened.model.server)
+            self._lobby.locked(opened.model.server, error)
         own = opened.model.kind in ("file", "seed")
         if own and isinstance(error, ConnectionFault) and opened is self._opened:
             self._let_go()

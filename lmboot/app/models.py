@@ -38,12 +38,12 @@ TOKEN_NAMES = ("LLM_API_KEY", "LM_API_TOKEN")
 class Found:
     """What a look around found: the models, each server's token, what went wrong.
 
-    `locked` are the servers that were found and want a token that nobody has given yet.
+    `locked` are the servers that were found and want a token, or another one.
     """
 
     models: list[Model] = field(default_factory=list)
     tokens: dict[str, str | None] = field(default_factory=dict)
-    locked: list[str] = field(default_factory=list)
+    locked: dict[str, TokenRefused] = field(default_factory=dict)
     complaints: list[LmbootError] = field(default_factory=list)
 
 
@@ -102,7 +102,7 @@ async def _list_found(server: Server, found: Found) -> None:
     except ConnectionFault as error:
         found.complaints.append(error)
         if isinstance(error, TokenRefused):
-            found.locked.append(server.base)
+            found.locked[server.base] = error
 
 
 def seed_row() -> Model:

@@ -30,11 +30,11 @@ class Choosing:
         self._window = window
         self.rows: dict[str, ModelRow] = {}
         self.chosen: ModelRow | None = None
-        self.locked = ""
+        self.locked = self.why_locked = ""
         self.named = ""  # the address that the user gave; "" looks for servers
         self.kept: dict[str, tuple[tuple[str, str, str], ...]] = {}
         self._open_row: ModelRow | None = None
-        self._first_listing = True
+        self._first_listing, self._picked = True, False
         self._dwelling = ""
         frame = window.frame
         frame.models.on_select = self.choose
@@ -90,12 +90,12 @@ class Choosing:
         self._window.retry_in(message.seconds)
         self._window.reason = message.reason
         self._show_server("bad", "no answer", hollow=True)
-        self._window.log("server", f"{message.reason}. {message.hint}")
+        self._window.log("server", message.reason)
         if self._window.state in WAITING or not (self.chosen and needs_no_server(self.chosen)):
             self._window.go(Event.SERVER_GONE)
 
     def _lock(self, message: m.Locked) -> None:
-        self.locked = message.server
+        self.locked, self.why_locked = message.server, message.reason
         self._show_server("warn", f"{message.server} wants a token")
         self._window.go(Event.NO_MODELS)
         self._window.show()
@@ -138,8 +138,10 @@ class Choosing:
         self._window.go(Event.MODELS_LISTED if message.served else Event.NO_MODELS)
 
     def _choose_one(self, message: m.Listed) -> None:
-        """Keep the choice; the first time take the last one, a loaded one, or the first."""
-        wanted = self.chosen.id if self.chosen else self._window.memory.model
+        """Keep what the user chose, now or the last time; else take a loaded one, or the first."""
+        stays = self._picked or not enabled(self._window.state, Action.CHOOSE)
+        picked = self.chosen.id if self.chosen and stays else ""
+        wanted = picked or self._window.memory.model
         rows = list(self.rows.values())
         served = rows[: message.served]
         loaded = [row for row in served if "loaded" in row.state]
@@ -168,6 +170,8 @@ class Choosing:
         row = self.rows.get(row_id)
         if row is None or not enabled(self._window.state, Action.CHOOSE):
             return
+        self._picked = True
+        self._window.memory = self._window.memory._replace(model=row.id)
         self._take(row)
         self._open_soon()
         self._window.go(Action.CHOOSE)
@@ -176,7 +180,6 @@ class Choosing:
     def _take(self, row: ModelRow) -> None:
         self.chosen = row
         self._window.facts |= {"model": row.name}
-        self._window.memory = self._window.memory._replace(model=row.id)
         self._show_details(row)
 
     def _show_details(self, row: ModelRow) -> None:

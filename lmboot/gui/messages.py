@@ -39,14 +39,14 @@ class Unreachable(NamedTuple):
 
     server: str
     reason: str
-    hint: str
     seconds: float
 
 
 class Locked(NamedTuple):
-    """A server wants a token."""
+    """A server wants a token; `reason` is what it, or the last token given, led to."""
 
     server: str
+    reason: str
 
 
 class Added(NamedTuple):
@@ -77,10 +77,9 @@ class Said(NamedTuple):
 
 
 class Complained(NamedTuple):
-    """Something failed: what happened and what it means, and what to do."""
+    """Something failed: what happened, what it means, and what to do."""
 
     text: str
-    hint: str
 
 
 class Asked(NamedTuple):
@@ -146,7 +145,6 @@ class Over(NamedTuple):
     """A session is over; `text` is empty unless it failed."""
 
     text: str
-    hint: str
     rejected: bool
 
 

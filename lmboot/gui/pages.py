@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from lmboot.gui.choosing import WAITING
+from lmboot.gui.shown import visible
 from lmboot.gui.state import Action, State, card, enabled
 from lmboot.gui.widgets import Action as Button
 
@@ -63,7 +64,7 @@ class Pages:
         if window.choosing.locked:
             session.token.on_token = window.choosing.give_token
             session.show("token")
-            session.token.show(window.choosing.locked)
+            session.token.show(window.choosing.locked, visible(window.choosing.why_locked))
             return
         words = card(window.state, window.facts | {"retry": "a few seconds"})
         session.show("card")

@@ -66,7 +66,7 @@ class Setting:
         try:
             save(self.values["path"], changes)
         except LmbootError as error:
-            return f"{error}. {error.hint}".strip()
+            return error.in_full
         self._window.post(lambda stage: stage.use_settings())
         return None
 

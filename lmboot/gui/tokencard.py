@@ -21,6 +21,8 @@ class TokenCard(Scroller):
         self._title.pack(fill="x", pady=look.pad(0, 10))
         self._words = card.label("", "muted", wrap=True)
         self._words.pack(fill="x", pady=look.pad(0, 12))
+        self._why = card.label("", "warn", wrap=True)
+        self._why.pack(fill="x", pady=look.pad(0, 12))
         self.field = ttk.Entry(card, style="panel.TEntry", font="Mono", show="•")
         self.field.pack(fill="x")
         row = Box(card)
@@ -32,8 +34,8 @@ class TokenCard(Scroller):
         self.field.bind("<Return>", lambda _: self._use())
         self.field.bind("<Escape>", lambda _: self._give(""))
 
-    def show(self, server: str) -> None:
-        """Ask for the token of a server."""
+    def show(self, server: str, why: str) -> None:
+        """Ask for the token of a server, and say what it said."""
         title = f"{server} wants a token"
         if self._title.cget("text") != title:
             self._title.configure(text=title)
@@ -41,7 +43,9 @@ class TokenCard(Scroller):
                 text="It answers only to those who have one. LM Studio: Developer tab, Server "
                 "settings. It goes into your system's keyring, never into a file of lmboot's."
             )
+            self._why.configure(text=why)
             self.field.delete(0, "end")
+            self.update_idletasks()  # what is not there yet takes the keyboard only later
             self.field.focus_set()
 
     def _use(self) -> None:

@@ -20,6 +20,7 @@ from lmboot.bootstrap.handshake import Asked as AskedStep
 from lmboot.bootstrap.library import Kept
 from lmboot.bootstrap.progress import Progress
 from lmboot.bootstrap.review import Review
+from lmboot.connections.dialects import DIALECTS
 from lmboot.connections.interface import Model
 from lmboot.errors import ConsentImpossible, LmbootError, PayloadRejected
 from lmboot.gui import messages as m
@@ -140,8 +141,8 @@ class WindowView:
 
     def complain(self, error: LmbootError) -> None:
         """Show a failure in the session, without saying twice what an event has said."""
-        self._tell(m.Said("error", f"{error}. {error.hint}".strip()))
-        words = error.hint if self._told == str(error) else f"{error}. {error.hint}".strip()
+        self._tell(m.Said("error", error.in_full))
+        words = error.hint if self._told == str(error) else error.in_full
         if words and not isinstance(error, PayloadRejected):
             run = Run(visible(words) + "\n")
             self._outbox.put("sys", [run], lambda: None, generation=self.generation)
@@ -224,19 +225,19 @@ class WindowLobby:
     def listed(self, found: Found) -> None:
         """Tell which models there are."""
         rows = [model_row(model) for model in found.models]
-        served = {model.server: str(model.kind) for model in found.models if _served(model)}
-        servers = [(base, served.get(base, "")) for base in found.tokens]
+        kinds = {model.server: DIALECTS[model.kind].label for model in found.models}
+        servers = [(base, kinds.get(base, "")) for base in found.tokens]
         count = sum(map(_served, found.models))
-        complaints = [f"{error}. {error.hint}".strip() for error in found.complaints]
+        complaints = [error.in_full for error in found.complaints]
         self._tell(m.Listed(rows, count, servers, complaints))
 
     def unreachable(self, server: str | None, error: LmbootError, seconds: float) -> None:
         """Tell that no server answers."""
-        self._tell(m.Unreachable(server or "", str(error), error.hint, seconds))
+        self._tell(m.Unreachable(server or "", error.in_full, seconds))
 
-    def locked(self, server: str) -> None:
+    def locked(self, server: str, error: LmbootError) -> None:
         """Tell that a server wants a token."""
-        self._tell(m.Locked(server))
+        self._tell(m.Locked(server, str(error)))
 
     def added(self, model: Model) -> None:
         """Tell of a file that was opened."""
@@ -263,14 +264,14 @@ class WindowLobby:
 
     def complain(self, error: LmbootError) -> None:
         """Tell a failure."""
-        self._tell(m.Complained(str(error), error.hint))
+        self._tell(m.Complained(error.in_full))
 
     def over(self, view: AnyView, failure: LmbootError | None) -> None:
         """Tell that a session is over, to whom still shows it."""
         rejected = isinstance(failure, PayloadRejected)
-        text, hint = (str(failure), failure.hint) if failure else ("", "")
+        text = failure.in_full if failure else ""
         generation = view.generation if isinstance(view, WindowView) else None
-        self._tell(m.Over(text, hint, rejected), generation=generation)
+        self._tell(m.Over(text, rejected), generation=generation)
 
 
 def _served(model: Model) -> bool:

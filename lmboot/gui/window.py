@@ -139,7 +139,17 @@ class Window:
         if file:
             self.choosing.open_file(file)
         self._timer = self.root.after(BUSY_MS, self._tick)
-        self.root.after_idle(self.frame.make_all)
+        self.root.after_idle(self._complete)
+
+    def _complete(self) -> None:
+        """Do what the first sight did not need."""
+        from lmboot.gui.drop import accept_files
+
+        self.frame.make_all()
+        why_not = accept_files(self.root, self.choosing.dropped)
+        self.frame.models.show_hint(not why_not)
+        if why_not:
+            self.log("note", why_not)
 
     def _tick(self) -> None:
         """Show a little of what waits; the rest after whatever the user does meanwhile."""
@@ -338,15 +348,15 @@ class Window:
             self.log(message.kind, message.text)
 
     def _complained(self, message: m.Complained) -> None:
-        self.log("error", f"{message.text}. {message.hint}".strip())
-        self.say(f"{message.text}. {message.hint}".strip())
+        self.log("error", message.text)
+        self.say(message.text)
 
     def _over(self, message: m.Over) -> None:
         """Follow a session's end to where nothing runs."""
         if message.rejected:
             return  # told as such, with its problems
         if message.text:
-            self.say(f"{message.text}. {message.hint}".strip())
+            self.say(message.text)
         if self.state is State.STOPPING:
             self.go(Event.CANCELLED)
         elif self.state is State.RUNNING:

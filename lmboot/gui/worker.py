@@ -91,4 +91,4 @@ class Worker:
 
 def _broken(error: object) -> Complained:
     kind = f"{type(error).__name__}: " if isinstance(error, Exception) else ""
-    return Complained(f"an error in lmboot itself: {kind}{error}", "Please report it.")
+    return Complained(f"an error in lmboot itself: {kind}{error}. Please report it.")

@@ -107,7 +107,7 @@ def test_a_newcomer_gets_from_the_seed_model_to_a_talk_and_out_again(desktop: De
     say(app, ":quit")
 
     app.wait_title("ended")
-    assert panes(app, "sys")[-1] == "runtime ended"
+    wait_for(app, "sys", "runtime ended")
     quit_politely(app)
 
 
@@ -198,7 +198,7 @@ def test_a_crash_is_told_as_such(desktop: Desktop) -> None:
 
         app.wait_title("crashed")
 
-        assert "runtime ended with status 3" in panes(app, "sys")
+        wait_for(app, "sys", "runtime ended with status 3")
         quit_politely(app)
 
 
@@ -282,11 +282,11 @@ def test_a_file_that_is_no_model_is_told_and_nothing_else_happens(
 
 
 def test_a_server_that_wants_a_token_is_given_it_right_there(desktop: Desktop) -> None:
-    with Server("plain", replies=[payload(ECHO)], token="open sesame") as server:
+    with Server("plain", replies=[payload(ECHO)], token="open-sesame") as server:
         app = desktop.start(env=at(server))
         app.wait_title("no model")
 
-        say(app, "open sesame")
+        say(app, "open-sesame")
 
         app.wait_title("ready")
         run(app)
