@@ -126,8 +126,8 @@ class Asking:
         window.frame.payload.end()
         digest = dict(message.facts)["SHA-256"]
         window.log("consent", f"asked for: {message.summary}, SHA-256 {digest}")
-        window.go(Event.CONSENT_WANTED)
         self._show_review(message)
+        window.go(Event.CONSENT_WANTED)
 
     def _show_review(self, message: m.ConsentWanted) -> None:
         pane = self._window.frame.files.review
@@ -144,7 +144,6 @@ class Asking:
             first=message.first,
             agreed_before=message.agreed_before,
         )
-        pane.code.text.focus_set()  # to be read with the keyboard; never the button that agrees
         if not message.agreed_before:
             pane.allow(False)
             self._arming = self._window.root.after(ARMED_MS, self._arm)

@@ -34,6 +34,7 @@ class Pages:
     def __init__(self, window: Window) -> None:
         self._window = window
         self._tab = ""
+        self._card: object = None
 
     def turn(self) -> None:
         """Go to the state's tab with the next showing."""
@@ -50,7 +51,7 @@ class Pages:
             frame.session.show("talk")
             window.talking.wire()
             frame.session.entry.enable(enabled(state, Action.SEND))
-        elif state is State.INVALID:
+        elif state is State.INVALID and self._tab:
             self._show_problems()
         elif state in REVIEWING:
             frame.files.show("review")
@@ -58,6 +59,25 @@ class Pages:
         if self._tab:
             frame.tabs.show(self._tab)
             self._tab = ""
+            window.root.update_idletasks()  # what is not there yet takes the keyboard only later
+            self._focus()
+
+    def _focus(self) -> None:
+        """Put the keyboard where a state begins; never on the button that agrees."""
+        frame, state = self._window.frame, self._window.state
+        if state is State.INVALID:
+            frame.files.problems.focus_first()
+        elif state in REVIEWING:
+            frame.files.review.code.text.focus_set()
+        elif state is State.RUNNING:
+            frame.session.entry.focus_entry()
+        elif state is State.IDLE and self._lost():
+            frame.details.button_bootstrap.focus_set()
+
+    def _lost(self) -> bool:
+        """Say whether what had the keyboard is not on the screen any more."""
+        focused = self._window.root.focus_get()
+        return focused is None or not focused.winfo_viewable()
 
     def _show_waiting(self) -> None:
         window, session = self._window, self._window.frame.session
@@ -67,11 +87,16 @@ class Pages:
             session.token.show(window.choosing.locked, visible(window.choosing.why_locked))
             return
         words = card(window.state, window.facts | {"retry": "a few seconds"})
+        ways = self._ways_on()
         session.show("card")
+        shown = words, [label for label, _, _ in ways]
+        if shown == self._card:
+            return  # drawn anew, its buttons would lose the keyboard
+        self._card = shown
         session.card.show(
             words.happened.removesuffix("."),
             [words.means, words.to_do],
-            self._ways_on(),
+            ways,
             command="lms server start" if window.state is State.NO_SERVER else "",
         )
 

@@ -51,6 +51,11 @@ class ProblemsPane(Box):
         self.raw.show("payload.json", raw, flags)
         self._show_actions(actions)
 
+    def focus_first(self) -> None:
+        """Put the keyboard on the first button."""
+        for button in self._actions.winfo_children()[:1]:
+            button.focus_set()
+
     def _problem(self, code: str, place: str, words: str, line: int | None) -> None:
         look, row = self.look, Box(self._list.inside)
         row.pack(fill="x", pady=look.px(4))

@@ -222,8 +222,6 @@ class Window:
         self._lively = monotonic()
         self.pages.turn()
         self.show()
-        if self.state is State.RUNNING:
-            self.frame.session.entry.focus_entry()
         return True
 
     def show(self) -> None:

@@ -130,18 +130,24 @@ def test_what_was_agreed_to_can_be_run_again_at_once(desktop: Desktop) -> None:
 
 
 def test_a_reply_that_is_no_payload_is_mended_when_the_user_wants(desktop: Desktop) -> None:
-    replies = ["no", "no", "no", "no", payload(ECHO)]
+    replies = ["no"] * 4 + [payload(ECHO)]  # warming, the question, two rounds of repair
     with Server("plain", replies=replies) as server:
         app = desktop.start(env=at(server))
         app.wait_title("ready")
         app.key("ctrl+b")
         app.wait_title("rejected")
-        app.screenshot(desktop.home / "rejected.png")
+        asked = len(server.look.chats)
 
-        app.key("alt+s")  # the menu Session
-        app.key("a", "a", "Return")  # Write & run is disabled; Ask model to repair is not
+        app.key("space")  # the button that asks the model to mend it has the keyboard
 
-        app.wait_title("review|rejected")
+        app.wait_title("review")
+        question = server.look.chats[asked]["messages"]
+        assert [turn["role"] for turn in question] == ["system", "user", "assistant", "user"]
+        assert question[2]["content"] == "no"
+        agree(app)
+        app.wait_title("running")
+        app.key("ctrl+period")
+        app.wait_title("ended")
         quit_politely(app)
 
 
