@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from lmboot.gui.find import columns
 from lmboot.gui.fold import fold
-from lmboot.gui.widgets import Box, Reader, nothing, showable
+from lmboot.gui.reader import Reader
+from lmboot.gui.widgets import Box, nothing, showable
 
 GUTTER = 62
 MOST_COLOURED = 64 << 10  # characters; more would take longer than a click should

@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Iterable
 from tkinter import ttk
 
-from lmboot.gui.widgets import Box, Reader, showable
+from lmboot.gui.reader import Reader
+from lmboot.gui.widgets import Box, showable
 
 Entry = tuple[str, str, str]  # time, kind, words
 MOST_ROWS = 10_000

@@ -7,7 +7,8 @@ import tkinter as tk
 from collections.abc import Sequence
 from tkinter import ttk
 
-from lmboot.gui.widgets import Box, Reader, Scroller, showable
+from lmboot.gui.reader import Reader
+from lmboot.gui.widgets import Box, Scroller, showable
 
 MOST_LINES = 20_000
 CHART_FROM = 620  # the narrowest pane with room for the chart

@@ -14,8 +14,9 @@ from lmboot.gui.drawing import readable
 from lmboot.gui.find import FindBar, columns
 from lmboot.gui.lastline import Run
 from lmboot.gui.look import Look
+from lmboot.gui.reader import Reader
 from lmboot.gui.textstyle import Style, mixed_colour, tags
-from lmboot.gui.widgets import Box, Reader, showable
+from lmboot.gui.widgets import Box, showable
 
 PANES = {"you": "accent", "ai": "violet", "rt": "ok", "rt!": "warn", "sys": "faint"}
 MOST_LINES = 10_000

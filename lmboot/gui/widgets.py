@@ -1,15 +1,14 @@
-"""The building blocks of every pane: boxes that know their surface, texts, scrolling."""
+"""The building blocks of every pane: boxes that know their surface, and scrolling."""
 
 from __future__ import annotations
 
 import re
 import tkinter as tk
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from tkinter import ttk
 from typing import Any, Literal
 
 from lmboot.gui.look import Look
-from lmboot.gui.styles import RING
 
 Side = Literal["left", "right", "top", "bottom"]
 Action = tuple[str, Callable[[], None], bool]  # what a button says, does, and whether it can
@@ -238,125 +237,6 @@ class Scroller(Box):
     def _scroll(self, steps: int) -> None:
         if self.inside.winfo_reqheight() > self._canvas.winfo_height():
             self._canvas.yview_scroll(steps, "units")
-
-
-READING = re.compile(
-    r"<(?:(?:Double-|Triple-|Shift-|Control-)*(?:Button-1|Key-(?:Prior|Next|Home|End))|B1-\w+|ButtonRelease-1"
-    r"|(?:Shift-)?(?:MouseWheel|Button-[4-7])|<(?:Copy|SelectAll|SelectNone|ToggleSelection"
-    r"|(?:Prev|Next|Select|Line)\w+)>)>"
-)
-
-
-class Reader(Box):
-    """A text to be read: it can be selected and copied, never typed into."""
-
-    def __init__(self, parent: Box, *, gutter: float = 0, **options: Any) -> None:
-        super().__init__(parent)
-        look, ring = self.look, self.look.px(RING)
-        settings: dict[str, Any] = {
-            **{"font": "Mono", "relief": "flat", "borderwidth": 0, "height": 1, "width": 1},
-            **{
-                "wrap": "word",
-                "highlightthickness": ring,
-                "padx": look.px(10),
-                "pady": look.px(8),
-            },
-            **{"spacing1": look.px(2), "spacing3": look.px(3), "insertwidth": 0, "undo": False},
-        }
-        self.text = tk.Text(self, **(settings | options))
-        self.scroll = Slim(self, self.text.yview)
-        self.text.configure(yscrollcommand=self.scroll.moved)
-        self.gutter = tk.Canvas(self, width=look.px(gutter), height=1, highlightthickness=0)
-        if gutter:
-            self.gutter.pack(side="left", fill="y")
-        self.text.pack(side="left", fill="both", expand=True)
-        self._drawing = ""
-        self._read_only()
-        self.text.bind("<<Copy>>", self._copy)
-        if gutter:
-            self.text.bind("<Configure>", lambda _: self.draw_soon())
-            self.scroll.on_move = self.draw_soon
-            self.bind("<Destroy>", self._stop_drawing, add=True)
-        look.follow(self, self.paint)
-
-    def paint(self) -> None:
-        """Take the colours of the palette; overridden by what has more of them."""
-        look = self.look
-        back = look[self.surface]
-        self.text.configure(
-            background=back,
-            foreground=look["text"],
-            highlightbackground=back,
-            highlightcolor=look["accent"],
-            selectbackground=look["accent:28:main"],
-            inactiveselectbackground=look["accent:28:main"],
-            selectforeground=look["text"],
-        )
-        self.gutter.configure(background=back)
-
-    def copy_text(self, start: str = "sel.first", end: str = "sel.last") -> str:
-        """Return what is selected, or a part of the text, without the newlines of folds."""
-        if start == "sel.first" and not self.text.tag_ranges("sel"):
-            return ""
-        pieces, at, end = [], self.text.index(start), self.text.index(end)
-        if self.text.compare(end, "==", "end"):
-            end = "end-1c"  # the newline that Tk puts after every text
-        while found := self.text.tag_nextrange("fold", at, end):
-            pieces.append(self.text.get(at, found[0]))
-            at = found[1]
-        return "".join(pieces) + self.text.get(at, end)
-
-    def copy(self, text: str | None = None) -> bool:
-        """Put what is selected on the clipboard; say whether there was anything."""
-        chosen = self.copy_text() if text is None else text
-        if chosen:
-            self.clipboard_clear()
-            self.clipboard_append(chosen)
-        return bool(chosen)
-
-    def _copy(self, _: tk.Event[tk.Text]) -> str:
-        self.copy()
-        return "break"
-
-    def draw_soon(self) -> None:
-        """Have the gutter drawn when Tk is idle, once for however many changes."""
-        if not self._drawing:
-            self._drawing = self.after_idle(self._draw)
-
-    def _stop_drawing(self, event: tk.Event[tk.Misc]) -> None:
-        if event.widget is self and self._drawing:
-            self.after_cancel(self._drawing)
-
-    def _draw(self) -> None:
-        """Draw the gutter beside each row that is on the screen."""
-        self._drawing = ""
-        self.gutter.delete("all")
-        count = int(self.text.index("end-1c").split(".")[0])
-        number = int(self.text.index("@0,0").split(".")[0])
-        top: Sequence[int] | None = self.text.dlineinfo("@0,0")
-        first = True
-        while top and number <= count:
-            below = self.text.dlineinfo(f"{number + 1}.0") if number < count else None
-            bottom = below[1] if below else self._bottom_of(number)
-            self.draw_row(number, top, bottom, first)
-            top, number, first = below, number + 1, False
-
-    def _bottom_of(self, number: int) -> int:
-        """Return where a row ends whose successor is not on the screen."""
-        last = self.text.dlineinfo(f"{number}.end")
-        return last[1] + last[3] if last else self.text.winfo_height()
-
-    def draw_row(self, number: int, top: Sequence[int], bottom: int, first: bool) -> None:
-        """Draw beside one row, `first` on the screen; overridden by what has a gutter."""
-
-    def _read_only(self) -> None:
-        """Keep those bindings of Text that move and select: `disabled` would stop copying."""
-        for sequence in self.text.bind_class("Text"):
-            if READING.fullmatch(sequence):
-                script = self.text.tk.call("bind", "Text", sequence)
-                self.text.tk.call("bind", "LmbootReader", sequence, script)
-        tags = ["LmbootReader" if tag == "Text" else tag for tag in self.text.bindtags()]
-        self.text.bindtags(tags)
 
 
 class Flow(Box):

@@ -10,8 +10,9 @@ from lmboot.gui.entryline import EntryLine
 from lmboot.gui.log import LogPane
 from lmboot.gui.modellist import Details, ModelList, sort_key
 from lmboot.gui.payload import StreamPane
+from lmboot.gui.reader import Reader
 from lmboot.gui.tabs import Tabs
-from lmboot.gui.widgets import Box, Flow, Reader, Scroller, Stack, nothing, showable
+from lmboot.gui.widgets import Box, Flow, Scroller, Stack, nothing, showable
 from tests.gui.tkroot import keys, mapped, settle, wait_until
 
 ROWS = [
