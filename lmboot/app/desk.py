@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 from lmboot.app import lms
-from lmboot.app.boot import Boot, Options, Rejection, warm
+from lmboot.app.boot import Boot, Options, warm
 from lmboot.app.models import (
     TOKEN_NAMES,
     Found,
@@ -87,6 +87,7 @@ class Opened:
         """Begin to open it; whoever makes this needs it."""
         self.model = model
         self.task = asyncio.create_task(opening)
+        self.task.add_done_callback(lambda task: task.cancelled() or task.exception())
         self._needed = 1
 
     @property
@@ -151,7 +152,6 @@ class Desk:
         self._warming: asyncio.Task[None] | None = None
         self._opened: Opened | None = None
         self._session: Session | None = None
-        self._refused: Refused | None = None
         self._closing = False
 
     def _start(self, doing: Coroutine[None, None, None]) -> asyncio.Task[None]:
@@ -293,9 +293,9 @@ class Desk:
         """Ask the chosen model for a payload; what it answers is shown before it runs."""
         self._begin(view, Options(ask_again=True))
 
-    def mend(self, view: View) -> None:
-        """Ask the model to mend what was refused last."""
-        self._begin(view, Options(ask_again=True, mend=self._refused))
+    def mend(self, view: View, refused: Refused) -> None:
+        """Ask the model to mend what an earlier asking ended with."""
+        self._begin(view, Options(ask_again=True, mend=refused))
 
     def run_again(self, view: View) -> None:
         """Run the payload of the last session once more, in a session of its own."""
@@ -343,8 +343,6 @@ class Desk:
             failure = error
             self._after(opened, error)
         finally:
-            if isinstance(failure, Rejection):
-                self._refused = Refused(failure.verdict, failure.reply or "")
             self._start(opened.let_go())
             self._lobby.over(view, failure)
             self._tell_kept(opened.model)

@@ -35,6 +35,7 @@ class Backstage:
         self._outbox, self._places = outbox, places()
         self._state = self._places.transcripts.parent
         self._lobby = WindowLobby(outbox)
+        self._view = WindowView(outbox, 0)
         self._tasks: set[asyncio.Task[None]] = set()
         settings = load(self._places.settings)
         self.desk = Desk(self._lobby, settings, self._places)
@@ -66,19 +67,25 @@ class Backstage:
     def bootstrap(self, generation: int, model: Model) -> None:
         """Ask a model for a payload."""
         self.desk.choose(model)
-        self.desk.bootstrap(WindowView(self._outbox, generation))
+        self.desk.bootstrap(self._new_view(generation))
+
+    def _new_view(self, generation: int) -> WindowView:
+        self._view = WindowView(self._outbox, generation)
+        return self._view
 
     def mend(self, generation: int) -> None:
         """Ask for the last reply to be mended."""
-        self.desk.mend(WindowView(self._outbox, generation))
+        refused = self._view.refused
+        if refused is not None:
+            self.desk.mend(self._new_view(generation), refused)
 
     def run_again(self, generation: int) -> None:
         """Run the last payload once more."""
-        self.desk.run_again(WindowView(self._outbox, generation))
+        self.desk.run_again(self._new_view(generation))
 
     def run_kept(self, generation: int, sha256: str) -> None:
         """Run a payload that was kept."""
-        self.desk.run_kept(WindowView(self._outbox, generation), sha256)
+        self.desk.run_kept(self._new_view(generation), sha256)
 
     @staticmethod
     def answer(question: asyncio.Future[bool], agreed: bool) -> None:

@@ -58,9 +58,21 @@ def _run(root, file: str) -> None:  # type: ignore[no-untyped-def] # tkinter is 
     root.deiconify()
     root.bind("<Map>", lambda event: window.start(file) if event.widget is root else None)
     _end_on_signals(window)
+    if sys.platform == "darwin":
+        _follow_the_mac(window)
     root.mainloop()
     root.destroy()
     window.worker.join(1.0)
+
+
+def _follow_the_mac(window) -> None:  # type: ignore[no-untyped-def]
+    """Answer what macOS asks of a program; not tried there yet."""
+    from lmboot.gui.state import Action
+
+    root = window.root
+    root.createcommand("::tk::mac::Quit", window.leaving.ask)
+    root.createcommand("::tk::mac::ShowPreferences", lambda: window.act(Action.SETTINGS))
+    root.createcommand("::tk::mac::OpenDocument", lambda *files: window.choosing.dropped(files))
 
 
 def _end_on_signals(window) -> None:  # type: ignore[no-untyped-def]

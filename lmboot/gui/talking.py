@@ -8,6 +8,7 @@ from lmboot.gui import messages as m
 from lmboot.gui.commands import first_in
 from lmboot.gui.lastline import Run
 from lmboot.gui.outbox import Item, Skipped
+from lmboot.gui.pages import ASKING
 from lmboot.gui.state import Action, Event, enabled
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ class Talking:
             self._limit = str(message.details.get("limit", ""))
         elif event == "unclean":
             self._limit = "unclean"
+        elif event == "error" and window.state in ASKING:
+            window.go(Event.FAILED)  # a trigger that was typed into a session
         elif event == "ended":
             self._ended(int(message.details.get("code", 0)))
 

@@ -54,6 +54,7 @@ class WindowView:
         self._figures = _Figures()
         self._reply = self._mending = ""
         self._told = ""  # the last words on `sys`
+        self.refused: Refused | None = None  # what the model can be asked to mend
 
     def _tell(self, message: m.Message) -> None:
         self._outbox.tell(message, generation=self.generation)
@@ -115,6 +116,7 @@ class WindowView:
         elif isinstance(step, Accepted):
             self._reply = step.reply
         elif isinstance(step, Refused):
+            self.refused = step
             shown = await asyncio.to_thread(for_review, step.reply)
             self._tell(m.Refused(_problems(step.verdict.problems), step.reply, shown))
 

@@ -357,6 +357,8 @@ class Window:
             self.say(message.text)
         if self.state is State.STOPPING:
             self.go(Event.CANCELLED)
+        elif self.state in (State.ENDED, State.CRASHED):
+            self.go(Action.BACK)  # there is no session any more to keep files of
         elif self.state is State.RUNNING:
             self.facts["reason"] = message.text or "its session ended"
             self.go(Event.CRASHED)
