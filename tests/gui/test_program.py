@@ -10,12 +10,12 @@ import pytest
 from lmboot.assets import asset
 from tests.cli.program import ECHO, payload
 from tests.connections.lookalike import Served
-from tests.gui.desktop import App, Desktop
+from tests.gui.desktop import Desktop
+from tests.gui.driver import agree, at, quit_politely, review, run, say, stop, wait_for
 from tests.gui.server import Server
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.engine]
 
-CODE = (500, 300)  # a place inside of the text that is reviewed
 SLOW = """\
 import time
 print("ready", flush=True)
@@ -41,52 +41,6 @@ def desktop(tmp_path: Path) -> Iterator[Desktop]:
     with Desktop(tmp_path) as desktop:
         yield desktop
         assert desktop.living() == []
-
-
-def at(server: Server) -> dict[str, str]:
-    return {"LMSTUDIO_BASE_URL": server.base}
-
-
-def panes(app: App, *wanted: str) -> list[str]:
-    return [shown["text"] for shown in app.transcripts() if shown["pane"] in wanted]
-
-
-def wait_for(app: App, pane: str, text: str) -> None:
-    app.wait_until(lambda: text in "".join(panes(app, pane)), f"{text!r} in {pane}")
-
-
-def review(app: App) -> None:
-    """Ask for a payload, and wait until it lies there to be read."""
-    app.wait_title("ready|no server")
-    app.key("ctrl+b")
-    app.wait_title("review")
-
-
-def agree(app: App) -> None:
-    """Read to the end and agree; the button is armed only a second after it appeared."""
-
-    def agreed() -> bool:
-        app.key("ctrl+End", "ctrl+Return")
-        return "review" not in app.title()
-
-    app.wait_until(agreed, "the consent to be taken")
-
-
-def run(app: App) -> None:
-    review(app)
-    agree(app)
-    app.wait_title("running")
-
-
-def say(app: App, line: str) -> None:
-    app.type(line)
-    app.key("Return")
-
-
-def quit_politely(app: App) -> None:
-    app.close()
-    assert app.wait_end() == 0
-    assert app.errors() == ""
 
 
 def test_a_newcomer_gets_from_the_seed_model_to_a_talk_and_out_again(desktop: Desktop) -> None:
@@ -115,8 +69,7 @@ def test_what_was_agreed_to_can_be_run_again_at_once(desktop: Desktop) -> None:
     with Server("plain", replies=[payload(ECHO)]) as server:
         app = desktop.start(env=at(server))
         run(app)
-        app.key("ctrl+period")
-        app.wait_title("ended")
+        stop(app)
 
         say(app, ":restart")
 
@@ -124,8 +77,7 @@ def test_what_was_agreed_to_can_be_run_again_at_once(desktop: Desktop) -> None:
         say(app, "once more")
         wait_for(app, "rt", "you said once more")
         assert len(server.look.chats) <= 2  # warming, and the one question
-        app.key("ctrl+period")
-        app.wait_title("ended")
+        stop(app)
         quit_politely(app)
 
 
@@ -146,8 +98,7 @@ def test_a_reply_that_is_no_payload_is_mended_when_the_user_wants(desktop: Deskt
         assert question[2]["content"] == "no"
         agree(app)
         app.wait_title("running")
-        app.key("ctrl+period")
-        app.wait_title("ended")
+        stop(app)
         quit_politely(app)
 
 
@@ -227,36 +178,12 @@ def test_closing_asks_while_something_runs_and_leaves_nothing(desktop: Desktop) 
         assert app.errors() == ""
 
 
-@pytest.mark.parametrize("moment", ["ready", "loading", "review", "running"])
-def test_killed_in_any_state_it_leaves_nothing_behind(desktop: Desktop, moment: str) -> None:
-    script = "hold" if moment == "loading" else "plain"
-    with Server(script, replies=[payload(FORKS)]) as server:
-        app = desktop.start(env=at(server))
-        app.wait_title("ready")
-        if moment == "running":
-            run(app)
-            wait_for(app, "rt", "ready")
-        elif moment != "ready":
-            app.key("ctrl+b")
-            app.wait_title(moment)
-
-        app.kill()
-
-        app_gone = app.process.poll
-        app.wait_until  # noqa: B018
-        assert app_gone() is not None
-        from tests.gui.desktop import wait_until
-
-        wait_until(lambda: not desktop.living(), "its children to end")
-
-
 def test_a_model_file_is_named_on_the_command_line(desktop: Desktop) -> None:
     app = desktop.start(str(asset("seed/seed.gguf")))
     app.wait_title("ready")
     run(app)
     wait_for(app, "rt", "AI-RT> ready")
-    app.key("ctrl+period")
-    app.wait_title("ended")
+    stop(app)
     quit_politely(app)
 
 
@@ -270,8 +197,7 @@ def test_a_model_file_is_dropped_onto_the_window(desktop: Desktop, tmp_path: Pat
     run(app)
 
     wait_for(app, "rt", "AI-RT> ready")
-    app.key("ctrl+period")
-    app.wait_title("ended")
+    stop(app)
     quit_politely(app)
 
 
@@ -298,6 +224,5 @@ def test_a_server_that_wants_a_token_is_given_it_right_there(desktop: Desktop) -
         run(app)
         say(app, "hello")
         wait_for(app, "rt", "you said hello")
-        app.key("ctrl+period")
-        app.wait_title("ended")
+        stop(app)
         quit_politely(app)
