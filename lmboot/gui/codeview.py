@@ -3,50 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from itertools import islice
 
 from lmboot.gui.find import columns
-from lmboot.gui.fold import fold
 from lmboot.gui.reader import Reader
+from lmboot.gui.rowtable import RowTable
+from lmboot.gui.slices import Slices
+from lmboot.gui.tokens import COLOURS, tokens
 from lmboot.gui.widgets import Box, nothing, showable
 
 GUTTER = 62
-MOST_COLOURED = 64 << 10  # characters; more would take longer than a click should
-LEXERS = {".py": "PythonLexer", ".json": "JsonLexer", ".toml": "TOMLLexer", ".ini": "IniLexer"}
-KINDS = (  # what a token's type begins with, and its colour; the first that fits counts
-    ("Token.Comment", "faint"),
-    ("Token.Literal.String.Doc", "faint"),
-    ("Token.Literal.String", "ok"),
-    ("Token.Literal.Number", "warn"),
-    ("Token.Keyword", "violet"),
-    ("Token.Operator.Word", "violet"),
-    ("Token.Name.Function", "accent"),
-    ("Token.Name.Class", "accent"),
-    ("Token.Name.Decorator", "accent"),
-    ("Token.Name.Tag", "accent"),
-    ("Token.Name.Builtin", "cyan"),
-)
-COLOURS = ("faint", "ok", "warn", "violet", "accent", "cyan")
-
-
-class Row(NamedTuple):
-    """One row on the screen: where its text begins in the file, and the line's number."""
-
-    start: int
-    text: str
-    number: int  # 0 on the rows that only go on a folded line
+SLICE, SLICE_ROWS = 16 << 10, 1000  # characters and rows of one insert
+MOST_ROWS = 1_000_000  # each costs Tk some 200 bytes; nobody reads as many
+MOST_FLAGS = 100_000
+BATCH = 200  # tokens whose colours are given to Tk at once
+MOST_RANGES = 64  # colours in one row; drawing a row takes the square of them
+FORGOTTEN, FORGOTTEN_COLOURED = 20_000, 10  # rows that are deleted at once
 
 
 class CodeView(Reader):
-    """One file. Lines wrap: what stands far to the right is not out of sight."""
+    """One file. Lines wrap: what stands far to the right is not out of sight.
 
-    def __init__(self, parent: Box) -> None:
-        self._rows: list[Row] = []
+    The beginning is there at once, the rest comes bit by bit: `busy` until all of it is there.
+    """
+
+    def __init__(self, parent: Box, *, most_rows: int = MOST_ROWS) -> None:
+        self._rows = RowTable()
         self._flags: frozenset[int] = frozenset()
+        self._flagged = 0  # lines that were looked at for their flags
+        self._wanted = 0  # the line that is to be seen as soon as it is there
+        self._coloured = False
         self._path = ""
+        self._most_rows = most_rows
         self.on_end: Callable[[str], None] = nothing  # the file's last line is on the screen
         super().__init__(parent, gutter=GUTTER, wrap="char")
+        self._cover = Box(self)
+        self._slices = Slices(self)
         self.text.bind("<Map>", lambda _: self.draw_soon())
+
+    @property
+    def busy(self) -> bool:
+        """Say whether something of the file is still to come, be it a colour."""
+        return self._slices.busy
 
     def paint(self) -> None:
         """Take the colours of the palette."""
@@ -54,44 +52,126 @@ class CodeView(Reader):
         for name in COLOURS:
             self.text.tag_configure(name, foreground=self.look[name])
         self.text.tag_configure("flag", background=self.look["warn:14:main"])
+        self.text.tag_configure("cut", font="Small", foreground=self.look["accent"])
         self.text.tag_raise("sel")
         self.draw_soon()
 
     def show(self, path: str, text: str, flags: Sequence[int] = ()) -> None:
-        """Show a file from its start; lines whose numbers are in `flags` are marked."""
-        self._path, self._flags = path, frozenset(flags)
-        self._rows = list(_rows(showable(text)))
-        parts: list[str | tuple[str, ...]] = []
-        for at, row in enumerate(self._rows):
-            if at:
-                parts += ["\n", () if row.number else ("fold",)]
-            parts += [row.text, ()]
-        self.text.delete("1.0", "end")
-        first, *others = parts
-        self.text.insert("end", first, *others)  # type: ignore[arg-type] # text and tags in turn
-        self._colour(path, text)
-        self._flag()
-        self.text.yview_moveto(0)
-        self.draw_soon()
+        """Show a file from its start; lines whose numbers are in `flags` are marked.
+
+        A text of more than `most_rows` rows is cut, says so, and never counts as seen.
+        """
+        self._path, self._rows = path, RowTable(text)
+        self._flags = frozenset(islice(flags, MOST_FLAGS))
+        self._flagged = self._wanted = 0
+        self._slices.start(self._work())
 
     def see_line(self, line: int) -> None:
-        """Bring a line of the file onto the screen."""
-        for at, row in enumerate(self._rows, 1):
-            if row.number == line:
-                self.text.see(f"{at}.0")
-                return
+        """Bring a line of the file onto the screen; one that is still to come, when it comes."""
+        row = self._rows.first_row(line)
+        self._wanted = line if row is None else 0
+        if row is not None:
+            self.text.see(f"{row + 1}.0")
+
+    # -- bit by bit ------------------------------------------------------------------------
+
+    def _work(self) -> Iterator[None]:
+        yield from self._forget()
+        yield from self._fill()
+        yield from self._colour()
+
+    def _forget(self) -> Iterator[None]:
+        """Take the old text away from its end on: at once, a long one would take too long.
+
+        Nobody may take it for the new one meanwhile.
+        """
+        step = FORGOTTEN_COLOURED if self._coloured else FORGOTTEN
+        rows = int(self.text.index("end-1c").split(".")[0])
+        if rows > step:
+            self._cover.place(relwidth=1, relheight=1)
+            self._cover.tkraise()
+        while rows > step:
+            rows -= step
+            self.text.delete(f"{rows}.0", "end")
+            yield
+        self.text.delete("1.0", "end")
+        self.text.yview_moveto(0)
+        self._coloured = False
+        self._cover.place_forget()
+
+    def _fill(self) -> Iterator[None]:
+        while not self._rows.whole and len(self._rows) < self._most_rows:
+            self._insert(self._rows.take(SLICE, SLICE_ROWS))
+            self._flag()
+            if self._wanted:
+                self.see_line(self._wanted)
+            yield
+        if not self._rows.whole:
+            left = len(self._rows.text) - self._rows.read
+            words = f"… {left:,} more characters in too many lines to be shown"
+            self.text.insert("end", words, ("cut",))
+        self.draw_soon()
+
+    def _insert(self, pieces: Sequence[str]) -> None:
+        parts: list[str | tuple[str, ...]] = []
+        for at, piece in enumerate(pieces):
+            if at:
+                parts += ["\n", ("fold",)]
+            parts += [showable(piece), ()]
+        first, *others = parts
+        self.text.insert("end", first, *others)  # type: ignore[arg-type] # text and tags in turn
+
+    def _flag(self) -> None:
+        """Mark those lines that have come whole since the last time."""
+        lines = self._rows.lines - (not self._rows.whole)
+        for line in range(self._flagged + 1, lines + 1):
+            if line in self._flags:
+                first, after = self._rows.first_row(line), self._rows.first_row(line + 1)
+                end = "end" if after is None else f"{after + 1}.0"
+                self.text.tag_add("flag", f"{(first or 0) + 1}.0", end)
+        self._flagged = lines
+
+    def _colour(self) -> Iterator[None]:
+        waiting: dict[str, list[str]] = {}
+        for number, (name, first, last) in enumerate(self._ranges(), 1):
+            waiting.setdefault(name, []).extend((first, last))
+            if number % BATCH == 0:
+                self._add(waiting)
+            yield
+        self._add(waiting)
+
+    def _ranges(self) -> Iterator[tuple[str, str, str]]:
+        """Yield colours, and from where to where as Tk counts; "" without a place is a pause."""
+        row, count = -1, 0
+        for start, end, name in tokens(self._path, self._rows.text):
+            (begun, front), (ended, back) = map(self._rows.place, (start, end))
+            row, count = begun, count + bool(name) if begun == row else 0
+            if name and count < MOST_RANGES:
+                yield name, f"{row + 1}.{columns(front)}", f"{ended + 1}.{columns(back)}"
+            else:
+                yield "", "1.0", "1.0"
+
+    def _add(self, waiting: dict[str, list[str]]) -> None:
+        """Give the gathered ranges their colours."""
+        waiting.pop("", None)
+        for name, (first, *others) in waiting.items():
+            self.text.tag_add(name, first, *others)
+            self._coloured = True
+        waiting.clear()
+
+    # -- beside the text -------------------------------------------------------------------
 
     def _draw(self) -> None:
         """Draw the numbers, and see by the way whether the end is on the screen."""
         super()._draw()
-        ended = self.text.winfo_viewable() and self.text.dlineinfo("end-1c") is not None
-        if self._path and ended:
+        ended = self._rows.whole and self.text.winfo_viewable()
+        if self._path and ended and self.text.dlineinfo("end-1c") is not None:
             self.on_end(self._path)
 
     def draw_row(self, number: int, top: Sequence[int], bottom: int, first: bool) -> None:
         """Draw a line's number."""
-        if number <= len(self._rows) and self._rows[number - 1].number:
-            line = self._rows[number - 1].number
+        line = self._rows.line_of(number - 1)
+        if line:
             self.gutter.create_text(
                 self.look.px(GUTTER - 16),
                 top[1] + top[3] / 2,
@@ -100,64 +180,3 @@ class CodeView(Reader):
                 font="MonoSmall",
                 fill=self.look["warn" if line in self._flags else "faint"],
             )
-
-    def _flag(self) -> None:
-        line = 0
-        for at, row in enumerate(self._rows, 1):
-            line = row.number or line
-            if line in self._flags:
-                self.text.tag_add("flag", f"{at}.0", f"{at + 1}.0")
-
-    def _colour(self, path: str, text: str) -> None:
-        ranges: dict[str, list[str]] = {name: [] for name in COLOURS}
-        for start, end, name in _tokens(path, text):
-            ranges[name] += self._places(start, end)
-        for name, places in ranges.items():
-            if places:
-                self.text.tag_add(name, places[0], *places[1:])
-
-    def _places(self, start: int, end: int) -> Iterator[str]:
-        """Yield from and to, as Tk counts, of a part of the file; one pair for each row."""
-        at = self._row_of(start)
-        while at < len(self._rows) and self._rows[at].start < end:
-            row = self._rows[at]
-            left, right = max(0, start - row.start), min(len(row.text), end - row.start)
-            if left < right:
-                yield f"{at + 1}.{columns(row.text[:left])}"
-                yield f"{at + 1}.{columns(row.text[:right])}"
-            at += 1
-
-    def _row_of(self, offset: int) -> int:
-        low, high = 0, len(self._rows)
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (middle, high) if self._rows[middle].start <= offset else (low, middle)
-        return low
-
-
-def _rows(text: str) -> Iterator[Row]:
-    start, number, row_text, fresh = 0, 1, "", True
-    for piece in fold(text):
-        if piece.shown != "\n":
-            row_text = piece.shown
-            continue
-        yield Row(start, row_text, number if fresh else 0)
-        start += len(row_text) + len(piece.raw)
-        fresh = bool(piece.raw)
-        number += fresh
-        row_text = ""
-    yield Row(start, row_text, number if fresh else 0)
-
-
-def _tokens(path: str, text: str) -> Iterator[tuple[int, int, str]]:
-    """Yield (from, to, colour) of what has one; a kind of file that is not known has none."""
-    name = next((name for suffix, name in LEXERS.items() if path.endswith(suffix)), "")
-    if not name or len(text) > MOST_COLOURED:
-        return
-    from pygments import lexers  # dear, and nobody needs it before a review
-
-    lexer = getattr(lexers, name)()
-    for start, kind, value in lexer.get_tokens_unprocessed(text):
-        colour = next((colour for begin, colour in KINDS if str(kind).startswith(begin)), "")
-        if colour:
-            yield start, start + len(value), colour

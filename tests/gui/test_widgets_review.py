@@ -19,6 +19,7 @@ FILES = (("data/a.json", "1 kB", '{"a": 1}'), ("main.py", "9 kB", LONG))
 def pane(base: Box) -> ReviewPane:
     made = ReviewPane(base)
     made.pack(fill="both", expand=True)
+    base.focus_force()  # where no window manager gives the window the keyboard
     settle(base)
     return made
 
@@ -110,8 +111,13 @@ def code(base: Box) -> CodeView:
     return made
 
 
-def numbers(code: CodeView) -> list[str]:
+def whole(code: CodeView) -> None:
+    wait_until(code, lambda: not code.busy)
     settle(code)
+
+
+def numbers(code: CodeView) -> list[str]:
+    whole(code)
     return drawn_words(code.gutter)
 
 
@@ -136,6 +142,7 @@ def test_a_long_line_is_wrapped_and_copied_whole(code: CodeView) -> None:
 
 
 def coloured(code: CodeView, name: str) -> list[str]:
+    whole(code)
     ends = code.text.tag_ranges(name)
     pairs = zip(ends[::2], ends[1::2], strict=True)
     return [code.text.get(str(first), str(last)) for first, last in pairs]
