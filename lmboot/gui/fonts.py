@@ -35,6 +35,7 @@ STEPS = {  # name: (pixels more than the base at scale 1, weight)
     "TkMenuFont": (0, "normal"),
 }
 LEAST_SCALE, MOST_SCALE = 0.8, 3.0
+LEAST_ZOOM, MOST_ZOOM = 0.8, 2.5
 USUAL_DPI = 96
 
 
@@ -84,18 +85,36 @@ def make_fonts(root: tk.Misc, scale: float) -> None:
 
     Sizes are pixels, so that `tk scaling` cannot apply the scale twice.
     """
-    base = _base_size(root)
     families = {"ui": _first(root, UI_FAMILIES), "mono": _first(root, MONO_FAMILIES)}
     there = set(root.tk.splitlist(root.tk.call("font", "names")))
-    for name, (step, weight) in STEPS.items():
+    for name, (_, weight) in STEPS.items():
         family = families["mono" if name.startswith("Mono") else "ui"]
-        options = ("-family", family, "-size", -round((base + step) * scale), "-weight", weight)
+        options = ("-family", family, "-weight", weight)
         root.tk.call("font", "configure" if name in there else "create", name, *options)
+    zoom(root, scale, 1.0)
+
+
+def zoom(root: tk.Misc, scale: float, factor: float) -> float:
+    """Make every font `factor` times its size, kept within 0.8 and 2.5; return what it is now."""
+    factor = min(max(factor, LEAST_ZOOM), MOST_ZOOM)
+    base = _base_size(root)
+    for name, (step, _) in STEPS.items():
+        size = -round((base + step) * scale * factor)
+        root.tk.call("font", "configure", name, "-size", size)
+    return factor
+
+
+def linespace(root: tk.Misc, font: str = "Text") -> int:
+    """Return how many pixels a line of text is high."""
+    return int(root.tk.call("font", "metrics", font, "-linespace"))
 
 
 def _base_size(root: tk.Misc) -> int:
-    """Return the system's text size in pixels at scale 1, kept in what the layout was made for."""
-    size = int(root.tk.call("font", "configure", "TkDefaultFont", "-size"))
+    """Return the system's text size in pixels at scale 1, kept in what the layout was made for.
+
+    It is asked of a font that lmboot leaves alone.
+    """
+    size = int(root.tk.call("font", "configure", "TkTextFont", "-size"))
     return min(max(-size if size < 0 else round(size * USUAL_DPI / 72), 12), 13)
 
 

@@ -72,6 +72,7 @@ class Look:
     def __init__(self, root: tk.Tk, theme: str = "light", scale: float | None = None) -> None:
         self.root = root
         self.scale = fonts.scale_of(root, scale)
+        self.factor = 1.0  # how much larger texts are than at this scale
         self.theme = theme
         self.style = ttk.Style(root)
         self._images: dict[tuple[object, ...], tk.PhotoImage] = {}
@@ -79,7 +80,7 @@ class Look:
         self._labels: set[tuple[str, str, str]] = set()
         self._followers: dict[str, Callable[[], None]] = {}
         fonts.make_fonts(root, self.scale)
-        self.linespace = int(root.tk.call("font", "metrics", "Text", "-linespace"))
+        self.linespace = fonts.linespace(root)
         self._own_theme()
         styles.build(self)
         styles.colour(self)
@@ -107,6 +108,10 @@ class Look:
         """Return a length given for scale 1 in pixels."""
         return round(length * self.scale)
 
+    def room(self, length: float) -> int:
+        """Return a length given for scale 1 in pixels, for what a text must fit into: it zooms."""
+        return round(length * self.scale * self.factor)
+
     def pad(self, before: float, after: float) -> tuple[int, int]:
         """Return two lengths in pixels: before and after, or across and down."""
         return self.px(before), self.px(after)
@@ -122,6 +127,15 @@ class Look:
         self.theme = theme
         for key, image in self._images.items():
             image.configure(data=self._painters[key](), format="png")
+        self._repaint()
+
+    def zoom(self, factor: float) -> None:
+        """Make all texts `factor` times (0.8 to 2.5) as large, and with them what holds them."""
+        self.factor = fonts.zoom(self.root, self.scale, factor)
+        self.linespace = fonts.linespace(self.root)
+        self._repaint()
+
+    def _repaint(self) -> None:
         styles.colour(self)
         for label in self._labels:
             self._colour_label(*label)
@@ -129,7 +143,7 @@ class Look:
             paint()
 
     def follow(self, widget: tk.Misc, paint: Callable[[], None]) -> None:
-        """Call `paint` now and after every change of the palette, as long as `widget` lives.
+        """Call `paint` now and after every change of palette or zoom, as long as `widget` lives.
 
         For what ttk's styles do not reach: texts, canvases, menus. One painter for a widget.
         """

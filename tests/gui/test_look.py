@@ -4,6 +4,7 @@ import itertools
 import subprocess
 import sys
 import tkinter as tk
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -159,3 +160,48 @@ def test_the_window_imports_nothing_dear_before_it_is_shown() -> None:
 
     dear = {"asyncio", "dataclasses", "argparse", "pydantic", "httpx", "pygments", "inspect"}
     assert dear & set(found.stdout.split()) == set()
+
+
+@pytest.fixture
+def zoomed(look: Look) -> Iterator[Look]:
+    yield look
+    look.zoom(1.0)
+
+
+def sizes(root: tk.Tk) -> dict[str, int]:
+    return {name: int(root.tk.call("font", "configure", name, "-size")) for name in fonts.STEPS}
+
+
+def test_zooming_changes_every_font_and_comes_back(root: tk.Tk, zoomed: Look) -> None:
+    before = sizes(root)
+
+    zoomed.zoom(1.5)
+    larger = sizes(root)
+    zoomed.zoom(1.0)
+
+    assert larger == {name: pytest.approx(size * 1.5, abs=0.5) for name, size in before.items()}
+    assert sizes(root) == before
+
+
+@pytest.mark.parametrize(("factor", "kept"), [(0.1, 0.8), (9.0, 2.5), (1.25, 1.25)])
+def test_zooming_keeps_within_what_can_be_read(zoomed: Look, factor: float, kept: float) -> None:
+    zoomed.zoom(factor)
+
+    assert zoomed.factor == kept
+    assert zoomed.room(100) == 100 * kept
+    assert zoomed.px(100) == 100
+
+
+def test_what_holds_a_text_grows_with_it(zoomed: Look) -> None:
+    def row() -> int:
+        return int(zoomed.style.lookup("panel.Treeview", "rowheight"))
+
+    seen: list[int] = []
+    before, linespace = row(), zoomed.linespace
+    canvas = tk.Canvas(zoomed.root)
+    zoomed.follow(canvas, lambda: seen.append(zoomed.linespace))
+
+    zoomed.zoom(2.0)
+
+    assert row() - before == zoomed.linespace - linespace > 10
+    assert seen == [linespace, zoomed.linespace]
