@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.figures import programs
-from tests.soak import cancel, launch, parser, sessions
+from tests.soak import cancel, launch, parser, sessions, window
 
 SOAKS = Path(__file__).parent / "soak"
 
@@ -20,7 +20,7 @@ def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_soak_can_be_run_by_its_name() -> None:
     found = programs(SOAKS)
 
-    assert {"cancel", "launch", "parser", "seed", "sessions"} <= set(found)
+    assert {"cancel", "launch", "parser", "seed", "sessions", "window"} <= set(found)
 
 
 @pytest.mark.engine
@@ -47,3 +47,11 @@ def test_launches_leave_nothing_behind() -> None:
     figures = launch.main(8)
 
     assert figures["stopped"] == 2
+
+
+@pytest.mark.sandbox
+@pytest.mark.engine
+def test_a_window_that_is_used_for_long_holds_no_more_than_at_first() -> None:
+    figures = window.main(4)
+
+    assert figures["rounds"] == 4

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 MAC = sys.platform == "darwin"
 MOD = "Command" if MAC else "Control"
 SHOWN_MOD = "⌘" if MAC else "Ctrl+"
+ESCAPE = "Escape"  # means more than one item, and a field has its own use for it
 TAG = "LmbootKeys"  # comes first in a field, whose own class would take some of the keys
 
 
@@ -49,9 +50,7 @@ MENUS: dict[str, tuple[Line, ...]] = {
     ),
     "Edit": (
         Command("Copy", "", lambda window: window.reading.copy()),
-        Command(
-            "Copy with prefixes", "Mod+Shift+C", lambda window: window.reading.copy_lines()
-        ),
+        Command("Copy with prefixes", "Mod+Shift+C", lambda window: window.reading.copy_lines()),
         Command("Select all", "", lambda window: window.reading.select_all()),
         None,
         Command("Find…", "Mod+f", lambda window: window.reading.find()),
@@ -79,7 +78,7 @@ MENUS: dict[str, tuple[Line, ...]] = {
         Command("Write & run", "Mod+Return", Action.WRITE_AND_RUN),
         Command("Ask model to repair", "", Action.REPAIR),
         Command("Ask again", "", Action.RETRY),
-        Command("Cancel", "Escape", Action.CANCEL),
+        Command("Cancel", ESCAPE, Action.CANCEL),
         None,
         Command("Write a line", "Mod+l", lambda window: window.reading.focus_entry()),
         Command("Interrupt", "", Action.INTERRUPT),
@@ -104,6 +103,7 @@ def bind_all(window: Window) -> None:
             if line is not None:
                 _bind(window, line)
     window.frame.menus.set(menus)
+    window.root.bind("<Escape>", lambda _: window.step_back())
 
 
 def _item(window: Window, line: Command) -> Item:
@@ -125,10 +125,9 @@ def _bind(window: Window, command: Command) -> None:
         return "break"
 
     for keys in command.keys.split():
-        for sequence in sequences(keys):
+        for sequence in sequences(keys) if keys != ESCAPE else ():
             window.root.bind(sequence, press)
-            if keys != "Escape":  # a field has its own use for it
-                window.root.bind_class(TAG, sequence, press)
+            window.root.bind_class(TAG, sequence, press)
 
 
 def sequences(keys: str) -> list[str]:

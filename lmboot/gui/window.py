@@ -267,6 +267,13 @@ class Window:
             return
         _DO[action](self)
 
+    def step_back(self) -> None:
+        """Call off what is being asked, or go back from what is only shown."""
+        if enabled(self.state, Action.CANCEL):
+            self.act(Action.CANCEL)
+        elif self.state in ELSEWHERE:
+            self.act(Action.BACK)
+
     def _bootstrap(self) -> None:
         chosen = self.choosing.chosen
         if chosen is None:

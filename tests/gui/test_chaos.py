@@ -104,24 +104,21 @@ def close(app: App) -> None:
     app.wait_until(gone, "its end")
 
 
-def engine_of(app: App) -> psutil.Process | None:
-    """Return the process that runs the model."""
-    for process in app.family():
-        if "engine_child" in " ".join(process.cmdline()):
-            return process
-    return None
+def engines_of(app: App) -> list[psutil.Process]:
+    """Return the processes that run a model."""
+    return [each for each in app.family() if "engine_child" in " ".join(each.cmdline())]
 
 
 def test_an_engine_that_dies_is_started_anew_for_the_next_question(desktop: Desktop) -> None:
     app = desktop.start()
     app.wait_title("ready")
-    engine = app.wait_until(lambda: engine_of(app), "the engine")
+    (engine,) = app.wait_until(lambda: engines_of(app), "the engine")
     engine.kill()
-    app.wait_until(lambda: engine_of(app) is None, "its end")
+    app.wait_until(lambda: not engines_of(app), "its end")
 
     app.key("ctrl+b")
     app.wait_until(
-        lambda: "review" in app.title() or ("ready" in app.title() and engine_of(app)), "an end"
+        lambda: "review" in app.title() or ("ready" in app.title() and engines_of(app)), "an end"
     )
 
     if "review" not in app.title():
@@ -138,7 +135,7 @@ def test_an_engine_that_dies_in_a_session_is_told_and_the_runtime_goes_on(
     app = desktop.start()
     run(app)
     wait_for(app, "rt", "AI-RT> ready")
-    engine = app.wait_until(lambda: engine_of(app), "the engine")
+    (engine,) = app.wait_until(lambda: engines_of(app), "the engine")
     engine.kill()
 
     say(app, ":ai what can you do?")
