@@ -88,7 +88,6 @@ class Choosing:
     def _unreachable(self, message: m.Unreachable) -> None:
         self._window.facts |= {"server": message.server or "the usual addresses"}
         self._window.retry_in(message.seconds)
-        self._window.reason = message.reason
         self._show_server("bad", "no answer", hollow=True)
         self._window.log("server", message.reason)
         if self._window.state in WAITING or not (self.chosen and needs_no_server(self.chosen)):

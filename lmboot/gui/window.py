@@ -86,7 +86,6 @@ class Window:
         self.worker = Worker(self.outbox)
         self.state = FIRST
         self.facts: dict[str, str] = {}
-        self.reason = ""
         self.has_lms = False
         self.closed = False
         self._handlers: dict[type, Callable[[Any], None]] = {}
@@ -170,18 +169,24 @@ class Window:
     def _drain(self) -> bool:
         drained = self.outbox.drain()
         for message in drained.messages:
-            self._handlers[type(message)](message)
+            self._guarded(self._handlers[type(message)], message)
         if drained.messages or drained.items:
             self._lively = monotonic()
         reply = [each for each in drained.items if each.stream == PAYLOAD]
         talk = [each for each in drained.items if each.stream != PAYLOAD]
         if reply:
-            self.asking.append(
-                "".join(x.run.text if isinstance(x, Item) else x.text for x in reply)
-            )
+            texts = (x.run.text if isinstance(x, Item) else f"{x.text}\n" for x in reply)
+            self._guarded(self.asking.append, "".join(texts))
         if talk:
-            self.talking.insert(talk)
+            self._guarded(self.talking.insert, talk)
         return drained.more
+
+    def _guarded(self, show: Callable[[Any], None], what: Any) -> None:
+        """Show one thing; that it can't be must not cost what comes after it."""
+        try:
+            show(what)
+        except Exception as error:  # noqa: BLE001 - an error of lmboot's own, told and survived
+            self._broken(type(error), error, None)
 
     def stop_ticking(self) -> None:
         """Look into the outbox no more, and leave no timer behind."""
