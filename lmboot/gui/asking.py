@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from time import monotonic
 from typing import TYPE_CHECKING
 
 from lmboot.gui import messages as m
@@ -49,12 +48,12 @@ class Asking:
             window.say(message.mending)
         window.frame.payload.start(title)
         self._speeds.clear()
-        self._last_piece = monotonic()
+        self._last_piece = self._window.clock()
         window.go(Event.ASKED)
 
     def _writing(self, message: m.Writing) -> None:
         window, pane = self._window, self._window.frame.payload
-        self._last_piece = monotonic()
+        self._last_piece = self._window.clock()
         rate = "—" if message.rate is None else f"~{message.rate:.0f}"
         window.facts |= {
             "size": f"{message.characters / 1000:.1f} kB",
@@ -82,14 +81,14 @@ class Asking:
 
     def append(self, text: str) -> None:
         """Show a piece of the reply."""
-        self._last_piece = monotonic()
+        self._last_piece = self._window.clock()
         self._window.frame.payload.append(text)
         if self._window.state is State.STALLED:
             self._window.go(Event.PIECE)
 
     def tick(self) -> None:
         """See whether anything has come lately."""
-        quiet = monotonic() - self._last_piece
+        quiet = self._window.clock() - self._last_piece
         self._window.facts["quiet"] = f"{quiet:.0f} s"
         if quiet >= STALL_SECONDS:
             self._window.go(Event.QUIET)

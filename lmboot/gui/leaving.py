@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from time import monotonic
 from typing import TYPE_CHECKING
 
 from lmboot.gui import messages as m
@@ -30,7 +29,7 @@ class Leaving:
     @property
     def overdue(self) -> bool:
         """Say whether the worker has taken longer than it may."""
-        return self._window.state is State.CLOSING and monotonic() > self._by
+        return self._window.state is State.CLOSING and self._window.clock() > self._by
 
     def ask(self) -> None:
         """Close, after a question while something runs; asked once more, do not ask back."""
@@ -65,7 +64,7 @@ class Leaving:
         window = self._window
         if self._question is not None:
             self._question.close()
-        self._by = monotonic() + MOST_SECONDS
+        self._by = window.clock() + MOST_SECONDS
         memory = window.memory._replace(geometry=window.root.geometry())
         histories = window.talking.histories
         window.go(Action.CLOSE)

@@ -77,10 +77,20 @@ ELSEWHERE = {State.INVALID, *REVIEWING}  # their page has the buttons
 
 
 class Window:
-    """Joins the frame to the worker. `facts` fill the words of the states."""
+    """Joins the frame to the worker. `facts` fill the words of the states.
 
-    def __init__(self, root: tk.Tk, look: Look, memory: memories.Memory) -> None:
-        self.root, self.look, self.memory = root, look, memory
+    `clock` is in seconds and never runs back.
+    """
+
+    def __init__(
+        self,
+        root: tk.Tk,
+        look: Look,
+        memory: memories.Memory,
+        *,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self.root, self.look, self.memory, self.clock = root, look, memory, clock
         self.frame: Frame = build_frame(root, look)
         self.outbox: Outbox[m.Message] = Outbox()
         self.worker = Worker(self.outbox)
@@ -89,7 +99,7 @@ class Window:
         self.has_lms = False
         self.closed = False
         self._handlers: dict[type, Callable[[Any], None]] = {}
-        self._since = self._lively = monotonic()
+        self._since = self._lively = clock()
         self._retry_at = self._clock_at = 0.0
         self._timer = ""
         self._notice_until = 0.0
@@ -120,7 +130,7 @@ class Window:
 
     def post(self, job: Job) -> None:
         """Have the worker do something."""
-        self._lively = monotonic()
+        self._lively = self.clock()
         self.worker.post(job)
 
     def place(self) -> None:
@@ -156,7 +166,7 @@ class Window:
         more = True  # also when something below raised: it must go on
         try:
             more = self._drain()
-            self._clock()
+            self._show_times()
         finally:
             if not self.closed:
                 self._timer = self.root.after(self._pause(more), self._tick)
@@ -164,14 +174,14 @@ class Window:
     def _pause(self, more: bool) -> int:
         if more:
             return BUSY_MS
-        return AWAKE_MS if monotonic() - self._lively < AWAKE_SECONDS else IDLE_MS
+        return AWAKE_MS if self.clock() - self._lively < AWAKE_SECONDS else IDLE_MS
 
     def _drain(self) -> bool:
         drained = self.outbox.drain()
         for message in drained.messages:
             self._guarded(self._handlers[type(message)], message)
         if drained.messages or drained.items:
-            self._lively = monotonic()
+            self._lively = self.clock()
         reply = [each for each in drained.items if each.stream == PAYLOAD]
         talk = [each for each in drained.items if each.stream != PAYLOAD]
         if reply:
@@ -196,9 +206,9 @@ class Window:
         if self._timer:
             self.root.after_cancel(self._timer)
 
-    def _clock(self) -> None:
+    def _show_times(self) -> None:
         """Keep the times on the screen right, a few times a second."""
-        now = monotonic()
+        now = self.clock()
         if now < self._clock_at:
             return
         self._clock_at = now + CLOCK_SECONDS
@@ -223,8 +233,8 @@ class Window:
         if self.state is before:
             return False
         if not {before, self.state} <= ASKING and self.state is not State.REPLACING:
-            self._since = monotonic()
-        self._lively = monotonic()
+            self._since = self.clock()
+        self._lively = self.clock()
         self.pages.turn()
         self.show()
         return True
@@ -379,7 +389,7 @@ class Window:
 
     def retry_in(self, seconds: float) -> None:
         """Count down to the next look for servers."""
-        self._retry_at = monotonic() + seconds
+        self._retry_at = self.clock() + seconds
 
     def log(self, kind: str, words: str) -> None:
         """Add a row to the log."""
@@ -388,7 +398,7 @@ class Window:
     def say(self, words: str) -> None:
         """Show a passing sentence above the status line, and keep it in the log."""
         self.frame.notice.show(visible(words))
-        self._notice_until = monotonic() + NOTICE_SECONDS
+        self._notice_until = self.clock() + NOTICE_SECONDS
 
     @staticmethod
     def harmless(text: str) -> str:
