@@ -14,7 +14,6 @@ scale = 1.5                  # of everything, 0.8 to 3; the display's own when l
 zoom = 1.0                   # of the texts, 0.8 to 2.5
 scrollback = 10000           # lines kept in a session, 1000 to 50000
 remember_input = true        # what was typed comes back with Up in the next session
-reduce_motion = false        # nothing fades or spins
 server = "localhost:1234"    # tried before any other
 """
 
@@ -72,7 +71,6 @@ class _Window(BaseModel):
     zoom: Annotated[float, Field(ge=0.8, le=2.5)] = 1.0
     scrollback: Annotated[int, Field(ge=1000, le=50_000)] = 10_000
     remember_input: bool = True
-    reduce_motion: bool = False
     server: _Address | None = None
 
 
@@ -100,7 +98,6 @@ class WindowSettings:
     zoom: float = 1.0
     scrollback: int = 10_000
     remember_input: bool = True
-    reduce_motion: bool = False
     server: str | None = None
 
 

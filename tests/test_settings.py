@@ -40,13 +40,13 @@ def test_every_key_is_taken(file: Path) -> None:
         'warm = false\ntrigger = "GO"\npassphrase = "please"\ncontext = 4096\n'
         "[limits]\nmemory_mb = 100\nwall_seconds = 7.5\n"
         '[window]\ntheme = "dark"\nscale = 1.25\nzoom = 2\nscrollback = 1000\n'
-        'remember_input = false\nreduce_motion = true\nserver = "localhost:1234/v1"\n'
+        'remember_input = false\nserver = "localhost:1234/v1"\n'
     )
 
     settings = load(file)
 
     limits = Limits(memory_mb=100, wall_seconds=7.5)
-    window = WindowSettings("dark", 1.25, 2.0, 1000, False, True, "http://localhost:1234")
+    window = WindowSettings("dark", 1.25, 2.0, 1000, False, "http://localhost:1234")
     assert settings == Settings(False, "GO", "please", 4096, limits, window)
 
 
@@ -122,7 +122,6 @@ def test_limits_can_only_be_lowered(file: Path) -> None:
         "[window]\nscrollback = 50001",
         "[window]\nscrollback = 2000.0",
         "[window]\nremember_input = 1",
-        '[window]\nreduce_motion = ""',
         '[window]\nserver = ""',
         '[window]\nserver = "ftp://a"',
         '[window]\nserver = "http://me:secret@a"',

@@ -28,7 +28,6 @@ LIMITS = {  # key: what it is called, its unit
 DEFAULTS: dict[str, Any] = {  # what holds where `values` has nothing
     "window.theme": "system",
     "window.zoom": 1.0,
-    "window.reduce_motion": False,
     "window.remember_input": True,
     "warm": True,
 }
@@ -246,7 +245,6 @@ class SettingsWindow:
         self._row(rows, "window.zoom", "Text size", Percent, ZOOMS)
         kept = "Lines kept in the session"
         self._row(rows, "window.scrollback", kept, Number, 10_000, whole=True)
-        self._row(rows, "window.reduce_motion", "Motion", Check, "Less motion")
 
     def _models(self) -> None:
         rows = self._group("Models")

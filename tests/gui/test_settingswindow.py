@@ -119,14 +119,13 @@ def test_only_what_was_changed_is_handed_over_by_its_name(opened: Open, caller: 
     fill(window, "window.scrollback", "2 000")
     fill(window, "window.server", " http://b:2 ")
     fill(window, "limits.cpu_seconds", "7.5")
-    tick(window, "window.reduce_motion")
     tick(window, "warm")
 
     window.save()
 
     changes = {"window.theme": "dark", "window.scale": 1.5, "window.zoom": 0.9, "warm": True}
     changes |= {"window.server": "http://b:2", "window.scrollback": 2000}
-    assert caller.saved == [{**changes, "limits.cpu_seconds": 7.5, "window.reduce_motion": True}]
+    assert caller.saved == [{**changes, "limits.cpu_seconds": 7.5}]
     assert type(caller.saved[0]["window.scrollback"]) is int
     assert not window.open
 
