@@ -7,7 +7,8 @@ from tkinter import ttk
 
 from lmboot.gui.widgets import Action, Box, nothing
 
-NARROW = 860
+PADDING = 2 * 16 + 14 + 14 + 3 * 4  # of the line and between what stands in it
+FIELD_WIDTHS = (23, 16, 12)  # in characters, the first one that leaves room for the words
 
 
 class ServerLine(Box):
@@ -21,17 +22,28 @@ class ServerLine(Box):
         self.on_settings: Callable[[], None] = nothing
         self._brand()
         self.field = ttk.Combobox(self, style="panel.TCombobox", width=23, font="Text")
-        self.field.pack(side="left")
         self.field.bind("<Return>", lambda _: self.on_address(self.address))
         self.field.bind("<<ComboboxSelected>>", lambda _: self.on_address(self.address))
         self._buttons()
-        self._words = self.label("", "muted")
+        self.field.pack(side="left")
+        self._words, self._said = self.label("", "muted"), ""
         self._words.pack(side="left", padx=self.look.pad(14, 0))
+        self.look.follow(self, lambda: self._fit(self.winfo_width()))
         self.bind("<Configure>", lambda event: self._fit(event.width))
 
     def _fit(self, width: int) -> None:
-        """Take room from the field where it is narrow: the state's words need it more."""
-        self.field.configure(width=16 if width < self.look.px(NARROW) else 23)
+        """Take room from the field where it is narrow: the state's words need it more.
+
+        Where they have none at all, the dot stands for them.
+        """
+        self._words.configure(text=self._said)
+        things = [each for each in self.winfo_children() if isinstance(each, ttk.Widget)]
+        for characters in FIELD_WIDTHS:
+            self.field.configure(width=characters)
+            need = sum(each.winfo_reqwidth() for each in things) + self.look.px(PADDING)
+            if need <= width:
+                return
+        self._words.configure(text="" if width > 1 else self._said)
 
     def _brand(self) -> None:
         mark = self.look.strokes("accent", (1.5, 1.5), (6, 6), (1.5, 10.5), width=2.4)
@@ -39,7 +51,7 @@ class ServerLine(Box):
         name.pack(side="left", padx=self.look.pad(0, 14))
 
     def _buttons(self) -> None:
-        """Pack the buttons before the words: where it is narrow, words give way."""
+        """Pack the buttons before field and words: where it is narrow, those give way."""
         for text, kind, press in (
             ("Settings", "Ghost", lambda: self.on_settings()),
             ("Refresh", "Ghost", lambda: self.on_refresh()),
@@ -63,7 +75,9 @@ class ServerLine(Box):
 
     def show_state(self, colour: str, words: str, *, hollow: bool = False) -> None:
         """Show how the server stands; a hollow dot is one that does not answer."""
-        self._words.configure(image=self.look.dot(colour, hollow=hollow), text="  " + words)
+        self._said = "  " + words
+        self._words.configure(image=self.look.dot(colour, hollow=hollow))
+        self._fit(self.winfo_width())
 
 
 class StatusLine(Box):
@@ -73,14 +87,18 @@ class StatusLine(Box):
         super().__init__(parent, "panel", padding=parent.look.pads(16, 6))
         self._word = self.label("", "text", "Strong")
         self._word.pack(side="left")
-        height = self.look.linespace + self.look.px(14)  # one height with buttons and without
-        Box(self, height=height).pack(side="right")
+        strut = Box(self)  # one height with buttons and without
+        strut.pack(side="right")
+        self.look.follow(strut, lambda: self._keep_height(strut))
         self._actions = Box(self)
         self._actions.pack(side="right")
         self._figures = self.label("", "muted")
         self._figures.pack(side="left", padx=self.look.pad(14, 0))
         self._shown: list[tuple[str, bool]] = []
         self._buttons: list[ttk.Button] = []
+
+    def _keep_height(self, strut: Box) -> None:
+        strut.configure(height=self.look.linespace + self.look.px(14))
 
     def show(self, colour: str, word: str, figures: str = "", *, hollow: bool = False) -> None:
         """Say what is going on."""

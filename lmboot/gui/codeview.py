@@ -173,7 +173,7 @@ class CodeView(Reader):
         line = self._rows.line_of(number - 1)
         if line:
             self.gutter.create_text(
-                self.look.px(GUTTER - 16),
+                self.look.room(GUTTER - 16),
                 top[1] + top[3] / 2,
                 text=str(line),
                 anchor="e",

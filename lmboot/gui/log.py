@@ -24,22 +24,20 @@ class LogPane(Box):
         head = self.bar("top", "main", pad=(16, 10))
         head.label("Filter", "faint").pack(side="left", padx=self.look.pad(0, 8))
         self.filter = ttk.Entry(head, style="main.TEntry", font="Text", width=28)
-        self.filter.pack(side="left")
         self._count = head.label("", "faint", "Small")
         self._count.pack(side="right")
-        self.reader = Reader(self, font="MonoSmall", tabs=self._tabs())
+        self.filter.pack(side="left")
+        self.reader = Reader(self, font="MonoSmall")
         self.reader.pack(fill="both", expand=True)
         self.filter.bind("<KeyRelease>", lambda _: self._refill())
         self.look.follow(head, self._paint)
 
-    def _tabs(self) -> tuple[int, ...]:
-        return self.look.pads(86, 186)
-
     def _paint(self) -> None:
         text = self.reader.text
+        text.configure(tabs=(self.look.room(86), self.look.room(186)))
         text.tag_configure("faint", foreground=self.look["faint"])
         text.tag_configure("muted", foreground=self.look["muted"])
-        text.tag_configure("row", lmargin2=self.look.px(186))
+        text.tag_configure("row", lmargin2=self.look.room(186))
         for kind, colour in COLOURS.items():
             text.tag_configure(kind, foreground=self.look[colour])
         text.tag_raise("sel")

@@ -95,13 +95,14 @@ class ModelList(Box):
         for key, title, width, anchor in COLUMNS:
             press = partial(self._sort_by, _place(key))
             tree.heading(key, text=title, anchor=anchor, command=press)
-            wide = self.look.px(width)
+            wide = self.look.room(width)
             tree.column(key, width=wide, minwidth=self.look.px(30), stretch=False, anchor=anchor)
         tree.pack(fill="both", expand=True)
         tree.bind("<<TreeviewSelect>>", lambda _: self._selected())
         tree.bind("<Return>", lambda _: self._activated())
         tree.bind("<Double-1>", self._double)
         tree.bind("<Configure>", lambda event: self._fit(event.width))
+        self.look.follow(tree, lambda: self._zoomed(tree))
         tree.bind("<FocusIn>", lambda _: self._focus_something())
         return tree
 
@@ -213,19 +214,26 @@ class ModelList(Box):
             self.tree.heading(key, text=title + mark)
         self._fill()
 
+    def _zoomed(self, tree: ttk.Treeview) -> None:
+        for key, _, width, _ in COLUMNS:
+            tree.column(key, width=self.look.room(width))
+        if tree.winfo_width() > 1:
+            self._fit(tree.winfo_width())
+
     def _fit(self, width: int) -> None:
         """Hide the least important columns when there is no room for them beside the name."""
-        room = width - self.look.px(LEAST_NAME + 14)  # where the scroll bar lies, nothing stands
+        wide = self.look.room
+        room = width - wide(LEAST_NAME) - self.look.px(14)  # nothing stands under the scroll bar
         kept: set[str] = set()
-        for key, _, wide, _ in COLUMNS[1:]:
-            if room < self.look.px(wide):
+        for key, _, length, _ in COLUMNS[1:]:
+            if room < wide(length):
                 break
-            room -= self.look.px(wide)
+            room -= wide(length)
             kept.add(key)
         columns = [key for key in ORDER if key in kept]
         if columns != list(self.tk.splitlist(self.tree["displaycolumns"])):
             self.tree.configure(displaycolumns=columns)
-        self.tree.column("#0", width=self.look.px(LEAST_NAME) + room)
+        self.tree.column("#0", width=max(1, wide(LEAST_NAME) + room))
 
 
 class Details(Box):

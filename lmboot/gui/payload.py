@@ -12,6 +12,7 @@ from lmboot.gui.widgets import Box, Scroller, showable
 
 MOST_LINES = 20_000
 CHART_FROM = 620  # the narrowest pane with room for the chart
+ASIDE, ASIDE_FROM = 232, 400  # the column beside the text, and the narrowest pane with room for it
 JSON = re.compile(
     r'(?P<accent>"[A-Za-z_0-9]+"(?=\s*:))|(?P<faint>\\[nt])'
     r'|(?P<violet>"(?:EMULATE|HOST|DENY)")|(?P<warn>(?<![\w"])-?\d+(?:\.\d+)?(?![\w"]))'
@@ -91,32 +92,38 @@ class StreamPane(Box):
     def __init__(self, parent: Box) -> None:
         super().__init__(parent, "main")
         self._head = self.bar("top", "main", pad=(24, 16))
-        self._title = self._head.label("", "text", "Title")
-        self._title.pack(anchor="w", pady=self.look.pad(0, 12))
+        self._title = self._head.label("", "text", "Title", wrap=True)
+        self._title.pack(fill="x", pady=self.look.pad(0, 12))
         self._tiles = Box(self._head)
         self._tiles.pack(fill="x")
         self._values: list[tuple[ttk.Label, ttk.Label]] = []
         self._chart = tk.Canvas(
             self._tiles, width=self.look.px(150), height=self.look.px(36), highlightthickness=0
         )
-        self._head.bind("<Configure>", lambda event: self._fit(event.width))
         self._speeds: tuple[float, ...] = ()
         self._progress = ttk.Progressbar(self._head, maximum=1.0)
-        self._aside = Scroller(self, "panel", pad=(16, 12), width=232)
+        self._column = Box(self)
+        self._aside = Scroller(self._column, "panel", pad=(16, 12), width=ASIDE)
         self._aside.pack(side="right", fill="y")
-        self.hairline("right")
+        self._column.hairline("right")
         self.reader = StreamText(self)
         self.reader.pack(fill="both", expand=True)
         self._files = self._group()
         self._manifest = self._group()
         self.look.follow(self._chart, self._draw)
+        self._head.bind("<Configure>", lambda event: self._fit(event.width))
+        self.look.follow(self._head, lambda: self._fit(self._head.winfo_width()))
 
     def _fit(self, width: int) -> None:
-        """Leave the chart out where the figures need its room."""
-        if width < self.look.px(CHART_FROM):
+        """Leave out what stands beside the figures and the text where those need its room."""
+        if width < self.look.room(CHART_FROM):
             self._chart.pack_forget()
         else:
             self._chart.pack(side="right", anchor="n")
+        if 1 < width < self.look.room(ASIDE_FROM):
+            self._column.pack_forget()
+        else:
+            self._column.pack(side="right", fill="y", before=self.reader)
 
     def _group(self) -> Box:
         box = Box(self._aside.inside)
@@ -200,8 +207,11 @@ class StreamPane(Box):
             row, done = Box(self._files), whole
             row.pack(fill="x", pady=self.look.px(3))
             image = self.look.check() if done else self.look.point("accent")
-            row.label(size, "muted" if done else "accent", "Small").pack(side="right")
-            row.label("  " + path, "text", "Mono", image=image).pack(side="left")
+            words = row.label(size, "muted" if done else "accent", "Small")
+            words.pack(side="right", anchor="n")
+            row.label(image=image).pack(side="left", anchor="n", pady=self.look.pad(3, 0))
+            name = row.label(path, "text", "Mono", wrap=True)
+            name.pack(side="left", fill="x", expand=True, padx=self.look.pad(8, 8))
 
     def show_manifest(self, facts: Sequence[tuple[str, str]]) -> None:
         """Show what the manifest says so far."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from lmboot.gui.codeview import CodeView
 from lmboot.gui.widgets import Action, Box, Flow, Scroller
 
+LIST = 170  # the most that the list of problems is high
 Problem = tuple[str, str, str, int | None]  # code, place ("files[2].path"), words, line
 
 
@@ -26,12 +27,17 @@ class ProblemsPane(Box):
         self._sentence = head.label("", "muted", wrap=True)
         self._sentence.pack(fill="x", pady=look.pad(4, 0))
         self._list = Scroller(self, "main", pad=(24, 4))
-        self._list.configure(height=look.px(170))
         self._list.pack_propagate(False)
+        self.bind("<Configure>", lambda event: self._fit(event.height))
         self._list.pack(fill="x")
         self.hairline("top")
         self.raw = CodeView(self)
         self.raw.pack(fill="both", expand=True)
+        look.follow(self, lambda: self._fit(self.winfo_height()))
+
+    def _fit(self, height: int) -> None:
+        """Leave the text below some room too."""
+        self._list.configure(height=min(self.look.room(LIST), max(1, height // 3)))
 
     def show(
         self,

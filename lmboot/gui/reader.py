@@ -36,7 +36,8 @@ class Reader(Box):
         self.text = tk.Text(self, **(settings | options))
         self.scroll = Slim(self, self.text.yview)
         self.text.configure(yscrollcommand=self.scroll.moved)
-        self.gutter = tk.Canvas(self, width=look.px(gutter), height=1, highlightthickness=0)
+        self._gutter_width = gutter
+        self.gutter = tk.Canvas(self, height=1, highlightthickness=0)
         if gutter:
             self.gutter.pack(side="left", fill="y")
         self.text.pack(side="left", fill="both", expand=True)
@@ -62,7 +63,7 @@ class Reader(Box):
             inactiveselectbackground=look["accent:28:main"],
             selectforeground=look["text"],
         )
-        self.gutter.configure(background=back)
+        self.gutter.configure(background=back, width=look.room(self._gutter_width))
 
     def copy_text(self, start: str = "sel.first", end: str = "sel.last") -> str:
         """Return what is selected, or a part of the text, without the newlines of folds."""

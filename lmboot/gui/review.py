@@ -10,8 +10,10 @@ from lmboot.gui.routes import Routes
 from lmboot.gui.widgets import Box, Scroller, Slim, nothing, showable
 
 File = tuple[str, str, str]  # path, size in words, what it holds as it is to be shown
+SIZES = 62  # the column of the files' sizes
 FILES, ASIDE, NARROW_FILES, NARROW_ASIDE = 196, 354, 150, 250
 NARROW = 860  # below this width the columns beside the text become slim
+MOST_FILES, MOST_ASIDE = 0.25, 0.36  # of the width
 
 
 class FileList(Box):
@@ -24,7 +26,7 @@ class FileList(Box):
             self, style="panel.Treeview", columns="size", show="tree", selectmode="browse"
         )
         self.tree.configure(height=1)
-        self.tree.column("size", width=self.look.px(62), anchor="e", stretch=False)
+        self.tree.column("size", anchor="e", stretch=False)
         bar = Slim(self, self.tree.yview)
         self.tree.configure(yscrollcommand=bar.moved)
         self.tree.pack(fill="both", expand=True)
@@ -43,10 +45,12 @@ class FileList(Box):
             self.tree.insert(folder, "end", path, text=words, values=(size,), image=dot)
 
     def set_width(self, width: float, *, sizes: bool) -> None:
-        """Take a width, given for scale 1, with the column of sizes or without."""
-        self.configure(width=self.look.px(width))
+        """Take a width, given for scale 1, with the column of sizes or without; it zooms."""
+        self.configure(width=self.look.room(width))
         self.tree.configure(displaycolumns=("size",) if sizes else ())
-        self.tree.column("#0", width=self.look.px(width - 14 - 62 * sizes))
+        self.tree.column("size", width=self.look.room(SIZES))
+        name = self.look.room(width - SIZES * sizes) - self.look.px(14)
+        self.tree.column("#0", width=max(1, name))
 
     def _folder(self, parent: str, name: str) -> str:
         folder = f"{parent or ''}{name}/"  # a file's path never ends like this
@@ -82,6 +86,7 @@ class ReviewPane(Box):
         self._flags: Mapping[str, Sequence[int]] = {}
         self._seen: set[str] = set()
         self._allowed = True
+        self._warnings = 0
         self._make_consent()
         self._make_aside()
         self.files = FileList(self)
@@ -97,7 +102,7 @@ class ReviewPane(Box):
         self.files.on_select = self.show_file
         self.code.on_end = self._saw
         self.bind("<Configure>", lambda event: self._fit(event.width))
-        self._fit(0)
+        self.look.follow(self, lambda: self._fit(self.winfo_width()))
 
     def _make_consent(self) -> None:
         look, bar = self.look, self.bar("bottom", pad=(20, 12))
@@ -216,6 +221,7 @@ class ReviewPane(Box):
     def _show_warnings(self, warnings: Sequence[str]) -> None:
         self._below.pack_forget()
         self._notes.inside.clear()
+        self._warnings = len(warnings)
         if not warnings:
             return
         title = f"{len(warnings)} warnings" if len(warnings) > 1 else "1 warning"
@@ -223,13 +229,23 @@ class ReviewPane(Box):
         inside.label(title, "warn", "Strong").pack(anchor="w", pady=self.look.pad(0, 4))
         for sentence in warnings:
             inside.label(sentence, wrap=True).pack(fill="x", pady=self.look.px(2))
-        rows = min(len(warnings), 4)  # more of them scroll
-        height = rows * (self.look.linespace + self.look.px(5)) + self.look.linespace
-        self._below.configure(height=height + self.look.px(28))
+        self._fit_warnings()
         self._below.pack_propagate(False)
         self._below.pack(side="bottom", fill="x", before=self.code)
 
+    def _fit_warnings(self) -> None:
+        rows = min(self._warnings, 4)  # more of them scroll
+        height = rows * (self.look.linespace + self.look.px(5)) + self.look.linespace
+        self._below.configure(height=height + self.look.px(28))
+
     def _fit(self, width: int) -> None:
-        narrow = 1 < width < self.look.px(NARROW)
-        self._aside.set_width(NARROW_ASIDE if narrow else ASIDE)
-        self.files.set_width(NARROW_FILES if narrow else FILES, sizes=not narrow)
+        """Leave the text its room: it is what has to be read."""
+        narrow = 1 < width < self.look.room(NARROW)
+        aside, files = float(ASIDE), float(FILES)
+        if narrow:
+            unit = self.look.scale * self.look.factor
+            aside = min(NARROW_ASIDE, width * MOST_ASIDE / unit)
+            files = min(NARROW_FILES, width * MOST_FILES / unit)
+        self._aside.set_width(aside)
+        self.files.set_width(files, sizes=not narrow)
+        self._fit_warnings()

@@ -17,6 +17,7 @@ class Pills(Box):
         """Show a route that can be read, not changed: agreeing is all or nothing."""
         super().__init__(parent, card="Track", padding=parent.look.px(2))
         self._value = tk.StringVar(self, route)
+        self._segments: dict[str, ttk.Radiobutton] = {}
         for word in ROUTES:
             style = f"{word}.TRadiobutton"
             segment = ttk.Radiobutton(
@@ -24,20 +25,38 @@ class Pills(Box):
             )
             segment.state(["disabled"])
             segment.pack(side="left", expand=True, fill="x")
+            self._segments[word] = segment
 
     @property
     def route(self) -> str:
         """Return the route that is shown."""
         return self._value.get()
 
+    @property
+    def whole_width(self) -> int:
+        """Return the width that all three words need."""
+        words = sum(segment.winfo_reqwidth() for segment in self._segments.values())
+        return words + 2 * self.look.px(2)
+
+    def shorten(self, short: bool) -> None:
+        """Show only the chosen word, or all three."""
+        for word, segment in self._segments.items():
+            if short and word != self.route:
+                segment.pack_forget()
+            else:
+                segment.pack(side="left", expand=True, fill="x")
+
 
 class Routes(Box):
-    """Operations and their routes; a narrow column puts the pills under the names."""
+    """Operations and their routes; a narrow column puts the pills under the names.
+
+    Where not even the pills have room, what was not chosen is left out.
+    """
 
     def __init__(self, parent: Box) -> None:
         super().__init__(parent)
         self._rows: list[tuple[ttk.Label, Pills]] = []
-        self._stacked: bool | None = None
+        self._arranged: tuple[bool, bool] | None = None
         self.columnconfigure(0, weight=1)
         self.bind("<Configure>", lambda event: self._arrange(event.width))
 
@@ -45,22 +64,25 @@ class Routes(Box):
         """Show pairs of an operation and its route."""
         self.clear()
         self._rows = [
-            (self.label(name, "text", "MonoSmall"), Pills(self, to)) for name, to in routes
+            (self.label(name, "text", "MonoSmall", wrap=True), Pills(self, to))
+            for name, to in routes
         ]
-        self._stacked = None
+        self._arranged = None
         self._arrange(self.winfo_width())
 
     def _arrange(self, width: int) -> None:
         gap = self.look.px(12)
-        need = [name.winfo_reqwidth() + gap + pills.winfo_reqwidth() for name, pills in self._rows]
+        need = [name.winfo_reqwidth() + gap + pills.whole_width for name, pills in self._rows]
         stacked = max(need, default=0) > width > 1
-        if stacked == self._stacked:
+        short = max((pills.whole_width for _, pills in self._rows), default=0) > width > 1
+        if (stacked, short) == self._arranged:
             return
-        self._stacked, px = stacked, self.look.px
+        self._arranged, px = (stacked, short), self.look.px
         for number, (name, pills) in enumerate(self._rows):
+            pills.shorten(short)
             if stacked:
-                name.grid(row=2 * number, column=0, sticky="w", pady=self.look.pad(3, 2))
+                name.grid(row=2 * number, column=0, sticky="ew", pady=self.look.pad(3, 2))
                 pills.grid(row=2 * number + 1, column=0, sticky="ew", pady=self.look.pad(0, 5))
             else:
-                name.grid(row=2 * number, column=0, sticky="w", pady=px(3))
+                name.grid(row=2 * number, column=0, sticky="ew", pady=px(3))
                 pills.grid(row=2 * number, column=1, sticky="e", pady=px(3))

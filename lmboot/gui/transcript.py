@@ -249,22 +249,23 @@ class TranscriptPane(Reader):
         if number > len(self.lines):
             return
         look, line = self.look, self.lines[number - 1]
-        px, colour = look.px, look[PANES[line.pane]]
-        gap = 0 if number < len(self.lines) and self.lines[number].fold else px(1)
+        room, colour = look.room, look[PANES[line.pane]]
+        gap = 0 if number < len(self.lines) and self.lines[number].fold else look.px(1)
+        left = room(BAR)
         self.gutter.create_rectangle(
-            *(px(BAR), top[1] + gap, px(BAR + 3), bottom - gap), fill=colour, outline=""
+            *(left, top[1] + gap, left + look.px(3), bottom - gap), fill=colour, outline=""
         )
         if line.fold:
             return
         middle = top[1] + top[3] / 2
         options: dict[str, Any] = {"font": "MonoSmall"}
         self.gutter.create_text(
-            px(PREFIX_END), middle, text=line.pane, anchor="e", fill=colour, **options
+            room(PREFIX_END), middle, text=line.pane, anchor="e", fill=colour, **options
         )
         above = self.lines[number - 2] if number > 1 and not first else None
         if above is None or above.time != line.time or above.pane != line.pane:
             self.gutter.create_text(
-                px(16), middle, text=line.time, anchor="w", fill=look["faint"], **options
+                room(16), middle, text=line.time, anchor="w", fill=look["faint"], **options
             )
 
 

@@ -99,8 +99,8 @@ class Box(ttk.Frame):
 
     def caption(self, text: str, *, before: float = 0, after: float = 4) -> ttk.Label:
         """Pack the small heading of a group."""
-        label = self.label(text, "muted", "Caption")
-        label.pack(anchor="w", pady=self.look.pad(before, after))
+        label = self.label(text, "muted", "Caption", wrap=True)
+        label.pack(fill="x", pady=self.look.pad(before, after))
         return label
 
     def fact(self, name: str, value: str, *, font: str = "Text", width: int = 9) -> None:
@@ -170,8 +170,8 @@ class Scroller(Box):
         centred: bool = False,
     ) -> None:
         super().__init__(parent, surface)
-        look, self._centred, self._width = self.look, centred, self.look.px(width)
-        self._canvas = tk.Canvas(self, width=self._width or 1, height=1, highlightthickness=0)
+        look, self._centred, self._width = self.look, centred, width
+        self._canvas = tk.Canvas(self, height=1, highlightthickness=0)
         self._bar = Slim(self, self._canvas.yview)
         step = look.px(40)
         self._canvas.configure(yscrollcommand=self._bar.moved, yscrollincrement=step)
@@ -189,7 +189,8 @@ class Scroller(Box):
         self.bind_class(str(self), "<<TraverseIn>>", lambda event: self.see(event.widget))
 
     def _paint(self) -> None:
-        self._canvas.configure(background=self.look[self.surface])
+        wide = self.look.room(self._width) or 1
+        self._canvas.configure(background=self.look[self.surface], width=wide)
 
     def see(self, widget: tk.Misc) -> None:
         """Scroll until a widget inside is on the screen, as when Tab goes to it."""
@@ -207,9 +208,9 @@ class Scroller(Box):
             self._canvas.yview_scroll(pages, "pages")
 
     def set_width(self, width: float) -> None:
-        """Take another width, given for scale 1."""
-        self._width = self.look.px(width)
-        self._canvas.configure(width=self._width)
+        """Take another width, given for scale 1; it zooms."""
+        self._width = width
+        self._paint()
 
     def _measure(self) -> None:
         """Fit `inside` to the canvas, and let the wheel scroll over everything in it."""
@@ -217,7 +218,7 @@ class Scroller(Box):
         need = self.inside.winfo_reqheight()
         left = top = 0
         if self._centred:
-            width = min(wide, self._width)
+            width = min(wide, self.look.room(self._width))
             left, top = (wide - width) // 2, max(0, round((high - need) * 0.46))
             wide = width
         self._canvas.itemconfigure(self._window, width=wide)
@@ -251,9 +252,17 @@ class Flow(Box):
     def add(self, thing: tk.Widget) -> None:
         """Add a child of this box."""
         self._things.append(thing)
+        thing.bind("<Configure>", lambda _: self._measure(), add=True)
+        self._measure()
+
+    def _measure(self) -> None:
+        """Ask for the room of one row; what has another size now may have to move."""
         wide = sum(each.winfo_reqwidth() + self._gap for each in self._things) - self._gap
-        high = max(each.winfo_reqheight() for each in self._things)
-        self.configure(width=wide, height=high)
+        self.configure(width=wide)
+        if self.winfo_width() > 1:
+            self._arrange(self.winfo_width())
+        else:
+            self.configure(height=max(each.winfo_reqheight() for each in self._things))
 
     def clear(self) -> None:
         """Remove everything inside."""
@@ -283,8 +292,8 @@ class Flow(Box):
         x = max(0, width - whole) if self._right else 0
         high = max((thing.winfo_reqheight() for thing in row), default=0)
         for thing in row:
-            wide = min(thing.winfo_reqwidth(), width)
-            thing.place(x=x, y=top, width=wide, height=high)
+            wide = thing.winfo_reqwidth()
+            thing.place(x=x, y=top, width=width if wide > width else "")  # "": as it asks for
             x += wide + self._gap
         return high
 
