@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from lmboot.gui import commands
 from lmboot.gui import messages as m
-from lmboot.gui.state import Action, Event, State
+from lmboot.gui.state import Action, Event, State, after
 from lmboot.gui.widgets import Action as Button
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Asking:
             title = f"{window.facts['model']} was asked again"
             window.say(message.mending)
         window.frame.payload.start(title)
+        window.facts.pop("tokens", None)  # of the asking before
         self._speeds.clear()
         self._last_piece = self._window.clock()
         window.go(Event.ASKED)
@@ -119,6 +121,9 @@ class Asking:
 
     def _take_question(self, message: m.ConsentWanted) -> None:
         window = self._window
+        if after(window.state, Event.CONSENT_WANTED) is window.state:
+            self._decline(message)
+            return
         self._question = message
         self.reply = message.reply
         window.facts |= {"payload": message.summary, "sandbox": message.sandbox}
@@ -127,6 +132,12 @@ class Asking:
         window.log("consent", f"asked for: {message.summary}, SHA-256 {digest}")
         self._show_review(message)
         window.go(Event.CONSENT_WANTED)
+
+    def _decline(self, message: m.ConsentWanted) -> None:
+        """Answer no: it came while the program was being ended, and nobody could be asked."""
+        self._window.log("consent", f"not asked for while stopping: {message.summary}")
+        self._window.say(f"{message.summary}: came while stopping, is among the kept payloads now")
+        self._window.post(lambda stage: stage.answer(message.answer, False))
 
     def _show_review(self, message: m.ConsentWanted) -> None:
         pane = self._window.frame.files.review
@@ -143,6 +154,8 @@ class Asking:
             first=message.first,
             agreed_before=message.agreed_before,
         )
+        pane.on_all_seen = lambda: commands.refresh(self._window)
+        self.forget_timers()
         if not message.agreed_before:
             pane.allow(False)
             self._arming = self._window.root.after(ARMED_MS, self._arm)
@@ -150,6 +163,7 @@ class Asking:
     def _arm(self) -> None:
         self._arming = ""
         self._window.frame.files.review.allow(True)
+        commands.refresh(self._window)
 
     def forget_timers(self) -> None:
         """Leave nothing waiting behind."""
@@ -168,6 +182,7 @@ class Asking:
         self.forget_timers()
         if question is not None:
             window = self._window
-            window.facts["runtime"] = question.name
+            if agreed:
+                window.facts["runtime"] = question.name
             window.log("consent", f"{'given' if agreed else 'refused'}: {question.summary}")
             window.post(lambda stage: stage.answer(question.answer, agreed))

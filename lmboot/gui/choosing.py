@@ -34,7 +34,7 @@ class Choosing:
         self.named = ""  # the address that the user gave; "" looks for servers
         self.kept: dict[str, tuple[tuple[str, str, str], ...]] = {}
         self._open_row: ModelRow | None = None
-        self._first_listing, self._picked = True, False
+        self._first_listing = True
         self._dwelling = ""
         frame = window.frame
         frame.models.on_select = self.choose
@@ -138,16 +138,15 @@ class Choosing:
 
     def _choose_one(self, message: m.Listed) -> None:
         """Keep what the user chose, now or the last time; else take a loaded one, or the first."""
-        stays = self._picked or not enabled(self._window.state, Action.CHOOSE)
-        picked = self.chosen.id if self.chosen and stays else ""
-        wanted = picked or self._window.memory.model
+        stays = not enabled(self._window.state, Action.CHOOSE)
+        wanted = self.chosen.id if self.chosen and stays else self._window.memory.model
         rows = list(self.rows.values())
         served = rows[: message.served]
         loaded = [row for row in served if "loaded" in row.state]
         if wanted not in self.rows:
             wanted = next((row.id for row in (*loaded, *served, *rows[-1:])), "")
-        if not wanted:
-            return
+        if not wanted or (stays and self.chosen and self.chosen.id != wanted):
+            return  # what is under way goes on with its model, listed or not
         again = self.chosen is not None and self.chosen.id == wanted
         self._window.frame.models.select(wanted)
         self._take(self.rows[wanted])
@@ -168,8 +167,8 @@ class Choosing:
         """Choose a model as the user did."""
         row = self.rows.get(row_id)
         if row is None or not enabled(self._window.state, Action.CHOOSE):
+            self._window.frame.models.select(self.chosen.id if self.chosen else "")
             return
-        self._picked = True
         self._window.memory = self._window.memory._replace(model=row.id)
         self._take(row)
         self._open_soon()
@@ -267,7 +266,7 @@ class Choosing:
         kept = [each for each in others if each.id != row.id]
         self.rows = {each.id: each for each in (*kept, row, *seed)}
         self._show_rows()
-        self._window.frame.models.select(row.id)
         self._window.say(f"{row.name}: a GGUF model, {row.quantization}, {row.size}")
         if enabled(self._window.state, Action.CHOOSE):
+            self._window.frame.models.select(row.id)
             self.choose(row.id)

@@ -7,7 +7,7 @@ import tkinter as tk
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from lmboot.gui.state import Action, enabled
+from lmboot.gui.state import Action
 
 if TYPE_CHECKING:
     from lmboot.gui.menus import Item
@@ -21,8 +21,12 @@ TAG = "LmbootKeys"  # comes first in a field, whose own class would take some of
 
 
 KEY_NAMES = {
-    **{"period": ".", "comma": ",", "equal": "+", "minus": "-"},
-    **{"Escape": "Esc", "Return": "Enter"},
+    "period": ".",
+    "comma": ",",
+    "equal": "+",
+    "minus": "-",
+    "Escape": "Esc",
+    "Return": "Enter",
 }
 
 
@@ -141,16 +145,8 @@ def sequences(keys: str) -> list[str]:
 def shown(keys: str) -> str:
     """Return what a menu shows of "Mod+b F5": the first of them, as it is called on a keyboard."""
     first = keys.split(" ")[0]
-    words = {
-        "period": ".",
-        "comma": ",",
-        "equal": "+",
-        "minus": "-",
-        "Escape": "Esc",
-        "Return": "Enter",
-    }
     *modifiers, key = first.split("+")
-    name = words.get(key, key.upper() if len(key) == 1 else key)
+    name = KEY_NAMES.get(key, key.upper() if len(key) == 1 else key)
     return "".join(SHOWN_MOD if each == "Mod" else f"{each}+" for each in modifiers) + name
 
 
@@ -161,8 +157,8 @@ def first_in(field: tk.Misc) -> None:
 
 
 def refresh(window: Window) -> None:
-    """Let those items be chosen whose action the state allows."""
+    """Let those items be chosen that can do something now."""
     for name, lines in MENUS.items():
         for line in lines:
             if line is not None and isinstance(line.does, Action):
-                window.frame.menus.enable(name, line.label, enabled(window.state, line.does))
+                window.frame.menus.enable(name, line.label, window.can(line.does))

@@ -73,10 +73,12 @@ class Pages:
             frame.session.entry.focus_entry()
         elif state is State.IDLE and self._lost():
             frame.details.button_bootstrap.focus_set()
+        elif state in TALKING and self._lost():
+            frame.session.transcript.text.focus_set()
 
     def _lost(self) -> bool:
         """Say whether what had the keyboard is not on the screen any more."""
-        focused = self._window.root.focus_get()
+        focused = self._window.root.focus_lastfor()
         return focused is None or not focused.winfo_viewable()
 
     def _show_waiting(self) -> None:

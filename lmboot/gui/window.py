@@ -38,6 +38,7 @@ from lmboot.gui.state import (
 from lmboot.gui.talking import Talking
 from lmboot.gui.widgets import Action as Button
 from lmboot.gui.worker import Job, Worker
+from lmboot.text import brief
 
 BUSY_MS, AWAKE_MS, IDLE_MS = 8, 25, 100  # between two looks into the outbox
 AWAKE_SECONDS = 3.0  # how long it is looked often after the last thing that happened
@@ -74,6 +75,7 @@ BUTTONS = (  # of the status line, in this order, as far as the state allows the
     Action.BACK,
 )
 ELSEWHERE = {State.INVALID, *REVIEWING}  # their page has the buttons
+ALIVE = {State.RUNNING, State.REPLACING}  # one runtime, whose time goes on
 
 
 class Window:
@@ -232,7 +234,8 @@ class Window:
         before, self.state = self.state, after(self.state, trigger)
         if self.state is before:
             return False
-        if not {before, self.state} <= ASKING and self.state is not State.REPLACING:
+        goes_on = {before, self.state} <= ASKING or {before, self.state} <= ALIVE
+        if not goes_on:
             self._since = self.clock()
         self._lively = self.clock()
         self.pages.turn()
@@ -244,12 +247,18 @@ class Window:
         self._clock_at = 0.0
         self.pages.show()
         self._show_status()
-        chosen = self.choosing.chosen is not None
-        can = enabled(self.state, Action.BOOTSTRAP) and chosen
-        self.frame.details.show_button(enabled=can)
+        self.frame.details.show_button(enabled=self.can(Action.BOOTSTRAP))
         commands.refresh(self)
         own = () if self.state in ELSEWHERE else BUTTONS
         self.frame.status.set_actions(self.buttons(own))
+
+    def can(self, action: Action) -> bool:
+        """Say whether the state allows this now, and there is what it needs."""
+        if action is Action.BOOTSTRAP and self.choosing.chosen is None:
+            return False
+        if action is Action.WRITE_AND_RUN and not self.asking.can_agree:
+            return False
+        return enabled(self.state, action)
 
     def buttons(self, actions: tuple[Action, ...]) -> list[Button]:
         """Return those of these actions that the state knows, as buttons."""
@@ -260,11 +269,20 @@ class Window:
         ]
 
     def _show_status(self) -> None:
-        word, _, figures = status(self.state, self.facts).partition(" · ")
-        word = word.removeprefix("○ ").removeprefix("● ")
+        word, figures = self._status()
         colour, hollow = COLOURS[self.state], self.state in HOLLOW
         self.frame.status.show(colour, word[0].upper() + word[1:], figures, hollow=hollow)
         self._show_title()
+
+    def _status(self) -> tuple[str, str]:
+        """Return the word of the state, and what is to be said beside it."""
+        whole = status(self.state, self.facts)
+        if self.state is State.STREAMING:
+            return "streaming", whole  # which is all figures
+        if self.state is State.NO_MODEL and self.choosing.locked:
+            return "token wanted", brief(self.choosing.locked)
+        word, _, figures = whole.partition(" · ")
+        return word.removeprefix("○ ").removeprefix("● "), figures
 
     def _show_title(self) -> None:
         about = self.facts.get("runtime", "") if self.state in TALKING else ""
@@ -276,11 +294,8 @@ class Window:
 
     def act(self, action: Action) -> None:
         """Do what a button, a menu or a key stands for, if the state allows it."""
-        if not enabled(self.state, action) or self.closed:
-            return
-        if action is Action.WRITE_AND_RUN and not self.asking.can_agree:
-            return
-        _DO[action](self)
+        if self.can(action) and not self.closed:
+            _DO[action](self)
 
     def step_back(self) -> None:
         """Call off what is being asked, or go back from what is only shown."""
@@ -313,6 +328,7 @@ class Window:
     def _restart(self) -> None:
         generation = self.outbox.begin()
         self._leave_old_runtime()
+        self.facts["payload"] = self.facts.get("runtime", "")  # another may have come since
         self.post(lambda stage: stage.run_again(generation))
         self.go(Action.RESTART)
 
@@ -377,6 +393,8 @@ class Window:
             return  # told as such, with its problems
         if message.text:
             self.say(message.text)
+        if self.state is State.REPLACING:
+            self.go(Event.FAILED)  # nobody waits for the answer any more
         if self.state is State.STOPPING:
             self.go(Event.CANCELLED)
         elif self.state in (State.ENDED, State.CRASHED):
