@@ -78,6 +78,39 @@ def clipped(root: tk.Misc) -> list[str]:
     return found
 
 
+def outside(root: tk.Misc) -> list[str]:
+    """Name each text that is not wholly in the window; what can be scrolled to is left out.
+
+    What finds no room at all, Tk takes off the screen.
+    """
+    found = []
+    for box in mapped(root):
+        for widget in box.winfo_children():
+            wordy = widget.winfo_class() in ("TLabel", "TButton", "TEntry", "TCombobox")
+            placed = widget.winfo_manager() in ("pack", "grid", "place")
+            if wordy and placed and not _in_canvas(widget) and not _seen(widget):
+                found.append(f"{widget}: {widget.winfo_geometry()}")
+    return found
+
+
+def _seen(widget: tk.Misc) -> bool:
+    return widget.winfo_ismapped() and _inside(widget, widget.winfo_toplevel())
+
+
+def _in_canvas(widget: tk.Misc) -> bool:
+    above = widget.master
+    return above is not None and (above.winfo_manager() == "canvas" or _in_canvas(above))
+
+
+def _inside(widget: tk.Misc, outer: tk.Misc) -> bool:
+    left, top = (
+        widget.winfo_rootx() - outer.winfo_rootx(),
+        widget.winfo_rooty() - outer.winfo_rooty(),
+    )
+    right, bottom = left + widget.winfo_width(), top + widget.winfo_height()
+    return 0 <= left < right <= outer.winfo_width() and 0 <= top < bottom <= outer.winfo_height()
+
+
 def keys(widget: tk.Misc, *sequences: str) -> None:
     """Press keys on a widget that has the keyboard."""
     widget.focus_force()
