@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 import tkinter as tk
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from tkinter import ttk
 
+from lmboot.gui.find import columns
+from lmboot.gui.fold import WIDTH
 from lmboot.gui.reader import Reader
 from lmboot.gui.widgets import Box, Scroller, showable
 
@@ -18,10 +21,17 @@ JSON = re.compile(
     r'|(?P<violet>"(?:EMULATE|HOST|DENY)")|(?P<warn>(?<![\w"])-?\d+(?:\.\d+)?(?![\w"]))'
 )
 COLOURS = ("accent", "faint", "violet", "warn")
+FOLDS = re.compile(rf"[^\n]{{{WIDTH}}}(?=[^\n])")
+# Tk takes the square of a row's colours to draw it, and of all colours to forget them.
+MOST_IN_ROW, MOST_AT_ONCE, MOST_BEFORE_FADING = 48, 500, 1500
+SURPLUS = 100  # rows that are let go at once
 
 
 class StreamText(Reader):
-    """What the model writes, as it comes; colours are a help for the eye, no judgement."""
+    """What the model writes, as it comes; colours are a help for the eye, no judgement.
+
+    Only the newest rows have them, and a long line has them at the start of each of its rows.
+    """
 
     def __init__(self, parent: Box) -> None:
         look = parent.look
@@ -33,6 +43,8 @@ class StreamText(Reader):
             spacing2=look.px(4),
         )
         self.follow = True
+        self._column = 0  # how far the last row is written
+        self._fresh = 0  # colours since the oldest ones were taken away
         self.scroll.on_move = self._moved
 
     def paint(self) -> None:
@@ -48,13 +60,19 @@ class StreamText(Reader):
         """Begin anew."""
         self.text.delete("1.0", "end")
         self.follow = True
+        self._column = self._fresh = 0
+        self.text.mark_unset("faded")
 
     def append(self, text: str) -> None:
-        """Add text whose lines were folded; long ones would stall Tk."""
+        """Add a piece of at most some 16 KiB; lines that would stall Tk are folded."""
         follow = self._at_end() or self.follow
         self.end()
         start = int(self.text.index("end-1c").split(".")[0])
-        self.text.insert("end", showable(text), "", " ", "caret")
+        parts: list[str] = []
+        for piece in self._folded(showable(text)):
+            parts += ["\n", "fold", piece, ""]
+        _, _, first, *others = parts
+        self.text.insert("end", first, *others, " ", "caret")
         self._colour_from(start)
         self._trim()
         if follow:
@@ -71,19 +89,55 @@ class StreamText(Reader):
     def _moved(self) -> None:
         self.follow = self._at_end()
 
+    def _folded(self, text: str) -> list[str]:
+        """Return the text in pieces, with a fold between two; it goes on after what is there."""
+        room = WIDTH - self._column
+        line = text.find("\n")
+        if (len(text) if line < 0 else line) > room:
+            text = text[:room] + "\0" + FOLDS.sub("\\g<0>\0", text[room:])
+        else:
+            text = text[: line + 1] + FOLDS.sub("\\g<0>\0", text[line + 1 :])
+        pieces = text.split("\0")
+        row = pieces[-1].rpartition("\n")[2]
+        self._column = len(row) + self._column * (row == text)
+        return pieces
+
     def _colour_from(self, start: int) -> None:
-        lines = self.text.get(f"{start}.0", "end-1c").split("\n")
-        for name in COLOURS:
+        """Colour what is new, and the row that it went on with."""
+        places: dict[str, list[str]] = {name: [] for name in COLOURS}
+        rows = self.text.get(f"{start}.0", "end-1c").split("\n")
+        for name, first, last in islice(_colours(start, rows), MOST_AT_ONCE):
+            places[name] += first, last
+        for name, ends in places.items():
             self.text.tag_remove(name, f"{start}.0", "end")
-        for number, line in enumerate(lines, start):
-            for match in JSON.finditer(line):
-                place = f"{number}.{match.start()}", f"{number}.{match.end()}"
-                self.text.tag_add(str(match.lastgroup), *place)
+            if ends:
+                self.text.tag_add(name, *ends)
+        if len(rows) > 1:
+            self._fade(start, sum(map(len, places.values())) // 2)
+
+    def _fade(self, start: int, fresh: int) -> None:
+        """Take the colours from what is far above when many are new."""
+        self._fresh += fresh
+        if self._fresh < MOST_BEFORE_FADING:
+            return
+        if "faded" in self.text.mark_names():
+            for name in COLOURS:
+                self.text.tag_remove(name, "1.0", "faded")
+        self.text.mark_set("faded", f"{start}.0")
+        self._fresh = 0
 
     def _trim(self) -> None:
         lines = int(self.text.index("end-1c").split(".")[0])
-        if lines > MOST_LINES:
-            self.text.delete("1.0", f"{lines - MOST_LINES * 9 // 10}.0")
+        if lines >= MOST_LINES + SURPLUS:
+            self.text.delete("1.0", f"{lines - MOST_LINES + 1}.0")
+
+
+def _colours(start: int, rows: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+    """Yield colours, and from where to where as Tk counts."""
+    for number, row in enumerate(rows, start):
+        for match in islice(JSON.finditer(row), MOST_IN_ROW):
+            left, right = columns(row[: match.start()]), columns(row[: match.end()])
+            yield str(match.lastgroup), f"{number}.{left}", f"{number}.{right}"
 
 
 class StreamPane(Box):
@@ -145,7 +199,7 @@ class StreamPane(Box):
         self._title.configure(text=title)
 
     def append(self, text: str) -> None:
-        """Add what the model wrote; its lines were folded."""
+        """Add what the model wrote, at most some 16 KiB at a time."""
         self.reader.append(text)
 
     def end(self) -> None:
