@@ -21,24 +21,15 @@ from lmboot.gui.frame import Frame, build_frame
 from lmboot.gui.leaving import Leaving
 from lmboot.gui.look import Look
 from lmboot.gui.outbox import Item, Outbox
-from lmboot.gui.pages import ASKING, REVIEWING, TALKING, Pages
+from lmboot.gui.pages import ASKING, REVIEWING, Pages
 from lmboot.gui.reading import Reading
 from lmboot.gui.setting import Setting
 from lmboot.gui.shown import visible
-from lmboot.gui.state import (
-    FIRST,
-    Action,
-    Event,
-    State,
-    Trigger,
-    after,
-    enabled,
-    status,
-)
+from lmboot.gui.standing import Standing
+from lmboot.gui.state import FIRST, Action, Event, State, Trigger, after, enabled
 from lmboot.gui.talking import Talking
 from lmboot.gui.widgets import Action as Button
 from lmboot.gui.worker import Job, Worker
-from lmboot.text import brief
 
 BUSY_MS, AWAKE_MS, IDLE_MS = 8, 25, 100  # between two looks into the outbox
 AWAKE_SECONDS = 3.0  # how long it is looked often after the last thing that happened
@@ -46,25 +37,6 @@ CLOCK_SECONDS = 0.25
 NOTICE_SECONDS = 20.0
 PAYLOAD = "payload"
 
-COLOURS = {
-    State.LOOKING: "faint",
-    State.NO_SERVER: "bad",
-    State.NO_MODEL: "warn",
-    State.IDLE: "ok",
-    State.LOADING: "accent",
-    State.STREAMING: "violet",
-    State.STALLED: "warn",
-    State.INVALID: "bad",
-    State.REVIEW: "warn",
-    State.REPLACING: "warn",
-    State.WRITING: "accent",
-    State.RUNNING: "ok",
-    State.STOPPING: "warn",
-    State.ENDED: "faint",
-    State.CRASHED: "bad",
-    State.CLOSING: "faint",
-}
-HOLLOW = {State.LOOKING, State.NO_SERVER, State.ENDED, State.CLOSING}
 BUTTONS = (  # of the status line, in this order, as far as the state allows them
     Action.CANCEL,
     Action.INTERRUPT,
@@ -120,6 +92,7 @@ class Window:
         self.setting: Setting = Setting(self)
         self.leaving: Leaving = Leaving(self)
         self.pages: Pages = Pages(self)
+        self.standing: Standing = Standing(self)
         commands.bind_all(self)
         root.report_callback_exception = self._broken
         self.show()
@@ -225,7 +198,7 @@ class Window:
         if self.leaving.overdue:
             self.leaving.destroy()
             return
-        self._show_status()
+        self.standing.show()
 
     # ------------------------------------------------------------------ states
 
@@ -246,7 +219,7 @@ class Window:
         """Show what the state is, says and allows."""
         self._clock_at = 0.0
         self.pages.show()
-        self._show_status()
+        self.standing.show()
         self.frame.details.show_button(enabled=self.can(Action.BOOTSTRAP))
         commands.refresh(self)
         own = () if self.state in ELSEWHERE else BUTTONS
@@ -267,28 +240,6 @@ class Window:
             for action in actions
             if enabled(self.state, action)
         ]
-
-    def _show_status(self) -> None:
-        word, figures = self._status()
-        colour, hollow = COLOURS[self.state], self.state in HOLLOW
-        self.frame.status.show(colour, word[0].upper() + word[1:], figures, hollow=hollow)
-        self._show_title()
-
-    def _status(self) -> tuple[str, str]:
-        """Return the word of the state, and what is to be said beside it."""
-        whole = status(self.state, self.facts)
-        if self.state is State.STREAMING:
-            return "streaming", whole  # which is all figures
-        if self.state is State.NO_MODEL and self.choosing.locked:
-            return "token wanted", brief(self.choosing.locked)
-        word, _, figures = whole.partition(" · ")
-        return word.removeprefix("○ ").removeprefix("● "), figures
-
-    def _show_title(self) -> None:
-        about = self.facts.get("runtime", "") if self.state in TALKING else ""
-        title = " — ".join(each for each in ("lmboot", self.state.value, visible(about)) if each)
-        if title != self.root.title():
-            self.root.title(title)
 
     # ------------------------------------------------------------------ what the user does
 
