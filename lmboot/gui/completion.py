@@ -24,8 +24,9 @@ class Completion(NamedTuple):
         return first[: next(same, len(first))]
 
 
-def complete(before: str, lines: Iterable[str] = ()) -> Completion:
-    """Return the options for the text before the cursor; `lines` are a history's, oldest first.
+def complete(before: str, lines: Iterable[str] = (), more: tuple[str, ...] = ()) -> Completion:
+    """Return the options for the text before the cursor; `lines` are a history's, oldest first;
+    `more` are commands beside the session's.
 
     A first word with a colon is completed to a command, any other word to one that was typed
     before, newest first.
@@ -33,7 +34,7 @@ def complete(before: str, lines: Iterable[str] = ()) -> Completion:
     word = before.split(" ")[-1]
     start = len(before) - len(word)
     if not start and word.startswith(":"):
-        return Completion(0, tuple(each for each in COMMANDS if each.startswith(word)))
+        return Completion(0, tuple(each for each in (*COMMANDS, *more) if each.startswith(word)))
     if not word:
         return Completion(start, ())
     return Completion(start, _words_like(word, list(lines)))

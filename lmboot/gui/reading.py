@@ -18,7 +18,8 @@ HELP = (
     "network, none of your files, and a limit on memory, time and disk.",
     "Then you talk. :rt reaches the program, :ai the model, :ai+ the model with the program's "
     "last lines. :save keeps what it wrote, :quit ends it. A bare line goes where the last one "
-    "went; a line that begins with :: is sent with one colon.",
+    "went; a line that begins with :: is sent with one colon. :clear, :stop and :restart are the "
+    "window's own.",
     "Ctrl+C copies what is selected, else interrupts. Esc cancels an asking. Tab completes, Up "
     "and Down go through what you typed, Ctrl+F finds.",
 )

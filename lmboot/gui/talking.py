@@ -153,7 +153,7 @@ class Talking:
         from lmboot.gui.completion import complete
 
         target = self._window.frame.session.entry.target.get()
-        found = complete(typed[:cursor], self._history(target).entries)
+        found = complete(typed[:cursor], self._history(target).entries, tuple(LOCAL))
         if not found.options:
             return None
         done = found.options[0] + " " if len(found.options) == 1 else found.common
