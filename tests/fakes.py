@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lmboot.app.view import Shown
+from lmboot.app.models import Found
+from lmboot.app.view import Shown, View
 from lmboot.bootstrap.handshake import Step
+from lmboot.bootstrap.library import Kept
 from lmboot.bootstrap.review import Review
 from lmboot.connections.interface import Ask, Event, Finished, Message, Model, Text
 from lmboot.errors import LmbootError
@@ -30,7 +32,7 @@ def model(loaded: int | None = 32_768, **others: Any) -> Model:
 
 
 class ScriptedConnection:
-    """A model that answers what was queued: texts, events, or a failure to raise.
+    """A model that answers what was queued: texts, events, a failure to raise, a signal to await.
 
     `asks` has every question, `closed` counts streams that were closed before their end.
     """
@@ -42,11 +44,14 @@ class ScriptedConnection:
         self.local = True
         self.enforces_schema = enforces_schema
         self.asks: list[Ask] = []
-        self.closed = 0
+        self.closed = self.warmed = 0
+        self.is_open = True
         self._prompt_tokens = prompt_tokens
-        self._answers: list[list[Event | LmbootError]] = []
+        self._answers: list[list[Event | LmbootError | asyncio.Event]] = []
 
-    def enqueue(self, pieces: Iterable[str | Event | LmbootError], reason: str = "stop") -> None:
+    def enqueue(
+        self, pieces: Iterable[str | Event | LmbootError | asyncio.Event], reason: str = "stop"
+    ) -> None:
         """Queue one answer; it ends with `reason` unless it ends otherwise by itself."""
         answer = [Text(piece) if isinstance(piece, str) else piece for piece in pieces]
         ends = answer and isinstance(answer[-1], Finished | LmbootError)
@@ -59,6 +64,9 @@ class ScriptedConnection:
         try:
             for piece in answer:
                 await asyncio.sleep(0)
+                if isinstance(piece, asyncio.Event):
+                    await piece.wait()
+                    continue
                 if isinstance(piece, LmbootError):
                     raise piece
                 over = piece is answer[-1]
@@ -72,10 +80,10 @@ class ScriptedConnection:
         )
 
     async def warm(self, messages: Sequence[Message]) -> None:
-        return
+        self.warmed += 1
 
     async def close(self) -> None:
-        return
+        self.is_open = False
 
 
 @dataclass
@@ -88,6 +96,8 @@ class FakeView:
     said: list[str] = field(default_factory=list)
     complaints: list[LmbootError] = field(default_factory=list)
     reviews: list[Review] = field(default_factory=list)
+    answers: int = 0
+    thinks_it_over: asyncio.Event | None = None
 
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -112,6 +122,7 @@ class FakeView:
 
     async def step(self, step: Step) -> None:
         self.steps.append(step)
+        self._changed.set()
 
     def status(self, text: str) -> None:
         self.said.append(text)
@@ -120,13 +131,15 @@ class FakeView:
         self.said.append(text)
 
     async def answered(self) -> None:
-        return
+        self.answers += 1
+        self._changed.set()
 
     async def wanted(self, model: Model) -> None:
         return
 
     def complain(self, error: LmbootError) -> None:
         self.complaints.append(error)
+        self._changed.set()
 
     async def pick(self, models: Sequence[Model]) -> Model:
         return models[0]
@@ -136,11 +149,72 @@ class FakeView:
 
     async def consent(self, review: Review) -> bool:
         self.reviews.append(review)
+        self._changed.set()
+        if self.thinks_it_over is not None:
+            await self.thinks_it_over.wait()
         return self.agrees
 
     async def consent_without_border(self, review: Review) -> bool:
         self.reviews.append(review)
         return self.agrees
+
+
+@dataclass
+class FakeLobby:
+    """A hall that remembers what it was told, in order: the name of what, and the values."""
+
+    told: list[tuple[Any, ...]] = field(default_factory=list)
+
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def until(self, ready: Callable[[], object]) -> None:
+        """Wait until something is true of what was told."""
+        async with asyncio.timeout(20):
+            while not ready():
+                self._changed.clear()
+                await self._changed.wait()
+
+    def of(self, name: str) -> list[Any]:
+        """Return what was told under a name: the values where there are several."""
+        found = [values for each, *values in self.told if each == name]
+        return [values[0] if len(values) == 1 else tuple(values) for values in found]
+
+    def _take(self, name: str, *values: object) -> None:
+        self.told.append((name, *values))
+        self._changed.set()
+
+    def looking(self) -> None:
+        self._take("looking")
+
+    def listed(self, found: Found) -> None:
+        self._take("listed", found)
+
+    def unreachable(self, server: str | None, error: LmbootError, seconds: float) -> None:
+        self._take("unreachable", server, error, seconds)
+
+    def locked(self, server: str, error: LmbootError) -> None:
+        self._take("locked", server, error)
+
+    def added(self, model: Model) -> None:
+        self._take("added", model)
+
+    def opened(self, model: Model) -> None:
+        self._take("opened", model)
+
+    def kept(self, model: Model, payloads: list[Kept]) -> None:
+        self._take("kept", model, payloads)
+
+    def status(self, text: str) -> None:
+        self._take("status", text)
+
+    def note(self, text: str) -> None:
+        self._take("note", text)
+
+    def complain(self, error: LmbootError) -> None:
+        self._take("complain", error)
+
+    def over(self, view: View, failure: LmbootError | None) -> None:
+        self._take("over", view, failure)
 
 
 class FakeRuntime:

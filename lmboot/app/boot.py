@@ -259,11 +259,11 @@ class Boot:
     async def _launch(self, payload: Payload, review: Review) -> None:
         launcher, self.launcher = self.launcher, None
         assert launcher is not None  # noqa: S101 - prepared before anything is asked
-        await self.talk.release()
         files = tuple((path, content.encode()) for path, content in payload.files)
         routes = {name: route for name, route in review.routes.items() if route != "DENY"}
         system = prompts.interactive(brief(payload.name, 100), routes)
         try:
+            await self.talk.release()
             runtime = await launcher.launch(Job(files, payload.argv, review.limits, review.routes))
             await self.talk.show("sys", f"runtime started in {launcher.backend}", "started")
             await self.talk.run(runtime, system, review.limits.output_mb)

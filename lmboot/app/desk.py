@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -26,6 +26,7 @@ from lmboot.app.models import (
     open_model,
     seed_row,
 )
+from lmboot.app.opened import Opened
 from lmboot.app.places import Places
 from lmboot.app.view import Says, View
 from lmboot.bootstrap.handshake import Refused
@@ -80,40 +81,6 @@ class Lobby(Says, Protocol):
         ...
 
 
-class Opened:
-    """A model that is being opened, or open; closed when the last who needs it lets go."""
-
-    def __init__(self, model: Model, opening: Coroutine[None, None, Connection]) -> None:
-        """Begin to open it; whoever makes this needs it."""
-        self.model = model
-        self.task = asyncio.create_task(opening)
-        self.task.add_done_callback(lambda task: task.cancelled() or task.exception())
-        self._needed = 1
-
-    @property
-    def failed(self) -> bool:
-        """Say whether it could not be opened."""
-        return self.task.done() and (self.task.cancelled() or self.task.exception() is not None)
-
-    async def connection(self) -> Connection:
-        """Return the connection once it is there; raise why it is not."""
-        return await asyncio.shield(self.task)
-
-    def need(self) -> None:
-        """Have it kept open for one more."""
-        self._needed += 1
-
-    async def let_go(self) -> None:
-        """Need it no more."""
-        self._needed -= 1
-        if self._needed:
-            return
-        self.task.cancel()
-        done = await asyncio.gather(self.task, return_exceptions=True)
-        if not isinstance(done[0], BaseException):
-            await done[0].close()
-
-
 class Session:
     """One session: its `Boot`, the lines on their way to it, and the task that runs it."""
 
@@ -121,7 +88,22 @@ class Session:
         """Make it; `task` is set when it runs."""
         self.boot = boot
         self.task: asyncio.Task[None]
+        self._cancelled = False
         self._lines: asyncio.Queue[str] = asyncio.Queue()
+
+    @property
+    def goes_on(self) -> bool:
+        """Say whether its end is still to come."""
+        return not self.task.done()
+
+    def cancel(self) -> None:
+        """End it in order: a second time would break off what ends the runtime.
+
+        Not at once: a task that never began could not tell its end.
+        """
+        if not self._cancelled:
+            self._cancelled = True
+            asyncio.get_running_loop().call_soon(self.task.cancel)
 
     def send(self, line: str) -> None:
         """Hand over what the user typed."""
@@ -142,23 +124,36 @@ class Desk:
         settings: Settings,
         places: Places,
         environ: Mapping[str, str] = os.environ,
+        opener: Callable[..., Coroutine[None, None, Connection]] = open_model,
     ) -> None:
-        """Begin with nothing listed, opened or running."""
+        """Begin with nothing listed, opened or running; `opener` is called as `open_model` is."""
         self.settings, self.places = settings, places
-        self._lobby, self._environ = lobby, environ
+        self._lobby, self._environ, self._opener = lobby, environ, opener
         self._found, self._files = Found(), dict[str, Model]()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()  # all of them,
+        self._passing: set[asyncio.Task[None]] = set()  # and those that the end breaks off
         self._watching: asyncio.Task[None] | None = None
         self._warming: asyncio.Task[None] | None = None
+        self._model: Model | None = None
         self._opened: Opened | None = None
         self._session: Session | None = None
         self._closing = False
 
     def _start(self, doing: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        """Do something on the side; what goes wrong with it is told."""
+        """Do something that the end breaks off; what goes wrong with it is told."""
+        task = self._finish(doing)
+        self._passing.add(task)
+        task.add_done_callback(self._passing.discard)
+        if self._closing:
+            task.cancel()
+        return task
+
+    def _finish(self, doing: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """Do something that the end waits for; what goes wrong with it is told."""
         task = asyncio.create_task(self._told(doing))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: doing.close())  # it may be broken off before it began
         return task
 
     async def _told(self, doing: Coroutine[None, None, None]) -> None:
@@ -178,6 +173,11 @@ class Desk:
     async def _watch(self, server: str | None) -> None:
         wait = FIRST_RETRY
         self._lobby.looking()
+        try:
+            named_server(server, self._environ)
+        except UsageFault:  # the models that need no server are there all the same
+            self._tell(Found())
+            raise
         while problem := await self._look(server):
             self._lobby.unreachable(named_server(server, self._environ), problem, wait)
             await asyncio.sleep(wait)
@@ -187,10 +187,11 @@ class Desk:
         """Look around once; return why another try is worth while, None when it is not."""
         problem: LmbootError | None = None
         try:
-            found = await look_around(server, self._environ)
+            found = await self._around(server)
         except ConnectionFault as error:
             found, problem = Found(complaints=[error]), error
-            if isinstance(error, TokenRefused) and (base := named_server(server, self._environ)):
+            base = named_server(server, self._environ) or self.settings.window.server
+            if isinstance(error, TokenRefused) and base:
                 found.locked[base] = error
         if not (problem or found.tokens or found.complaints):
             problem = NoServer(
@@ -200,6 +201,16 @@ class Desk:
             )
         self._tell(found)
         return None if found.locked else problem
+
+    async def _around(self, server: str | None) -> Found:
+        """Look where the user says, else first at the server in the settings."""
+        own = self.settings.window.server
+        if own and named_server(server, self._environ) is None:
+            try:
+                return await look_around(own, self._environ)
+            except NoServer as error:
+                self._lobby.note(f"{error}; others are looked for")
+        return await look_around(server, self._environ)
 
     def _tell(self, found: Found) -> None:
         """Show what was found, with the models that need no server."""
@@ -254,6 +265,7 @@ class Desk:
         """Open a model ahead of need, and warm it; the one before is closed."""
         if self._closing or (self._opened and self._opened.model == model and self._usable):
             return
+        self._model = model
         self._let_go()
         self._opened = Opened(model, self._open(model))
         self._start(self._greet(self._opened))
@@ -265,11 +277,13 @@ class Desk:
     def _let_go(self) -> None:
         opened, self._opened = self._opened, None
         if opened is not None:
-            self._start(opened.let_go())
+            self._finish(opened.let_go())
+        if self._warming is not None:
+            self._warming.cancel()
 
     async def _open(self, model: Model) -> Connection:
         token = self._found.tokens.get(model.server)
-        return await open_model(model, token, context=self.settings.context, says=self._lobby)
+        return await self._opener(model, token, context=self.settings.context, says=self._lobby)
 
     async def _greet(self, opened: Opened) -> None:
         connection = await opened.connection()
@@ -277,7 +291,8 @@ class Desk:
         self._tell_kept(opened.model)
         if not connection.local:
             self._lobby.note(f"{opened.model.id} runs on another machine: {opened.model.server}")
-        if self.settings.warm and opened is self._opened and self._session is None:
+        busy = self._session is not None and self._session.goes_on
+        if self.settings.warm and opened is self._opened and not busy:
             self._warming = self._start(warm(connection))
 
     def _tell_kept(self, model: Model) -> None:
@@ -303,6 +318,8 @@ class Desk:
             origin = self._session.boot.payload_model
             text = json.dumps(payload.normalised()).encode()
             self._begin(view, Options(payload=text, payload_from=origin))
+        else:
+            self._lobby.over(view, UsageFault("there is no program that could run again"))
 
     def run_kept(self, view: View, sha256: str) -> None:
         """Run a payload that was kept, without asking the model for it."""
@@ -315,36 +332,37 @@ class Desk:
         self._begin(view, Options(payload=text, payload_from=kept.model))
 
     def _begin(self, view: View, wanted: Options) -> None:
-        if self._opened is None or self._closing:
+        if self._model is not None and not self._usable:
+            self.choose(self._model)
+        opened, before = self._opened, self._session
+        if opened is None or self._closing:
+            nothing = None if self._closing else UsageFault("no model was chosen yet")
+            self._lobby.over(view, nothing)
             return
-        if self._opened.failed:
-            self._opened = Opened(self._opened.model, self._open(self._opened.model))
         options = replace(wanted, can_ask=True, live=True, paced=False)
-        boot = Boot(
-            options,
-            view,
-            self.settings,
-            self.places,
-            open_connection=self._opened.connection,
-        )
-        before, self._session = self._session, Session(boot)
-        self._session.task = self._start(self._run(before, self._session, self._opened, view))
+        connect = opened.connection
+        boot = Boot(options, view, self.settings, self.places, open_connection=connect)
+        opened.need()
+        if before is not None:
+            before.cancel()
+        self._session = session = Session(boot)
+        session.task = self._finish(self._run(before, session, opened, view))
 
     async def _run(
         self, before: Session | None, session: Session, opened: Opened, view: View
     ) -> None:
-        opened.need()
         failure: LmbootError | None = None
         try:
-            await _end(before)
+            if before is not None:
+                await asyncio.wait({before.task})
             await self._stop_warming()
             failure = await session.boot.run(session.lines())
         except LmbootError as error:
             failure = error
-            self._after(opened, error)
         finally:
-            self._start(opened.let_go())
+            self._finish(opened.let_go())
             self._lobby.over(view, failure)
+            self._after(opened, failure)
             self._tell_kept(opened.model)
 
     async def _stop_warming(self) -> None:
@@ -353,15 +371,12 @@ class Desk:
             self._warming.cancel()
             await asyncio.gather(self._warming, return_exceptions=True)
 
-    def _after(self, opened: Opened, error: LmbootError) -> None:
-        """Ask for a token that was refused; start an engine that failed anew."""
-        if isinstance(error, TokenRefused):
-            self._lobby.locked(opened.model.server, error)
-        own = opened.model.kind in ("file", "seed")
-        if own and isinstance(error, ConnectionFault) and opened is self._opened:
-            self._let_go()
-            self._opened = Opened(opened.model, self._open(opened.model))
-            self._start(self._greet(self._opened))
+    def _after(self, opened: Opened, failure: LmbootError | None) -> None:
+        """Ask for a token that was refused; start an engine that died anew."""
+        if isinstance(failure, TokenRefused):
+            self._lobby.locked(opened.model.server, failure)
+        if opened.died and opened is self._opened:
+            self.choose(opened.model)
 
     def send(self, line: str) -> None:
         """Hand over a line that the user typed."""
@@ -376,17 +391,17 @@ class Desk:
     def stop(self) -> None:
         """End the runtime in the contract's sequence; the session stays."""
         if self._session is not None:
-            self._start(self._session.boot.talk.stop())
+            self._finish(self._session.boot.talk.stop())
 
     def kill(self) -> None:
         """End the runtime now."""
         if self._session is not None:
-            self._start(self._session.boot.talk.kill())
+            self._finish(self._session.boot.talk.kill())
 
     def cancel(self) -> None:
         """End the session: an asking, a launch, or what is left of a runtime that ended."""
         if self._session is not None:
-            self._session.task.cancel()
+            self._session.cancel()
 
     def transcript(self) -> Path | None:
         """Return the file that all of the session is in so far; None before there is one."""
@@ -397,20 +412,14 @@ class Desk:
     async def close(self) -> None:
         """End everything and let go of every model."""
         self._closing = True
-        await _end(self._session)
+        for task in self._passing:
+            task.cancel()
+        self.cancel()
         self._let_go()
-        for task in (self._watching, self._warming):
-            if task is not None:
-                task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        while self._tasks:
+            await asyncio.wait(self._tasks)
 
 
 def _kept_of(folder: Path, model: str) -> list[Kept]:
     mine = (kept for _, kept in Library(folder).all() if kept and kept.model == model)
     return list(islice(mine, MOST_KEPT))
-
-
-async def _end(session: Session | None) -> None:
-    if session is not None:
-        session.task.cancel()
-        await asyncio.gather(session.task, return_exceptions=True)

@@ -21,6 +21,7 @@ from lmboot.connections.tokens import remember, token_for
 from lmboot.errors import (
     ConnectionFault,
     ConnectionLost,
+    FileUnreadable,
     LmbootError,
     NoServer,
     NoSuchModel,
@@ -29,6 +30,7 @@ from lmboot.errors import (
     UsageFault,
 )
 from lmboot.gguf import read_header
+from lmboot.text import brief
 
 SEED = "seed"
 TOKEN_NAMES = ("LLM_API_KEY", "LM_API_TOKEN")
@@ -108,11 +110,23 @@ async def _list_found(server: Server, found: Found) -> None:
 def seed_row() -> Model:
     """Return the row of the seed model."""
     return replace(
-        file_row(asset("seed/seed.gguf")), id=SEED, name="seed model", server="", kind="seed"
+        _row(asset("seed/seed.gguf")), id=SEED, name="seed model", server="", kind="seed"
     )
 
 
 def file_row(path: Path) -> Model:
+    """Return the row of a file by its header; its name must be a text, or nothing can show it."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise FileUnreadable(
+            f"the name of {brief(str(path))} is not valid Unicode; llama.cpp can't open it",
+            hint="Rename it.",
+        ) from None
+    return _row(path)
+
+
+def _row(path: Path) -> Model:
     header = read_header(path)
     return Model(
         id=str(path),
@@ -229,6 +243,11 @@ class EngineConnection(OpenAIConnection):
         """Connect to an engine that runs."""
         super().__init__(model, engine.api_key, base=engine.url)
         self._engine = engine
+
+    @property
+    def died(self) -> bool:
+        """Say whether the engine has ended by itself."""
+        return self._engine.fault is not None
 
     async def stream(self, ask: Ask) -> AsyncGenerator[Event, None]:
         """Ask as any connection does; an engine that died is told as such."""

@@ -372,7 +372,7 @@ class Talk:
         if self.runtime is not None and self._pump is not None:
             if self.ended is None:
                 await self.runtime.stop()
-            await self._pump
+            await asyncio.shield(self._pump)  # whoever stops waiting does not stop the showing
         self._leaving = False
 
     async def kill(self) -> None:

@@ -20,7 +20,7 @@ class Transcript:
 
     def __init__(self, folder: Path) -> None:
         """Write into a new file of `folder`, whose oldest files beyond the bounds are removed."""
-        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")  # a window has many in a second
         self.path = folder / f"{stamp}-{os.getpid()}.jsonl"
         self._file: BinaryIO | None = None
         self._over = False
