@@ -52,13 +52,16 @@ class ServerLine(Box):
 
     def _buttons(self) -> None:
         """Pack the buttons before field and words: where it is narrow, those give way."""
-        for text, kind, press in (
-            ("Settings", "Ghost", lambda: self.on_settings()),
-            ("Refresh", "Ghost", lambda: self.on_refresh()),
-            ("Open .gguf…", "Plain", lambda: self.on_open()),
-        ):
-            button = self.button(text, press, kind)
+        settings = self.button("Settings", lambda: self.on_settings(), "Ghost")
+        self._refresh = self.button("Refresh", lambda: self.on_refresh(), "Ghost")
+        self._open = self.button("Open .gguf…", lambda: self.on_open())
+        for button in (settings, self._refresh, self._open):
             button.pack(side="right", padx=self.look.pad(4, 0))
+
+    def allow(self, *, opening: bool, refreshing: bool) -> None:
+        """Let a file be opened, and the models be listed anew, or not."""
+        self._open.state(["!disabled" if opening else "disabled"])
+        self._refresh.state(["!disabled" if refreshing else "disabled"])
 
     @property
     def address(self) -> str:

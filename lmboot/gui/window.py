@@ -221,6 +221,8 @@ class Window:
         self.pages.show()
         self.standing.show()
         self.frame.details.show_button(enabled=self.can(Action.BOOTSTRAP))
+        opening, refreshing = self.can(Action.OPEN_GGUF), self.can(Action.REFRESH)
+        self.frame.server.allow(opening=opening, refreshing=refreshing)
         commands.refresh(self)
         own = () if self.state in ELSEWHERE else BUTTONS
         self.frame.status.set_actions(self.buttons(own))

@@ -209,6 +209,9 @@ def test_every_state_has_its_words_its_place_and_what_can_be_done(stand: Stand, 
         stand.buttons,
         stand.menus,
     )
+    for label, item in (("Open .gguf…", "Open .gguf…"), ("Refresh", "Refresh models")):
+        offered = stand.button(label).instate(["!disabled"])
+        assert offered == (item in SHOWN[name].menus)
 
 
 def test_every_state_can_be_reached() -> None:
