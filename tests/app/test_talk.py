@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lmboot.app import talk as talk_module
-from lmboot.app.talk import QUIET_SECONDS, Talk, keep_folder
+from lmboot.app.talk import FLUSH_SECONDS, QUIET_SECONDS, Talk, keep_folder
 from lmboot.app.transcript import KEPT, Transcript
 from lmboot.app.view import Shown
 from lmboot.bootstrap.prompts import LAST_LINES
@@ -50,8 +50,14 @@ class Stage:
         await self.view.until(lambda: len(self.view.pane("rt", "rt!")) >= shown)
 
 
-def stage_in(folder: Path, wait_seconds: float = 5.0) -> Stage:
-    view = FakeView()
+def stage_in(
+    folder: Path,
+    wait_seconds: float = 5.0,
+    *,
+    live: bool = False,
+    view: FakeView | None = None,
+) -> Stage:
+    view = view or FakeView()
     stage: Stage
     talk = Talk(
         view,
@@ -59,6 +65,7 @@ def stage_in(folder: Path, wait_seconds: float = 5.0) -> Stage:
         wait_seconds=wait_seconds,
         is_trigger=lambda text: text == TRIGGER,
         bootstrap_anew=lambda: stage.bootstrap_anew(),
+        live=live,
     )
     stage = Stage(talk, view, FakeRuntime(), ScriptedConnection(), [])
     talk.connection = stage.connection
@@ -78,6 +85,15 @@ async def hasty(tmp_path: Path) -> AsyncIterator[Stage]:
     made = stage_in(tmp_path / "transcripts", wait_seconds=0.05)
     yield made
     await made.talk.close()
+
+
+@pytest.fixture
+async def live(tmp_path: Path) -> AsyncIterator[Stage]:
+    """A session whose model answers while other lines are taken."""
+    made = stage_in(tmp_path / "transcripts", live=True)
+    yield made
+    await made.talk.close()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 # ---------------------------------------------------------------- the first line
@@ -463,6 +479,118 @@ async def test_with_no_answer_under_way_the_runtime_is_interrupted(stage: Stage)
     assert not stage.talk.interrupt()
 
 
+@pytest.mark.parametrize("pieces", [["Hi.", " You."], [], ["<think>Hm."]])
+async def test_the_end_of_an_answer_is_told_once(stage: Stage, pieces: list[str]) -> None:
+    stage.connection.enqueue(pieces)
+
+    await stage.talk.take(":ai hi")
+
+    assert stage.view.answers == 1
+
+
+async def test_of_an_answer_that_was_broken_off_no_end_is_told(stage: Stage) -> None:
+    stage.connection.enqueue(["Hel", ConnectionLost("lost")])
+    stage.connection.enqueue(["Hel", asyncio.Event()])
+
+    await stage.talk.take(":ai hi")
+    taking = asyncio.create_task(stage.talk.take(":ai hi"))
+    await stage.view.until(lambda: len(stage.view.pane("ai")) == 2)
+    stage.talk.interrupt()
+    await taking
+
+    assert stage.view.answers == 0
+
+
+# ---------------------------------------------------------------- :ai beside other lines
+
+
+async def test_lines_are_taken_while_the_model_answers(live: Stage) -> None:
+    thinks = asyncio.Event()
+    live.connection.enqueue([thinks, "Hi."])
+    await live.begin()
+
+    await live.talk.take(":ai hi")
+    await live.talk.take(":rt one")
+    assert (live.runtime.sent, live.view.answers) == ([b"one\n"], 0)
+    thinks.set()
+
+    await live.view.until(lambda: live.view.answers == 1)
+    assert live.view.pane("you", "ai") == [":ai hi", ":rt one", "Hi."]
+
+
+async def test_questions_wait_for_their_turn_and_know_the_answers_before(live: Stage) -> None:
+    thinks = asyncio.Event()
+    live.connection.enqueue(["one", thinks])
+    live.connection.enqueue(["two"])
+
+    await live.talk.take(":ai first")
+    await live.talk.take(":ai second")
+    await live.view.until(lambda: live.view.pane("ai") == ["one"])
+    assert len(live.connection.asks) == 1
+    thinks.set()
+
+    await live.view.until(lambda: live.view.answers == 2)
+    assert sent(live) == [("user", "first"), ("assistant", "one"), ("user", "second")]
+
+
+async def test_a_trigger_waits_for_its_turn_too(live: Stage) -> None:
+    thinks = asyncio.Event()
+    live.connection.enqueue([thinks, "one"])
+
+    await live.talk.take(":ai first")
+    await live.talk.take(f":ai {TRIGGER}")
+    await live.talk.take(":help")
+    assert live.bootstraps == []
+    thinks.set()
+
+    await live.view.until(lambda: live.view.answers == 1)
+    await live.talk.take(":help")
+    assert live.bootstraps == [TRIGGER]
+
+
+async def test_an_interruption_ends_the_answer_that_comes_and_not_those_that_wait(
+    live: Stage,
+) -> None:
+    live.connection.enqueue(["one", asyncio.Event()])
+    live.connection.enqueue(["two"])
+    await live.talk.take(":ai first")
+    await live.talk.take(":ai second")
+    await live.view.until(lambda: live.view.pane("ai") == ["one"])
+
+    assert live.talk.interrupt()
+
+    await live.view.until(lambda: live.view.answers == 1)
+    assert live.view.pane("ai") == ["one", "two"]
+    assert live.view.pane("sys") == ["interrupted"]
+
+
+async def test_a_failure_beside_other_lines_is_an_event_and_the_next_question_is_answered(
+    live: Stage,
+) -> None:
+    live.connection.enqueue(["Hel", ConnectionLost("lost")])
+    live.connection.enqueue(["two"])
+
+    await live.talk.take(":ai first")
+    await live.talk.take(":ai second")
+
+    await live.view.until(lambda: live.view.answers == 1)
+    assert live.view.events == ["error"]
+    assert isinstance(live.talk.failure, ConnectionLost)
+
+
+async def test_the_end_breaks_off_the_answer_and_all_that_wait(live: Stage) -> None:
+    live.connection.enqueue(["one", asyncio.Event()])
+    for line in (":ai first", ":ai second", f":ai {TRIGGER}"):
+        await live.talk.take(line)
+    await live.view.until(lambda: live.view.pane("ai") == ["one"])
+
+    await live.talk.close()
+
+    assert (live.connection.closed, len(live.connection.asks)) == (1, 1)
+    assert live.bootstraps == []
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
 # ---------------------------------------------------------------- triggers
 
 
@@ -520,8 +648,7 @@ async def test_whatever_the_status_after_quit_nothing_failed(stage: Stage) -> No
 async def test_what_a_runtime_wrote_is_there_until_it_is_released(stage: Stage) -> None:
     await stage.begin()
     await stage.talk.stop()
-    assert stage.runtime.stopped
-    assert not stage.runtime.closed
+    assert (stage.runtime.stopped, stage.runtime.closed) == (True, False)
 
     await stage.talk.release()
 
@@ -595,6 +722,75 @@ async def test_output_up_to_the_limit_is_no_failure(stage: Stage) -> None:
     await stage.talk.ready()
 
     assert stage.talk.failure is None
+
+
+async def test_a_runtime_that_is_killed_did_not_fail(stage: Stage) -> None:
+    await stage.begin()
+    stage.runtime.write("half")
+
+    await stage.talk.kill()
+    await stage.view.until(lambda: "ended" in stage.view.events)
+
+    assert (stage.runtime.stopped, stage.runtime.limit) == (False, "")
+    assert (stage.talk.failure, stage.view.events) == (None, ["ended"])
+    assert stage.view.pane("rt") == ["half"]
+    assert stage.view.shown[-1].details == {"code": 137}
+
+
+async def test_killing_what_is_not_there_or_has_ended_does_nothing(stage: Stage) -> None:
+    await stage.talk.kill()
+    await stage.begin()
+    stage.runtime.finish()
+    await stage.talk.ready()
+
+    await stage.talk.kill()
+
+    assert stage.runtime.limit is None
+    assert stage.view.events == ["ended"]
+
+
+async def test_what_was_wanted_of_one_runtime_is_not_wanted_of_the_next(stage: Stage) -> None:
+    await stage.begin()
+    await stage.talk.kill()
+    await stage.talk.release()
+
+    await stage.begin(FakeRuntime())
+    stage.runtime.finish(3)
+    await stage.talk.ready()
+
+    assert isinstance(stage.talk.failure, RuntimeFault)
+
+
+class FullView(FakeView):
+    """A view whose pane of the runtime has no room until it is drained."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drained = asyncio.Event()
+
+    async def show(self, shown: Shown) -> None:
+        if shown.pane == "rt":
+            await self.drained.wait()
+        await super().show(shown)
+
+
+async def test_a_stop_that_is_broken_off_loses_nothing_and_the_runtime_is_released(
+    tmp_path: Path,
+) -> None:
+    stage = stage_in(tmp_path / "transcripts", view=(view := FullView()))
+    await stage.begin()
+    stage.runtime.write("one\ntwo\n")
+    stopping = asyncio.create_task(stage.talk.stop())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    stopping.cancel()
+    await asyncio.gather(stopping, return_exceptions=True)
+    view.drained.set()
+
+    await stage.talk.close()
+
+    assert view.pane("rt") == ["one", "two"]
+    assert (stage.runtime.closed, view.events) == (True, ["ended"])
 
 
 # ---------------------------------------------------------------- :save, :help, others
@@ -683,6 +879,52 @@ async def test_the_transcript_has_all_that_was_shown(stage: Stage, tmp_path: Pat
     assert file.read_text().splitlines() == [each.as_json() for each in stage.view.shown]
 
 
+def lines_in(folder: Path) -> list[str]:
+    return [line for file in folder.glob("*.jsonl") for line in file.read_text().splitlines()]
+
+
+async def test_what_was_shown_is_on_disk_soon_however_much_follows(
+    stage: Stage, tmp_path: Path
+) -> None:
+    await stage.talk.show("sys", "first")
+    began = monotonic()
+
+    async with asyncio.timeout(10):
+        while not lines_in(tmp_path / "transcripts"):
+            await stage.talk.show("sys", "")
+            await asyncio.sleep(0.01)
+
+    assert monotonic() - began < FLUSH_SECONDS + 0.5
+    assert "first" in lines_in(tmp_path / "transcripts")[0]
+
+
+async def test_whoever_asks_for_the_transcript_finds_all_of_it(
+    stage: Stage, tmp_path: Path
+) -> None:
+    assert stage.talk.transcript() is None
+    await stage.talk.show("sys", "first")
+
+    file = stage.talk.transcript()
+
+    assert file is not None
+    assert len(lines_in(tmp_path / "transcripts")) == 1
+    await stage.talk.show("sys", "last")
+    await stage.talk.close()
+    assert stage.talk.transcript() == file
+    assert [json.loads(line)["text"] for line in lines_in(file.parent)] == ["first", "last"]
+
+
+async def test_sessions_in_the_same_moment_have_a_transcript_each(tmp_path: Path) -> None:
+    stages = [stage_in(tmp_path / "transcripts") for _ in range(5)]
+
+    for stage in stages:
+        await stage.talk.show("sys", "mine")
+        await stage.talk.close()
+
+    assert len({stage.talk.transcript() for stage in stages}) == 5
+    assert [stage.view.events for stage in stages] == [[]] * 5
+
+
 async def test_a_transcript_that_can_not_be_written_is_told_once(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     stage = stage_in(tmp_path / "file" / "transcripts")
@@ -705,3 +947,16 @@ def test_only_the_newest_transcripts_are_kept(tmp_path: Path) -> None:
 
     assert len(list(tmp_path.iterdir())) == KEPT
     assert transcript.path.exists()
+
+
+def test_an_old_transcript_that_is_not_there_any_more_keeps_nothing_from_being_written(
+    tmp_path: Path,
+) -> None:
+    for number in range(KEPT + 1):
+        (tmp_path / f"20200101-{number:06}-1.jsonl").symlink_to(tmp_path / "nowhere")
+
+    transcript = Transcript(tmp_path)
+
+    assert transcript.write("{}") is None
+    assert transcript.flushed() == transcript.path
+    transcript.close()

@@ -19,6 +19,7 @@ from lmboot.bootstrap.handshake import (
     bootstrap,
     reload_hint,
 )
+from lmboot.bootstrap.judge import judge
 from lmboot.connections.interface import Finished, Kind, Notice, Thinking
 from lmboot.errors import ConnectionLost, ContextOverflow
 from lmboot.runtime.policy import Limits
@@ -348,6 +349,92 @@ async def test_a_repair_that_is_cut_twice_falls_back_to_the_valid_first() -> Non
     steps = await steps_of(connection)
 
     assert end_of(steps).reply == NEEDS_NUMPY
+
+
+# ---------------------------------------------------------------- mending an earlier end
+
+
+def refused(reply: str) -> Refused:
+    return Refused(judge(reply), reply)
+
+
+async def test_mending_begins_with_the_refused_reply_and_its_problems() -> None:
+    bad = json.dumps({**GOOD, "entrypoint": "bash a.py"})
+    connection = ScriptedConnection()
+    connection.enqueue([REPLY])
+
+    steps = await steps_of(connection, mend=refused(bad), trigger="### GO ###")
+
+    assert kinds(steps) == ["Repairing", "Asked", "Accepted"]
+    assert steps[0] == Repairing(judge(bad).problems)
+    (ask,) = connection.asks
+    assert [(each.role, each.text) for each in ask.messages[:3]] == [
+        ("system", prompts.PRIMER),
+        ("user", "### GO ###"),
+        ("assistant", bad),
+    ]
+    assert "- entrypoint: it must begin with python" in ask.messages[3].text
+
+
+@pytest.mark.parametrize(("context", "bad"), [(32_768, ""), (32_768, " \n"), (5000, PROSE * 1000)])
+async def test_a_refused_reply_that_is_empty_or_does_not_fit_is_mended_without_it(
+    context: int, bad: str
+) -> None:
+    connection = ScriptedConnection(model(context))
+    connection.enqueue([REPLY])
+
+    steps = await steps_of(connection, mend=refused(bad))
+
+    assert kinds(steps) == ["Repairing", "Asked", "Accepted"]
+    assert [each.role for each in connection.asks[0].messages] == ["system", "user"]
+    assert "reply: " in connection.asks[0].messages[1].text
+
+
+@pytest.mark.parametrize("repairs", [0, 2])
+async def test_mending_has_all_its_rounds(repairs: int) -> None:
+    connection = ScriptedConnection()
+    for number in range(repairs + 1):
+        connection.enqueue([f"{PROSE} {number}"])
+
+    steps = await steps_of(connection, mend=refused(HALF), repairs=repairs)
+
+    assert kinds(steps) == ["Repairing", "Asked", *["Repairing", "Asked"] * repairs, "Refused"]
+    assert [step.round for step in steps if isinstance(step, Asked)] == list(range(repairs + 1))
+    assert end_of(steps).reply == f"{PROSE} {repairs}"
+
+
+async def test_a_mended_reply_that_is_cut_off_is_asked_for_whole_with_the_same_question() -> None:
+    connection = ScriptedConnection()
+    connection.enqueue([HALF], "length")
+    connection.enqueue([REPLY])
+
+    steps = await steps_of(connection, mend=refused(PROSE), repairs=0)
+
+    assert kinds(steps) == ["Repairing", "Asked", "Repairing", "Asked", "Accepted"]
+    assert connection.asks[0].messages == connection.asks[1].messages
+    assert connection.asks[1].max_tokens > connection.asks[0].max_tokens
+
+
+async def test_what_a_mending_ends_with_can_be_mended_again() -> None:
+    connection = ScriptedConnection()
+    connection.enqueue([PROSE])
+    connection.enqueue([REPLY])
+    end = end_of(await steps_of(connection, mend=refused(HALF), repairs=0))
+    assert isinstance(end, Refused)
+
+    steps = await steps_of(connection, mend=end, repairs=0)
+
+    assert isinstance(end_of(steps), Accepted)
+    assert connection.asks[1].messages[2].text == PROSE
+
+
+async def test_a_context_that_has_no_room_for_mending_is_told_before_anything_is_sent() -> None:
+    connection = ScriptedConnection(model(1000))
+
+    with pytest.raises(ContextOverflow):
+        await steps_of(connection, mend=refused(PROSE))
+
+    assert connection.asks == []
 
 
 # ---------------------------------------------------------------- room
