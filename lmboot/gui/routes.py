@@ -39,11 +39,10 @@ class Pills(Box):
         return words + 2 * self.look.px(2)
 
     def shorten(self, short: bool) -> None:
-        """Show only the chosen word, or all three."""
+        """Show only the chosen word, or all three in their order."""
         for word, segment in self._segments.items():
-            if short and word != self.route:
-                segment.pack_forget()
-            else:
+            segment.pack_forget()
+            if not short or word == self.route:
                 segment.pack(side="left", expand=True, fill="x")
 
 

@@ -9,6 +9,7 @@ from tkinter import ttk
 from typing import Any, Literal
 
 from lmboot.gui.look import Look
+from lmboot.gui.styles import RING
 
 Side = Literal["left", "right", "top", "bottom"]
 Action = tuple[str, Callable[[], None], bool]  # what a button says, does, and whether it can
@@ -142,13 +143,14 @@ class Slim(ttk.Scrollbar):
         style = f"{parent.surface}.Vertical.TScrollbar"
         super().__init__(parent, command=command, style=style, takefocus=False)
         self.on_move: Callable[[], None] = nothing
-        self._inset = parent.look.px(3)
+        self._inset, self._ring = parent.look.px(3), parent.look.px(RING)
 
     def moved(self, first: str | float, last: str | float) -> None:
         """Take what `yscrollcommand` reports."""
         self.set(first, last)
         if float(last) - float(first) < 1:
-            self.place(relx=1, x=-self._inset, relheight=1, anchor="ne")
+            ring = self._ring  # of the text beneath, which stays in sight
+            self.place(relx=1, x=-self._inset, y=ring, relheight=1, height=-2 * ring, anchor="ne")
         else:
             self.place_forget()
         self.on_move()

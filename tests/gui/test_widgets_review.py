@@ -216,3 +216,14 @@ def test_a_problem_leads_to_its_line(base: Box) -> None:
 
 def words_of(widget: object) -> str:
     return str(widget["text"]) if type(widget).__name__ == "Button" else ""  # type: ignore[index]
+
+
+def test_the_words_of_a_route_keep_their_order_when_room_comes_back(base: Box) -> None:
+    pills = Pills(base, "DENY")
+    pills.pack()
+
+    pills.shorten(True)
+    assert [str(each["text"]) for each in pills.pack_slaves()] == ["DENY"]
+    pills.shorten(False)
+
+    assert [str(each["text"]) for each in pills.pack_slaves()] == ["EMULATE", "HOST", "DENY"]
