@@ -26,7 +26,7 @@ from lmboot.errors import ConsentImpossible, LmbootError, PayloadRejected
 from lmboot.gui import messages as m
 from lmboot.gui.ansi import Ansi
 from lmboot.gui.lastline import LastLine, Run
-from lmboot.gui.modelrows import model_row
+from lmboot.gui.modelrows import UNKNOWN, model_row
 from lmboot.gui.outbox import Outbox
 from lmboot.gui.rates import Rate
 from lmboot.gui.reviewing import shown_review
@@ -44,14 +44,20 @@ _LINE = re.compile(r"line (\d+), column \d+")
 class WindowView:
     """One session's view; of a session that is not shown any more nothing arrives."""
 
-    def __init__(self, outbox: Outbox[m.Message], generation: int) -> None:
+    def __init__(
+        self,
+        outbox: Outbox[m.Message],
+        generation: int,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         """Speak for the session that the window counts as `generation`."""
         self.generation = generation
-        self._outbox = outbox
+        self._outbox, self._clock = outbox, clock
         self._streams = {pane: Ansi() for pane in ("rt", "rt!", "ai")}
         self._writing = ""  # the pane that wrote last
+        self._half_answered = False  # the answer's row has not ended
         self._payload = LastLine()
-        self._figures = _Figures()
+        self._figures = _Figures(clock)
         self._reply = self._mending = ""
         self._told = ""  # the last words on `sys`
         self.refused: Refused | None = None  # what the model can be asked to mend
@@ -67,28 +73,32 @@ class WindowView:
             self._tell(m.Happened(shown.event, shown.text, dict(shown.details)))
         if shown.pane == "sys":
             self._told = shown.text
-        await self._break_off(shown.pane)
+        await self._put(*self._turn_to(shown.pane))
         await self._put(shown.pane, self._runs(shown))
 
     async def answered(self) -> None:
-        """End the line of the answer."""
-        await self._put("ai", self._streams["ai"].feed("\n"))
+        """End the line of the answer, unless it has ended already."""
+        end = self._streams["ai"].feed("\n")
+        if self._half_answered or len(end) > 1:
+            await self._put("ai", end)
 
-    async def _break_off(self, pane: str) -> None:
+    def _turn_to(self, pane: str) -> tuple[str, list[Run]]:
         """Another pane writes: what stands in the last one's half line stays as it is."""
         before, self._writing = self._writing, pane
-        if before != pane and before in self._streams:
-            await self._put(before, self._streams[before].break_off())
+        other = before != pane and before in self._streams
+        return before, self._streams[before].break_off() if other else []
 
     def _runs(self, shown: Shown) -> list[Run]:
-        end = "" if shown.partial or shown.pane == "ai" else "\n"
         if shown.pane in self._streams:
+            end = "" if shown.partial or shown.pane == "ai" else "\n"
             return self._streams[shown.pane].feed(shown.text + end)
-        return [Run(visible(shown.text) + end)]
+        return _lines(shown.text)
 
     async def _put(self, stream: str, runs: Sequence[Run]) -> None:
         if not runs:
             return
+        if stream == "ai":
+            self._half_answered = not runs[-1].text.endswith("\n")
         room = asyncio.Event()
         loop = asyncio.get_running_loop()
 
@@ -104,31 +114,34 @@ class WindowView:
     async def step(self, step: Step) -> None:
         """Show how the asking goes on."""
         if isinstance(step, AskedStep):
-            self._payload, self._figures = LastLine(), _Figures()
+            self._payload, self._figures = LastLine(), _Figures(self._clock)
             self._tell(m.Asked(step.round, self._mending))
         elif isinstance(step, Streaming):
             await self._stream(step)
         elif isinstance(step, Said):
             self._tell(m.Said("note", step.text))
-        elif isinstance(step, Repairing):
+        else:
+            await self._judged(step)
+
+    async def _judged(self, step: Repairing | Accepted | Refused) -> None:
+        if last := self._figures.last():
+            self._tell(last)
+        if isinstance(step, Repairing):
             self._mending = _why(step)
             self._tell(m.Said("repair", self._mending))
         elif isinstance(step, Accepted):
             self._reply = step.reply
-        elif isinstance(step, Refused):
+        else:
             self.refused = step
             shown = await asyncio.to_thread(for_review, step.reply)
             self._tell(m.Refused(_problems(step.verdict.problems), step.reply, shown))
 
     async def _stream(self, step: Streaming) -> None:
-        if self._figures.due():
-            self._tell(self._figures.of(step.progress))
+        if figures := self._figures.after(step.progress):
+            self._tell(figures)
         if step.thinking:
             return
-        for number, line in enumerate(visible(step.text).split("\n")):
-            if number:
-                self._payload.newline()
-            self._payload.write(line)
+        _write(self._payload, step.text)
         await self._put(PAYLOAD, self._payload.take())
 
     # ------------------------------------------------------------------ what is said
@@ -145,9 +158,11 @@ class WindowView:
         """Show a failure in the session, without saying twice what an event has said."""
         self._tell(m.Said("error", error.in_full))
         words = error.hint if self._told == str(error) else error.in_full
-        if words and not isinstance(error, PayloadRejected):
-            run = Run(visible(words) + "\n")
-            self._outbox.put("sys", [run], lambda: None, generation=self.generation)
+        if not words or isinstance(error, PayloadRejected):
+            return
+        for stream, runs in (self._turn_to("sys"), ("sys", _lines(words))):
+            if runs:
+                self._outbox.put(stream, runs, lambda: None, generation=self.generation)
 
     # ------------------------------------------------------------------ what is asked
 
@@ -163,6 +178,20 @@ class WindowView:
             "the window runs nothing without a sandbox",
             hint="In a terminal: lmboot boot --sandbox none",
         )
+
+
+def _write(line: LastLine, text: str) -> None:
+    for number, part in enumerate(visible(text).split("\n")):
+        if number:
+            line.newline()
+        line.write(part)
+
+
+def _lines(text: str) -> list[Run]:
+    """Return whole lines, folded where Tk could not bear their length."""
+    line = LastLine()
+    _write(line, text + "\n")
+    return line.take()
 
 
 def _why(step: Repairing) -> str:
@@ -186,23 +215,28 @@ def _problems(problems: Sequence[Problem]) -> list[tuple[str, str, str, int | No
 class _Figures:
     """Counts the pieces of a reply; they are told a few times a second, not each time."""
 
-    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
         self._clock, self._rate = clock, Rate(clock)
         self._began, self._next = clock(), 0.0
         self._first = 0.0
+        self._untold: Progress | None = None
 
-    def due(self) -> bool:
-        """Count a piece; say whether the figures are to be told."""
+    def after(self, progress: Progress) -> m.Writing | None:
+        """Count a piece; return the figures if it is time to tell them."""
         now = self._clock()
         self._first = self._first or now - self._began
         self._rate.add()
+        self._untold = progress
         if now < self._next:
-            return False
+            return None
         self._next = now + FIGURES_SECONDS
-        return True
+        return self.last()
 
-    def of(self, progress: Progress) -> m.Writing:
-        """Return the figures as they are now."""
+    def last(self) -> m.Writing | None:
+        """Return the figures as they are now, None when they were told already."""
+        progress, self._untold = self._untold, None
+        if progress is None:
+            return None
         return m.Writing(
             characters=progress.characters,
             tokens=self._rate.total,
@@ -281,7 +315,10 @@ def _served(model: Model) -> bool:
 
 
 def _facts(kept: Kept) -> str:
-    day = strftime("%Y-%m-%d %H:%M", localtime(kept.time))
+    try:
+        day = strftime("%Y-%m-%d %H:%M", localtime(kept.time))
+    except (OverflowError, ValueError, OSError):  # a number that no calendar has
+        day = UNKNOWN
     count = len(kept.payload.files)
     words = [day, f"{count} file{'s' * (count != 1)}", kept.payload.sha256[:12]]
     return " · ".join([*words, "agreed to" if kept.agreed else "not agreed to yet"])
