@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from itertools import islice
 
-from lmboot.gui.find import columns
+from lmboot.gui.find import FindBar, columns
 from lmboot.gui.reader import Reader
 from lmboot.gui.rowtable import RowTable
 from lmboot.gui.slices import Slices
@@ -40,6 +41,13 @@ class CodeView(Reader):
         self._cover = Box(self)
         self._slices = Slices(self)
         self.text.bind("<Map>", lambda _: self.draw_soon())
+        for sequence in ("<Control-f>", "<Control-F>"):
+            self.text.bind(sequence, lambda _: self.find_bar.open())
+
+    @cached_property
+    def find_bar(self) -> FindBar:
+        """The bar that finds words in the file, made when it is first asked for."""
+        return FindBar(self, self.text, lambda: self._rows)
 
     @property
     def busy(self) -> bool:
@@ -65,6 +73,8 @@ class CodeView(Reader):
         self._flags = frozenset(islice(flags, MOST_FLAGS))
         self._flagged = self._wanted = 0
         self._slices.start(self._work())
+        if "find_bar" in self.__dict__:
+            self.find_bar.restart()
 
     def see_line(self, line: int) -> None:
         """Bring a line of the file onto the screen; one that is still to come, when it comes."""
@@ -78,6 +88,8 @@ class CodeView(Reader):
     def _work(self) -> Iterator[None]:
         yield from self._forget()
         yield from self._fill()
+        if "find_bar" in self.__dict__:
+            self.find_bar.refresh()
         yield from self._colour()
 
     def _forget(self) -> Iterator[None]:

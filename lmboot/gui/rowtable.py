@@ -20,6 +20,7 @@ class RowTable:
         self._starts = array("I", [0])  # of each row, in the text
         self._firsts = array("I", [0])  # the row that each line begins with
         self.whole = False  # everything was read
+        self.dropped = 0  # no row ever falls out
 
     def __len__(self) -> int:
         """Return how many rows are known; the last one is still to be read unless all is whole."""

@@ -92,6 +92,8 @@ def _buttons(look: Look) -> None:
             look.shape(normal, edge),
             ("disabled", look.shape(TRACK if normal else None)),
             ("pressed", look.shape(pressed, edge)),
+            ("selected", "focus", look.shape(pressed, ring, width=RING)),
+            ("selected", look.shape(pressed, "edge")),  # a button that stays down
             ("focus", look.shape(normal, ring, width=RING)),
             ("active", look.shape(hover, edge)),
         )
@@ -266,7 +268,8 @@ def _button_styles(look: Look) -> None:
                 padding=look.pads(13, 6),
                 font="Strong" if kind == "Accent" else "Text",
             )
-        colours = [("disabled", look["faint"]), ("active", hover)]
+        chosen = ("selected", look["accent" if normal is None else text])
+        colours = [("disabled", look["faint"]), chosen, ("active", hover)]
         look.style.map(f"{kind}.TButton", foreground=colours)
 
 

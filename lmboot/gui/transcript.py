@@ -6,6 +6,7 @@ them, and what is copied is the text alone.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from time import strftime
 from typing import Any
@@ -20,22 +21,44 @@ from lmboot.gui.widgets import Box, showable
 
 PANES = {"you": "accent", "ai": "violet", "rt": "ok", "rt!": "warn", "sys": "faint"}
 MOST_LINES = 10_000
+# A guest chooses how many colours Tk has to draw: it takes the square of those in a row, and
+# some milliseconds to forget a thousand. The newest rows keep theirs.
+MOST_IN_ROW, STEP, MOST_STEPS = 40, 500, 16
 NAMED = (  # a terminal's 16 colours as this palette has them; black and white must be legible
     *("faint", "bad", "ok", "warn", "accent", "violet", "cyan", "muted"),
     *("faint", "bad", "ok", "warn", "accent", "violet", "cyan", "text"),
 )
 TINT = 16  # percent of a colour in a background: whatever is written on it stays legible
+OWN = {"fold", "cut"}  # what is no colour
 GUTTER, PREFIX_END, BAR = 118, 106, 113
 
 
 class Line:
     """One row of the text: whose, since when, and whether it only goes on a folded line."""
 
-    __slots__ = ("fold", "pane", "text", "time")
+    __slots__ = ("colours", "fold", "pane", "text", "time")
 
     def __init__(self, pane: str, time: str, fold: bool) -> None:
         """Begin an empty row."""
         self.pane, self.time, self.fold, self.text = pane, time, fold, ""
+        self.colours = 0  # how often a tag begins in it
+
+
+class _Texts:
+    """The texts of a pane's rows, to be searched."""
+
+    def __init__(self, pane: TranscriptPane) -> None:
+        self._pane = pane
+
+    @property
+    def dropped(self) -> int:
+        return self._pane.dropped
+
+    def __len__(self) -> int:
+        return len(self._pane.lines)
+
+    def __getitem__(self, row: int) -> str:
+        return self._pane.lines[row].text
 
 
 class TranscriptPane(Reader):
@@ -50,6 +73,9 @@ class TranscriptPane(Reader):
     ) -> None:
         """`clock` gives the time that a line is marked with."""
         self.lines: list[Line] = []
+        self.dropped = 0  # rows that fell out
+        self._fresh = 0  # colours since the last step
+        self._steps: deque[int] = deque()  # the row, of all that ever were, that each began with
         self._most, self._clock = most_lines, clock
         self._ended, self._folded = True, False  # how the last row ended
         self._chunk: list[str] = []
@@ -60,9 +86,8 @@ class TranscriptPane(Reader):
         super().__init__(parent, gutter=GUTTER, spacing1=parent.look.px(4))
         self.text.configure(spacing3=self.look.px(4))
         self._chip = self.button("", self.jump_to_latest)
-        self.find_bar = FindBar(self, self.text, self.lines)
+        self.find_bar = FindBar(self, self.text, lambda: _Texts(self), newest=True)
         self.scroll.on_move = self._moved
-        self.text.bind("<Control-f>", self.find_bar.open)
 
     # -- writing ---------------------------------------------------------------------------
 
@@ -86,17 +111,20 @@ class TranscriptPane(Reader):
         self._flush()
         added = len(self.lines) - before
         self._trim()
+        self._fade()
         self._after_insert(follow, added)
 
     def clear(self) -> None:
         """Forget everything that is shown."""
         self.text.delete("1.0", "end")
+        self.dropped += len(self.lines)
         self.lines.clear()
+        self._steps.clear()
         self._ended, self._folded, self._missed = True, False, 0
         self._after_insert(True, 0)
 
     def _put(self, pane: str, text: str, style: Style) -> None:
-        mine = (pane, *tags(style))
+        names = tags(style)
         for number, piece in enumerate(text.split("\n")):
             if number:
                 if self._ended:
@@ -106,7 +134,16 @@ class TranscriptPane(Reader):
                 if self._ended:
                     self._begin(pane)
                 self.lines[-1].text += piece
-                self._add(piece, mine)
+                self._add(piece, (pane, *self._affordable(names)))
+
+    def _affordable(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Return a run's tags, or none where its row has too many of them already."""
+        line, new = self.lines[-1], 0 if names == self._chunk_tags[1:] else len(names)
+        if new and line.colours + new > MOST_IN_ROW:
+            return tuple(name for name in names if name in OWN)
+        line.colours += new
+        self._fresh += new
+        return names
 
     def _begin(self, pane: str) -> None:
         """Start a row. The newline before it is inserted now, not when the row above ended."""
@@ -141,16 +178,29 @@ class TranscriptPane(Reader):
         if self.lines and not self._ended:
             line = self.lines[-1]
             kept = line.text[: max(0, len(line.text) - count)]
+            line.colours = line.colours * len(kept) // max(1, len(line.text))
             self.text.delete(f"{len(self.lines)}.{columns(kept)}", "end-1c")
             line.text = kept
 
     def _trim(self) -> None:
-        """Drop the oldest rows, a tenth of what is kept at once: many small cuts are dear."""
+        """Drop the oldest rows, a hundredth of what is kept at once: single cuts are dear."""
         surplus = len(self.lines) - self._most
         if surplus > 0:
-            cut = min(len(self.lines) - 1, surplus + self._most // 10)
+            cut = min(len(self.lines) - 1, surplus + self._most // 100)
             self.text.delete("1.0", f"{cut + 1}.0")
             del self.lines[:cut]
+            self.dropped += cut
+
+    def _fade(self) -> None:
+        """Take the colours from what is far above."""
+        if self._fresh < STEP:
+            return
+        self._fresh = 0
+        self._steps.append(self.dropped + len(self.lines))
+        if len(self._steps) > MOST_STEPS:
+            row = self._steps.popleft() - self.dropped
+            for name in self._colours - OWN if row > 0 else ():
+                self.text.tag_remove(name, "1.0", f"{row + 1}.0")
 
     # -- following the end -----------------------------------------------------------------
 
@@ -218,9 +268,6 @@ class TranscriptPane(Reader):
             self.text.tag_configure(pane, font=font, foreground=look[colour])
         for tag in self._colours:
             self._paint_tag(tag)
-        marks = {"found": "warn:30:main", "found-now": "warn:60:main"}
-        for tag, colour in marks.items():
-            self.text.tag_configure(tag, background=look[colour])
         self.text.tag_raise("sel")
         self.draw_soon()
 

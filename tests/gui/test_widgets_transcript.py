@@ -12,6 +12,7 @@ from lmboot.gui.lastline import Run
 from lmboot.gui.textstyle import CUT, FOLDED, Style
 from lmboot.gui.transcript import PANES, TranscriptPane
 from lmboot.gui.widgets import Box
+from tests.gui.stalls import LENIENT, longest_stall
 from tests.gui.tkroot import drawn_words, keys, settle, wait_until
 
 
@@ -289,3 +290,64 @@ def test_a_change_of_the_palette_reaches_what_is_written(pane: TranscriptPane) -
 
     assert str(pane.text.tag_cget("fg2", "foreground")) != before
     assert str(pane.text["background"]) == pane.look["main"]
+
+
+def ranges(pane: TranscriptPane, tag: str) -> list[str]:
+    return [str(end) for end in pane.text.tag_ranges(tag)][::2]
+
+
+@pytest.mark.parametrize("width", [80, 1000])
+def test_no_colours_keep_the_window_waiting(pane: TranscriptPane, width: int) -> None:
+    """A guest that colours every letter of long rows had Tk draw for seconds."""
+    rows = 40_000 // width
+    styles = [Style(at % 7, (at + 3) % 7, bool(at % 2), bool(at % 3)) for at in range(width)]
+    runs = [*(Run("x", style) for style in styles), Run("\n", FOLDED)] * rows
+    pieces = [runs[at : at + 200] for at in range(0, len(runs), 200)]
+
+    def go_on() -> None:
+        if pieces:
+            pane.append("rt", pieces.pop())
+            pane.after(1, go_on)
+
+    stall = longest_stall(pane, go_on, lambda: not pieces)
+    leaving = longest_stall(pane, pane.clear, lambda: True)
+
+    assert stall < LENIENT
+    assert leaving < LENIENT
+
+
+def test_a_row_has_only_so_many_colours_but_all_of_its_text(pane: TranscriptPane) -> None:
+    pane.append("rt", [Run("x", Style(at % 7)) for at in range(300)] + [Run("\nnext", Style(1))])
+
+    rows = [place.split(".")[0] for place in ranges(pane, "fg1")]
+
+    assert content(pane) == "x" * 300 + "\nnext"
+    assert 3 < rows.count("1") < 20
+    assert rows.count("2") == 1
+
+
+def test_a_bar_that_is_drawn_again_and_again_keeps_its_colour(pane: TranscriptPane) -> None:
+    for _ in range(200):
+        pane.append("rt", [Run("50 %", Style(2), back=4), Run("#", Style(3), back=0)])
+        pane.append("rt", [Run("", back=5), Run("50 %", Style(2))])
+
+    assert ranges(pane, "fg2") == ["1.0"]
+
+
+def test_a_colour_that_comes_bit_by_bit_is_one(pane: TranscriptPane) -> None:
+    for _ in range(300):
+        pane.append("rt", [Run("x", Style(2))])
+
+    assert ranges(pane, "fg2") == ["1.0"]
+    assert str(pane.text.tag_ranges("fg2")[1]) == "1.300"
+
+
+def test_only_the_newest_rows_keep_their_colours(pane: TranscriptPane) -> None:
+    for _ in range(60):
+        pane.append("rt", [Run("x", Style(2)), Run("x\n", Style(3))] * 100)
+
+    rows = [int(place.split(".")[0]) for place in ranges(pane, "fg2")]
+
+    assert rows[-1] == 6000
+    assert 3000 < len(rows) < 5000
+    assert rows[0] == 6001 - len(rows)
