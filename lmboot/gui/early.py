@@ -23,16 +23,19 @@ _XDG = {"config": ("XDG_CONFIG_HOME", ".config"), "state": ("XDG_STATE_HOME", ".
 def own_folder(kind: str) -> str:
     """Return the user's "config" or "state" folder of lmboot, as `platformdirs` has it.
 
-    Importing that costs a third of the window's first sight, so Linux is spelled out here.
+    Importing that costs a third of the window's first sight, so the usual case on Linux is
+    spelled out here.
     """
-    if sys.platform in ("win32", "darwin"):
-        import platformdirs
-
-        of_kind = {"config": platformdirs.user_config_dir, "state": platformdirs.user_state_dir}
-        return of_kind[kind]("lmboot", appauthor=False)
     variable, usual = _XDG[kind]
-    base = os.environ.get(variable, "").strip() or os.path.join(os.path.expanduser("~"), usual)
-    return os.path.join(base, "lmboot")
+    base, home = os.environ.get(variable, ""), os.environ.get("HOME", "")
+    if not os.path.isabs(base) and os.path.isabs(home):
+        base = os.path.join(home, usual)
+    if sys.platform not in ("win32", "darwin") and os.path.isabs(base):
+        return os.path.join(base, "lmboot")
+    import platformdirs
+
+    of_kind = {"config": platformdirs.user_config_dir, "state": platformdirs.user_state_dir}
+    return of_kind[kind]("lmboot", appauthor=False)
 
 
 class Early(NamedTuple):

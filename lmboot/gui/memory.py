@@ -20,7 +20,7 @@ class Memory(NamedTuple):
 
 
 def load(file: str) -> Memory:
-    """Return what a file remembers; a damaged one remembers nothing."""
+    """Return what a file remembers; what is damaged of it is forgotten."""
     try:
         with open(file, "rb") as stream:
             data = stream.read(MOST_BYTES)
@@ -35,14 +35,14 @@ def load(file: str) -> Memory:
 
 
 def _memory(found: Any) -> Memory:
-    texts = {name: found.get(name, "") for name in ("geometry", "folder", "model")}
-    addresses = found.get("addresses", [])
-    if not isinstance(addresses, list) or not all(_is_text(each) for each in addresses):
-        addresses = []
-    if not all(_is_text(each) for each in texts.values()):
-        return Memory()
-    kept = tuple(addresses[:MOST_ADDRESSES])
-    return Memory(addresses=kept, seen=found.get("seen") is True, **texts)
+    texts = {name: found.get(name) for name in ("geometry", "folder", "model")}
+    addresses = found.get("addresses")
+    kept = filter(_is_text, addresses if isinstance(addresses, list) else ())
+    return Memory(
+        addresses=tuple(kept)[:MOST_ADDRESSES],
+        seen=found.get("seen") is True,
+        **{name: text for name, text in texts.items() if _is_text(text)},
+    )
 
 
 def _is_text(value: object) -> bool:
@@ -70,5 +70,6 @@ def fitting(geometry: str, wide: int, high: int) -> str:
         left, top = map(int, place.split("+"))
     except ValueError:
         return ""
-    inside = left + 100 < wide and top + 100 < high and left >= 0 and top >= 0
-    return geometry if inside and width <= wide and height <= high else ""
+    inside = 0 <= left < wide - 100 and 0 <= top < high - 100
+    fits = inside and 0 < width <= wide and 0 < height <= high
+    return f"{width}x{height}+{left}+{top}" if fits else ""

@@ -10,7 +10,7 @@ from lmboot.gui.messages import ConsentWanted
 from lmboot.gui.modelrows import size_words
 from lmboot.gui.shown import for_review
 from lmboot.runtime.launcher import IN_WORDS
-from lmboot.text import brief, hidden_in
+from lmboot.text import brief
 
 _SHORT = 300
 _MOST_NOTES = 20
@@ -87,8 +87,8 @@ def _warnings(review: Review) -> Iterator[str]:
 
 
 def _flagged(content: str) -> list[int]:
-    """Return the numbers of the lines that hold something that a screen hides."""
-    if not hidden_in(content):
+    """Return the numbers of the lines of which something is written out, as a screen hides it."""
+    if for_review(content) == content:
         return []
     lines = enumerate(content.split("\n"), 1)
-    return [number for number, line in lines if hidden_in(line)]
+    return [number for number, line in lines if for_review(line) != line]

@@ -59,8 +59,6 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - the last place to tell it: nothing works now
             self._outbox.tell(_broken(error))
         finally:
-            with self._lock:
-                self._loop = None
             self._outbox.tell(Closed())
 
     async def _main(self) -> None:
@@ -73,8 +71,12 @@ class Worker:
         self._backstage = Backstage(self._outbox)
         with self._lock:
             self._loop = loop
-        self._work()
-        await self._backstage.closed.wait()
+        try:
+            self._work()
+            await self._backstage.closed.wait()
+        finally:
+            with self._lock:  # before it is closed: what is posted from now on is not done
+                self._loop = None
 
     def _work(self) -> None:
         while self._waiting:

@@ -4,9 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import platformdirs
 import pytest
 
-from lmboot.gui.early import Early, early
+from lmboot.app.places import places
+from lmboot.gui.early import Early, early, own_folder
 from lmboot.settings import load
 
 
@@ -58,6 +60,49 @@ def test_what_can_not_be_read_is_passed_over(file: Path) -> None:
     assert early(file.parent) == Early()
     assert early(file.parent / "bytes") == Early()
     assert early("\0") == Early()
+
+
+# ---------------------------------------------------------------- the user's own folders
+
+VALUES = [None, "", "/x", "/x y/é", "/x/", " /x", "x", "~/x", "./x", "  "]
+
+
+@pytest.mark.parametrize("value", VALUES)
+@pytest.mark.parametrize("kind", ["config", "state"])
+def test_the_users_folders_are_where_everything_else_finds_them(
+    monkeypatch: pytest.MonkeyPatch, kind: str, value: str | None
+) -> None:
+    variable = f"XDG_{kind.upper()}_HOME"
+    monkeypatch.delenv(variable, raising=False)
+    if value is not None:
+        monkeypatch.setenv(variable, value)
+
+    found = own_folder(kind)
+
+    ours = {"config": platformdirs.user_config_dir, "state": platformdirs.user_state_dir}
+    assert found == ours[kind]("lmboot", appauthor=False)
+
+
+@pytest.mark.parametrize("home", [None, "/somewhere", "relative", ""])
+def test_they_are_in_the_users_home_whatever_the_environment_says_of_it(
+    monkeypatch: pytest.MonkeyPatch, home: str | None
+) -> None:
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.delenv("HOME")
+    if home is not None:
+        monkeypatch.setenv("HOME", home)
+
+    assert own_folder("state") == platformdirs.user_state_dir("lmboot", appauthor=False)
+
+
+def test_settings_and_memory_are_where_the_jobs_have_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+    assert Path(own_folder("config")) == places().settings.parent
+    assert Path(own_folder("state")) == places().transcripts.parent
 
 
 PROGRAM = """
