@@ -135,7 +135,10 @@ class Backstage:
 
     def forget_history(self) -> None:
         """Remove what was typed in earlier sessions."""
-        (self._state / HISTORY).unlink(missing_ok=True)
+        try:
+            (self._state / HISTORY).unlink(missing_ok=True)
+        except OSError as error:
+            self._lobby.complain(_unwritable(HISTORY, error))
 
     # ------------------------------------------------------------------ the end
 
@@ -143,10 +146,10 @@ class Backstage:
         """End everything and keep what the window remembers; the worker ends with it."""
 
         async def end() -> None:
-            self._remember(memories.NAME, memories.dump(memory))
-            if self.desk.settings.window.remember_input and histories:
-                self._remember(HISTORY, past.dump(histories))
             try:
+                self._remember(memories.NAME, memories.dump(memory))
+                if self.desk.settings.window.remember_input and histories:
+                    self._remember(HISTORY, past.dump(histories))
                 await self.desk.close()
                 await asyncio.gather(*self._tasks, return_exceptions=True)
             finally:
@@ -172,11 +175,14 @@ def _unwritable(what: str, error: OSError) -> FileUnreadable:
 
 def copy_transcript(source: Path, target: Path) -> None:
     """Copy a transcript: as it is to a .jsonl file, else as lines that begin with their pane."""
+    if target.exists() and target.samefile(source):
+        return  # the user chose the transcript itself, which writing would empty first
     with source.open("rb") as file, target.open("wb") as new:
+        lines = (line for line in file if line.endswith(b"\n"))  # the last is being written yet
         if target.suffix == ".jsonl":
-            new.writelines(file)
+            new.writelines(lines)
             return
-        new.writelines(piece.encode() for piece in _as_text(file))
+        new.writelines(piece.encode() for piece in _as_text(lines))
 
 
 def _as_text(lines: Iterator[bytes]) -> Iterator[str]:
