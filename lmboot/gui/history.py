@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Iterable, Mapping
+from itertools import islice
 
 ENTRIES = 1000
 _LONGEST = 64 << 10  # characters of an entry that is worth keeping
@@ -53,6 +54,17 @@ class History:
             return current
         found = self._go(range(self._place + 1, len(self._entries)), current)
         return self._draft if found == current else found
+
+    def containing(self, text: str, skip: int = 0) -> str | None:
+        """Return the newest line that holds a text; `skip` passes over so many different ones.
+
+        Letters fit in either case unless one is a capital. None when nothing is sought or found.
+        """
+        exact = text != text.lower()
+        lines = (
+            line for line in reversed(self._entries) if text in (line if exact else line.lower())
+        )
+        return next(islice(dict.fromkeys(lines), skip, None), None) if text else None
 
     def _follow(self, current: str) -> None:
         """Begin a new walk when the text is not what the walk showed last."""

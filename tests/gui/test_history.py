@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -79,3 +80,30 @@ def test_damaged_lines_are_left_out() -> None:
     loaded = load("\n".join([*bad, good]))
 
     assert {pane: history.entries for pane, history in loaded.items()} == {"rt": ("ls",)}
+
+
+@pytest.mark.parametrize(
+    ("text", "skip", "line"),
+    [
+        ("cat", 0, "cat b"),
+        ("cat", 1, "cat a"),
+        ("cat", 2, None),
+        ("CAT", 0, None),
+        ("make", 0, "Make"),
+        ("", 0, None),
+        ("nowhere", 0, None),
+    ],
+)
+def test_a_line_is_found_by_what_it_contains(text: str, skip: int, line: str | None) -> None:
+    history = History(["cat a", "cat b", "ls", "cat b", "Make"])
+
+    assert history.containing(text, skip) == line
+
+
+def test_looking_for_a_line_does_not_end_a_walk() -> None:
+    history = History(["one", "two"])
+    newest = history.older("")
+
+    history.containing("o")
+
+    assert history.older(newest) == "one"
