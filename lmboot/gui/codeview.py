@@ -7,6 +7,7 @@ from functools import cached_property
 from itertools import islice
 
 from lmboot.gui.find import FindBar, columns
+from lmboot.gui.menus import Item
 from lmboot.gui.reader import Reader
 from lmboot.gui.rowtable import RowTable
 from lmboot.gui.slices import Slices
@@ -42,12 +43,19 @@ class CodeView(Reader):
         self._slices = Slices(self)
         self.text.bind("<Map>", lambda _: self.draw_soon())
         for sequence in ("<Control-f>", "<Control-F>"):
-            self.text.bind(sequence, lambda _: self.find_bar.open())
+            self.text.bind(sequence, self._find)
 
     @cached_property
     def find_bar(self) -> FindBar:
         """The bar that finds words in the file, made when it is first asked for."""
         return FindBar(self, self.text, lambda: self._rows)
+
+    def menu_items(self) -> list[tuple[Item, bool]]:
+        """Return what the menu of the right button holds; finding too."""
+        return [*super().menu_items(), (None, True), (("Find…", "Ctrl+F", self._find), True)]
+
+    def _find(self, _: object = None) -> str:
+        return self.find_bar.open()
 
     @property
     def busy(self) -> bool:

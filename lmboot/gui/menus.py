@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tkinter as tk
 from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
 from lmboot.gui.look import Look
 
@@ -46,16 +47,40 @@ class Menus:
         return menu
 
     def _paint(self) -> None:
-        look = self._look
         for menu in (self._bar, *self._menus.values()):
-            menu.configure(
-                background=look["panel"],
-                foreground=look["text"],
-                activebackground=look["select"],
-                activeforeground=look["text"],
-                disabledforeground=look["faint"],
-                font="TkMenuFont",
-                relief="flat",
-                borderwidth=0,
-                activeborderwidth=look.px(3),
-            )
+            paint(menu, self._look)
+
+
+class Popup:
+    """A menu that comes where it is asked for, with what can be done there and then."""
+
+    def __init__(self, parent: tk.Misc, look: Look) -> None:
+        self.menu = tk.Menu(parent, tearoff=False)
+        look.follow(self.menu, lambda: paint(self.menu, look))
+
+    def show(self, items: Sequence[tuple[Item, bool]], x: int, y: int) -> None:
+        """Show items, those that can be chosen and those that can't, at a place of the screen."""
+        self.menu.delete(0, "end")
+        for item, can in items:
+            if item is None:
+                self.menu.add_separator()
+                continue
+            label, keys, command = item
+            state: Literal["normal", "disabled"] = "normal" if can else "disabled"
+            self.menu.add_command(label=label, accelerator=keys, command=command, state=state)
+        self.menu.tk_popup(x, y)
+
+
+def paint(menu: tk.Menu, look: Look) -> None:
+    """Give a menu the colours of the palette."""
+    menu.configure(
+        background=look["panel"],
+        foreground=look["text"],
+        activebackground=look["select"],
+        activeforeground=look["text"],
+        disabledforeground=look["faint"],
+        font="TkMenuFont",
+        relief="flat",
+        borderwidth=0,
+        activeborderwidth=look.px(3),
+    )

@@ -7,6 +7,7 @@ import tkinter as tk
 from collections.abc import Sequence
 from typing import Any
 
+from lmboot.gui.menus import Item, Popup
 from lmboot.gui.styles import RING
 from lmboot.gui.widgets import Box, Slim
 
@@ -43,12 +44,48 @@ class Reader(Box):
         self.text.pack(side="left", fill="both", expand=True)
         self._drawing = ""
         self._read_only()
-        self.text.bind("<<Copy>>", self._copy)
+        self._popup: Popup | None = None
+        self._bind_keys()
         if gutter:
             self.text.bind("<Configure>", lambda _: self.draw_soon())
             self.scroll.on_move = self.draw_soon
             self.bind("<Destroy>", self._stop_drawing, add=True)
         look.follow(self, self.paint)
+
+    def _bind_keys(self) -> None:
+        self.text.bind("<<Copy>>", self._copy)
+        for sequence in ("<Control-a>", "<Control-A>"):  # of Tk's own the start of the line
+            self.text.bind(sequence, self.select_all)
+        mac = self.tk.call("tk", "windowingsystem") == "aqua"
+        for sequence in ("<Button-2>", "<Control-Button-1>") if mac else ("<Button-3>",):
+            self.text.bind(sequence, lambda event: self._pop_up(event.x_root, event.y_root))
+        for sequence in ("<Menu>", "<Shift-F10>") if not mac else ():
+            self.text.bind(sequence, lambda _: self._pop_up_here())
+
+    def select_all(self, _: object = None) -> str:
+        """Select the whole text."""
+        self.text.tag_add("sel", "1.0", "end")
+        return "break"
+
+    def menu_items(self) -> list[tuple[Item, bool]]:
+        """Return what the menu of the right button holds, and whether it can be done now."""
+        chosen = bool(self.text.tag_ranges("sel"))
+        return [
+            (("Copy", "Ctrl+C", self.copy), chosen),
+            (("Select all", "", self.select_all), True),
+        ]
+
+    def _pop_up(self, x: int, y: int) -> str:
+        self.text.focus_set()
+        if self._popup is None:
+            self._popup = Popup(self, self.look)
+        self._popup.show(self.menu_items(), x, y)
+        return "break"
+
+    def _pop_up_here(self) -> str:
+        """Show the menu near the text's cursor, for the keyboard."""
+        left, top, *_ = self.text.bbox("insert") or (0, 0)
+        return self._pop_up(self.text.winfo_rootx() + left, self.text.winfo_rooty() + top)
 
     def paint(self) -> None:
         """Take the colours of the palette; overridden by what has more of them."""

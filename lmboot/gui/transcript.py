@@ -6,6 +6,7 @@ them, and what is copied is the text alone.
 
 from __future__ import annotations
 
+import tkinter as tk
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from time import strftime
@@ -15,9 +16,10 @@ from lmboot.gui.drawing import readable
 from lmboot.gui.find import FindBar, columns
 from lmboot.gui.lastline import Run
 from lmboot.gui.look import Look
+from lmboot.gui.menus import Item
 from lmboot.gui.reader import Reader
 from lmboot.gui.textstyle import Style, mixed_colour, tags
-from lmboot.gui.widgets import Box, showable
+from lmboot.gui.widgets import Box, nothing, showable
 
 PANES = {"you": "accent", "ai": "violet", "rt": "ok", "rt!": "warn", "sys": "faint"}
 MOST_LINES = 10_000
@@ -29,19 +31,21 @@ NAMED = (  # a terminal's 16 colours as this palette has them; black and white m
     *("faint", "bad", "ok", "warn", "accent", "violet", "cyan", "text"),
 )
 TINT = 16  # percent of a colour in a background: whatever is written on it stays legible
-OWN = {"fold", "cut"}  # what is no colour
+OWN = {"fold", "cut", "rule"}  # what is no colour
+RULE = Style(mark="rule")
 GUTTER, PREFIX_END, BAR = 118, 106, 113
 
 
 class Line:
     """One row of the text: whose, since when, and whether it only goes on a folded line."""
 
-    __slots__ = ("colours", "fold", "pane", "text", "time")
+    __slots__ = ("colours", "fold", "pane", "rule", "text", "time")
 
     def __init__(self, pane: str, time: str, fold: bool) -> None:
         """Begin an empty row."""
         self.pane, self.time, self.fold, self.text = pane, time, fold, ""
         self.colours = 0  # how often a tag begins in it
+        self.rule = False
 
 
 class _Texts:
@@ -84,10 +88,27 @@ class TranscriptPane(Reader):
         self._missed, self._at_end = 0, True
         self._colours: set[str] = set()
         super().__init__(parent, gutter=GUTTER, spacing1=parent.look.px(4))
+        self.on_cut: Callable[[int], None] = nothing  # a cut line's row was clicked: its number
         self.text.configure(spacing3=self.look.px(4))
+        self._bind_own()
         self._chip = self.button("", self.jump_to_latest)
         self.find_bar = FindBar(self, self.text, lambda: _Texts(self), newest=True)
         self.scroll.on_move = self._moved
+
+    def _bind_own(self) -> None:
+        for sequence in ("<Control-Shift-C>", "<Control-Shift-c>"):
+            self.text.bind(sequence, self._copy_lines)
+        self.text.tag_bind("cut", "<ButtonRelease-1>", self._cut_clicked)
+        for sequence, cursor in (("<Enter>", "hand2"), ("<Leave>", "")):
+            self.text.tag_bind("cut", sequence, lambda _, name=cursor: self._point(name))  # type: ignore[misc]
+
+    def _point(self, cursor: str) -> None:
+        self.text.configure(cursor=cursor)
+
+    def _cut_clicked(self, event: tk.Event[tk.Text]) -> None:
+        """Tell of a click, not of the end of a selection."""
+        if not self.text.tag_ranges("sel"):
+            self.on_cut(int(self.text.index(f"@{event.x},{event.y}").split(".")[0]))
 
     # -- writing ---------------------------------------------------------------------------
 
@@ -114,9 +135,14 @@ class TranscriptPane(Reader):
         self._fade()
         self._after_insert(follow, added)
 
+    def rule(self, text: str) -> None:
+        """Put a divider with some words between what was and what comes; it is a row of sys."""
+        self.insert_batch([("sys", [Run(text.replace("\n", " ") + "\n", RULE)])])
+
     def clear(self) -> None:
         """Forget everything that is shown."""
         self.text.delete("1.0", "end")
+        self.text.tag_remove("rule", "1.0", "end")  # which the last newline may have
         self.dropped += len(self.lines)
         self.lines.clear()
         self._steps.clear()
@@ -133,6 +159,7 @@ class TranscriptPane(Reader):
             if piece:
                 if self._ended:
                     self._begin(pane)
+                    self.lines[-1].rule = style.mark == "rule"
                 self.lines[-1].text += piece
                 self._add(piece, (pane, *self._affordable(names)))
 
@@ -148,7 +175,8 @@ class TranscriptPane(Reader):
     def _begin(self, pane: str) -> None:
         """Start a row. The newline before it is inserted now, not when the row above ended."""
         if self.lines:
-            self._add("\n", (pane, "fold") if self._folded else (pane,))
+            mark = "fold" * self._folded or "rule" * self.lines[-1].rule
+            self._add("\n", (pane, mark) if mark else (pane,))
         self.lines.append(Line(pane, self._clock(), self._folded))
         self._ended = self._folded = False
 
@@ -171,6 +199,13 @@ class TranscriptPane(Reader):
             first, *others = self._waiting
             self.text.insert("end", first, *others)
             self._waiting.clear()
+            self._rule_end()
+
+    def _rule_end(self) -> None:
+        """Let the last row's rule reach over the newline that Tk keeps after every text."""
+        if "rule" in self._colours:
+            change = self.text.tag_add if self.lines[-1].rule else self.text.tag_remove
+            change("rule", "end-1c", "end")
 
     def _take_back(self, count: int) -> None:
         """Remove characters from the last row; it never reaches further back."""
@@ -251,6 +286,22 @@ class TranscriptPane(Reader):
         first, last = map(int, ends)
         return unfolded(self.lines[first - 1 : last], prefixes=True)
 
+    def menu_items(self) -> list[tuple[Item, bool]]:
+        """Return what the menu of the right button holds; copying with the sources too."""
+        copy, *others = super().menu_items()
+        lines = ("Copy with prefixes", "Ctrl+Shift+C", self._copy_lines), copy[1]
+        return [
+            copy,
+            lines,
+            *others,
+            (None, True),
+            (("Find…", "Ctrl+F", self.find_bar.open), True),
+        ]
+
+    def _copy_lines(self, _: object = None) -> str:
+        self.copy(self.selected_lines())
+        return "break"
+
     def whole_text(self, *, prefixes: bool = False) -> str:
         """Return all that is kept, without the folds."""
         return unfolded(self.lines, prefixes=prefixes)
@@ -286,6 +337,10 @@ class TranscriptPane(Reader):
             self.text.tag_configure(tag, underline=True)
         elif tag == "cut":
             self.text.tag_configure(tag, font="Small", foreground=self.look["accent"])
+        elif tag == "rule":
+            self.text.tag_configure(
+                tag, font="Small", foreground=self.look["faint"], background=self.look["panel"]
+            )
         elif tag.startswith("fg"):
             self.text.tag_configure(tag, foreground=foreground(self.look, tag[2:]))
         elif tag.startswith("bg"):
@@ -297,6 +352,9 @@ class TranscriptPane(Reader):
             return
         look, line = self.look, self.lines[number - 1]
         room, colour = look.room, look[PANES[line.pane]]
+        if line.rule:
+            wide = self.gutter.winfo_width()
+            self.gutter.create_rectangle(0, top[1], wide, bottom, fill=look["panel"], outline="")
         gap = 0 if number < len(self.lines) and self.lines[number].fold else look.px(1)
         left = room(BAR)
         self.gutter.create_rectangle(

@@ -191,3 +191,16 @@ def test_a_bar_fits_into_a_narrow_pane(base: Box, root: tk.Tk) -> None:
     bar = code.find_bar
     assert 0 < bar.winfo_x() < bar.winfo_x() + bar.winfo_width() < code.winfo_width()
     assert clipped(root) == []
+
+
+def test_the_menu_of_a_file_finds_too(code: CodeView) -> None:
+    code.show("a.py", "needle\n")
+    code.text.event_generate("<Button-3>", x=5, y=5, rootx=100, rooty=100)
+    menu = next(each for each in code.winfo_children() if isinstance(each, tk.Menu))
+    settle(code)
+    menu.tk.call("::tk::MenuUnpost", menu)  # gives the keyboard back too
+
+    menu.invoke("end")
+    settle(code)
+
+    assert code.find_bar.winfo_ismapped()

@@ -351,3 +351,124 @@ def test_only_the_newest_rows_keep_their_colours(pane: TranscriptPane) -> None:
     assert rows[-1] == 6000
     assert 3000 < len(rows) < 5000
     assert rows[0] == 6001 - len(rows)
+
+
+def menu_of(pane: TranscriptPane) -> tk.Menu:
+    """Open the menu of the right button, and take it off the screen again."""
+    pane.text.event_generate("<Button-3>", x=20, y=20, rootx=200, rooty=200)
+    menu = next(each for each in pane.winfo_children() if isinstance(each, tk.Menu))
+    settle(pane)
+    menu.tk.call("::tk::MenuUnpost", menu)  # gives the keyboard back too
+    settle(pane)
+    return menu
+
+
+def entries(menu: tk.Menu) -> dict[str, str]:
+    """Return what can be chosen, and whether it can now."""
+    last = menu.index("end")
+    kinds = [(at, menu.type(at)) for at in range((last or 0) + 1)]
+    return {
+        str(menu.entrycget(at, "label")): str(menu.entrycget(at, "state"))
+        for at, kind in kinds
+        if kind == "command"
+    }
+
+
+def test_the_right_button_offers_what_can_be_done(pane: TranscriptPane) -> None:
+    pane.append("rt", [Run("hello\n")])
+    before = entries(menu_of(pane))
+    keys(pane.text, "<Control-a>")
+
+    after = entries(menu_of(pane))
+
+    assert list(before) == ["Copy", "Copy with prefixes", "Select all", "Find…"]
+    assert before["Copy"] == before["Copy with prefixes"] == "disabled"
+    assert set(after.values()) == {"normal"}
+
+
+def test_the_right_button_keeps_the_selection_and_copies_it(pane: TranscriptPane) -> None:
+    pane.append("you", [Run("hello\n")])
+    pane.text.tag_add("sel", "1.1", "1.3")
+
+    menu = menu_of(pane)
+    menu.invoke(0)
+    words = pane.clipboard_get()
+    menu.invoke(1)
+
+    assert words == "el"
+    assert pane.clipboard_get() == "12:00:00 you hello"
+
+
+def test_keys_select_all_and_copy_it_with_its_sources(pane: TranscriptPane) -> None:
+    pane.append("you", [Run("hello\n")])
+    pane.append("rt", [Run("world\n")])
+
+    keys(pane.text, "<Control-a>", "<Control-Shift-C>")
+
+    assert pane.clipboard_get() == "12:00:00 you hello\n12:00:01 rt  world"
+
+
+def click(pane: TranscriptPane, index: str) -> None:
+    settle(pane)
+    left, top, *_ = pane.text.bbox(index) or (0, 0)
+    pane.text.event_generate("<Motion>", x=left + 2, y=top + 2)
+    for sequence in ("<Button-1>", "<ButtonRelease-1>"):
+        pane.text.event_generate(sequence, x=left + 2, y=top + 2)
+    settle(pane)
+
+
+def test_a_click_on_what_stands_for_a_cut_line_is_told(pane: TranscriptPane) -> None:
+    told: list[int] = []
+    pane.on_cut = told.append
+    pane.append("rt", [Run("start"), Run("\n", FOLDED), Run("… 5 more", CUT), Run("\nnext\n")])
+
+    for index in ("1.1", "3.1", "2.1"):
+        click(pane, index)
+
+    assert told == [2]
+    assert pane.lines[1].text == "… 5 more"
+
+
+def test_the_end_of_a_selection_is_no_click(pane: TranscriptPane) -> None:
+    told: list[int] = []
+    pane.on_cut = told.append
+    pane.append("rt", [Run("… 5 more", CUT)])
+    settle(pane)
+    left, top, *_ = pane.text.bbox("1.1") or (0, 0)
+    right, *_ = pane.text.bbox("1.6") or (0, 0)
+
+    pane.text.event_generate("<Motion>", x=left, y=top + 2)
+    pane.text.event_generate("<Button-1>", x=left, y=top + 2)
+    pane.text.event_generate("<B1-Motion>", x=right, y=top + 2)
+    pane.text.event_generate("<ButtonRelease-1>", x=right, y=top + 2)
+    settle(pane)
+
+    assert selected(pane)
+    assert told == []
+
+
+def ruled(pane: TranscriptPane) -> list[str]:
+    return [str(end) for end in pane.text.tag_ranges("rule")]
+
+
+def test_a_divider_is_a_row_of_lmboots_own(pane: TranscriptPane) -> None:
+    pane.append("rt", [Run("one\n")])
+    pane.rule("run again\n12:03:11")
+    at_the_end = ruled(pane)
+
+    pane.append("rt", [Run("two\n"), Run("three")])
+
+    assert content(pane) == "one\nrun again 12:03:11\ntwo\nthree"
+    assert [line.pane for line in pane.lines] == ["rt", "sys", "rt", "rt"]
+    assert gutter(pane)[2] == "sys"
+    assert at_the_end == ruled(pane) == ["2.0", "3.0"]
+
+
+def test_a_divider_goes_with_its_row(pane: TranscriptPane) -> None:
+    pane.rule("run again")
+
+    pane.clear()
+    empty = ruled(pane)
+    pane.append("rt", [Run("one\n")])
+
+    assert empty == ruled(pane) == []
