@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import strftime
 from typing import TYPE_CHECKING
 
 from lmboot.gui import messages as m
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from lmboot.gui.window import Window
 
 LOCAL = {":clear": "clear", ":stop": "stop", ":restart": "restart"}  # the window's own commands
+CUT = "The whole line is in the transcript: Ctrl+S saves it."
 WORDS = {
     "memory": "it used more memory than it may",
     "cpu": "it computed longer than it may",
@@ -23,6 +25,7 @@ WORDS = {
     "processes": "it started more processes than it may",
     "disk": "it wrote more than its disk holds",
     "output": "it printed more than it may",
+    "unclean": "not all of its processes could be ended",
 }
 
 
@@ -63,7 +66,7 @@ class Talking:
         elif event == "limit":
             self._limit = str(message.details.get("limit", ""))
         elif event == "unclean":
-            self._limit = "unclean"
+            self._limit = event
         elif event == "error" and window.state in ASKING:
             window.go(Event.FAILED)  # a trigger that was typed into a session
         elif event == "ended":
@@ -74,13 +77,20 @@ class Talking:
         facts = self._window.facts
         facts["code"] = str(code)
         if self._limit:
-            facts["reason"] = WORDS.get(self._limit, "not all of its processes could be ended")
+            facts["reason"] = WORDS.get(self._limit, f"it went over its limit of {self._limit}")
         elif code > 128:
             facts["reason"] = f"killed by signal {code - 128}"
         else:
             facts["reason"] = f"status {code}"
         crashed = bool(self._limit) or (code != 0 and not self.stopping)
         self._window.go(Event.CRASHED if crashed else Event.ENDED)
+
+    def divide(self) -> None:
+        """Begin another session below what was said in the one before."""
+        self.stopping = False
+        transcript = self._window.frame.session.transcript
+        if transcript.lines:
+            transcript.rule(f"another session, {strftime('%H:%M:%S')}")
 
     # ------------------------------------------------------------------ what is typed
 
@@ -93,8 +103,12 @@ class Talking:
         entry.on_send = self.send
         entry.history = self._recall
         entry.complete = self._complete
+        entry.search = self._search
+        entry.hints = self._hints
         first_in(entry.entry)
-        for widget in (entry.entry, self._window.frame.session.transcript.text):
+        transcript = self._window.frame.session.transcript
+        transcript.on_cut = lambda _: self._window.say(CUT)
+        for widget in (entry.entry, transcript.text):
             widget.bind("<Control-c>", self._window.reading.copy_or_interrupt)
 
     def send(self, target: str, text: str) -> None:
@@ -134,10 +148,12 @@ class Talking:
         window = self._window
         if what == "clear":
             window.frame.session.transcript.clear()
-        elif what == "stop":
-            window.act(Action.STOP)
+            return
+        action = Action.STOP if what == "stop" else Action.RESTART
+        if window.can(action):
+            window.act(action)
         else:
-            window.act(Action.RESTART)
+            window.say(f":{what}: not while it is {window.state.value}")
 
     def _history(self, target: str) -> History:
         from lmboot.gui.history import History
@@ -148,12 +164,21 @@ class Talking:
         mine = self._history(self._window.frame.session.entry.target.get())
         return mine.older(typed) if step < 0 else mine.newer(typed)
 
+    def _search(self, text: str, skip: int) -> str | None:
+        return self._history(self._window.frame.session.entry.target.get()).containing(text, skip)
+
+    @staticmethod
+    def _hints(before: str) -> list[tuple[str, str, str]]:
+        from lmboot.gui.completion import hints
+
+        return hints(before)
+
     def _complete(self, typed: str, cursor: int) -> str | None:
         """Return the text with as much added as all options share; None without an option."""
         from lmboot.gui.completion import complete
 
         target = self._window.frame.session.entry.target.get()
-        found = complete(typed[:cursor], self._history(target).entries, tuple(LOCAL))
+        found = complete(typed[:cursor], self._history(target).entries)
         if not found.options:
             return None
         done = found.options[0] + " " if len(found.options) == 1 else found.common

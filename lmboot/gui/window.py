@@ -30,11 +30,13 @@ from lmboot.gui.state import FIRST, Action, Event, State, Trigger, after, enable
 from lmboot.gui.talking import Talking
 from lmboot.gui.widgets import Action as Button
 from lmboot.gui.worker import Job, Worker
+from lmboot.text import brief
 
 BUSY_MS, AWAKE_MS, IDLE_MS = 8, 25, 100  # between two looks into the outbox
 AWAKE_SECONDS = 3.0  # how long it is looked often after the last thing that happened
 CLOCK_SECONDS = 0.25
 NOTICE_SECONDS = 20.0
+MOST_NOTICE = 500  # characters; the log has all
 PAYLOAD = "payload"
 
 BUTTONS = (  # of the status line, in this order, as far as the state allows them
@@ -270,7 +272,7 @@ class Window:
 
     def _leave_old_runtime(self) -> None:
         """Put a line into the transcript between two sessions."""
-        self.talking.stopping = False
+        self.talking.divide()
         self.memory = self.memory._replace(seen=True)
 
     def _repair(self) -> None:
@@ -345,6 +347,7 @@ class Window:
         if message.rejected:
             return  # told as such, with its problems
         if message.text:
+            self.log("error", message.text)
             self.say(message.text)
         if self.state is State.REPLACING:
             self.go(Event.FAILED)  # nobody waits for the answer any more
@@ -364,11 +367,11 @@ class Window:
 
     def log(self, kind: str, words: str) -> None:
         """Add a row to the log."""
-        self.frame.log.add([(strftime("%H:%M:%S"), kind, visible(words))])
+        self.frame.log.add([(strftime("%H:%M:%S"), brief(kind), visible(words))])
 
     def say(self, words: str) -> None:
-        """Show a passing sentence above the status line, and keep it in the log."""
-        self.frame.notice.show(visible(words))
+        """Show a passing sentence above the status line."""
+        self.frame.notice.show(brief(words, MOST_NOTICE))
         self._notice_until = self.clock() + NOTICE_SECONDS
 
     @staticmethod
