@@ -17,7 +17,7 @@ MAC = sys.platform == "darwin"
 MOD = "Command" if MAC else "Control"
 SHOWN_MOD = "⌘" if MAC else "Ctrl+"
 ESCAPE = "Escape"  # means more than one item, and a field has its own use for it
-TAG = "LmbootKeys"  # comes first in a field, whose own class would take some of the keys
+TAG = "LmbootKeys"  # comes before a field's class, which would take some of the keys
 
 
 KEY_NAMES = {
@@ -151,9 +151,10 @@ def shown(keys: str) -> str:
 
 
 def first_in(field: tk.Misc) -> None:
-    """Have the keys come before what a field's class does with them."""
-    if TAG not in field.bindtags():
-        field.bindtags((TAG, *field.bindtags()))
+    """Have the keys come before what a field's class does with them, after what is its own."""
+    own, *others = field.bindtags()
+    if TAG not in others:
+        field.bindtags((own, TAG, *others))
 
 
 def refresh(window: Window) -> None:
