@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from threading import Lock
+from threading import Event, Lock
 from time import monotonic
 from typing import Generic, NamedTuple, TypeVar
 
@@ -23,6 +23,7 @@ ROOM = 1 << 20  # characters that may wait in one stream
 SCROLLBACK = 10_000  # rows that a pane holds
 _PIECE = 4096  # characters that are joined to one run; longer ones are cut to four times that
 _LARGEST = 4 * _PIECE
+LONGEST_HOLD = 0.05  # seconds; the window draws in less, and nothing may hang on it
 _OVERHEAD = 64  # what a run costs beside its text, so that a million empty ones are bounded too
 
 
@@ -143,6 +144,8 @@ class Outbox(Generic[Message]):
         self.scrollback = scrollback
         self._room, self._clock = room, clock
         self._lock = Lock()
+        self._may_put = Event()
+        self._may_put.set()
         self._generation = self._number = 0
         self._messages: deque[tuple[int | None, Message]] = deque()
         self._streams: dict[str, _Stream] = {}
@@ -175,10 +178,13 @@ class Outbox(Generic[Message]):
     ) -> bool:
         """Take text, all of it; return False when the producer must wait before it puts more.
 
+        It takes a moment itself while the window draws; see `hold`.
         `on_room` is called once then, from the thread that drains, when half the room is free;
         it must return at once and not raise, as `loop.call_soon_threadsafe` does on a loop that
         runs. Text without a generation belongs to no run and is always shown.
         """
+        if not (self._may_put.is_set() or self._may_put.wait(LONGEST_HOLD)):
+            self.go_on()
         with self._lock:
             if not self._is_current(generation):
                 return True
@@ -212,6 +218,18 @@ class Outbox(Generic[Message]):
             more = any(stream.queue for stream in self._streams.values())
         _call(wakers)
         return Drained(messages, items, more)
+
+    def hold(self) -> None:
+        """Let whoever puts text wait until `go_on`, though never long: now the window draws.
+
+        Python runs one thread at a time. Each of the many calls of Tk in a drawing gives the turn
+        away, and gets it back late from a thread that always has something to do.
+        """
+        self._may_put.clear()
+
+    def go_on(self) -> None:
+        """Let text be put again."""
+        self._may_put.set()
 
     def _is_current(self, generation: int | None) -> bool:
         return generation is None or generation == self._generation

@@ -12,6 +12,10 @@ NO_TK = (
 )
 NO_DISPLAY = "lmboot: there is no display for the window"
 INSTEAD = "; here is the terminal session\n"
+# How long the window waits until a thread that works must let it have its turn. The usual 5 ms can
+# become many times that: a thread that writes often gives the turn away and takes it right back,
+# and whoever waits begins to count anew each time.
+SWITCH_SECONDS = 0.0001
 
 
 def open_window(file: str = "") -> bool:
@@ -49,6 +53,7 @@ def _run(root, file: str) -> None:  # type: ignore[no-untyped-def] # tkinter is 
     from lmboot.gui.look import Look, system_theme
     from lmboot.gui.window import Window
 
+    sys.setswitchinterval(SWITCH_SECONDS)
     root.withdraw()
     seen = early(os.path.join(own_folder("config"), "settings.toml"))
     remembered = memory.load(os.path.join(own_folder("state"), memory.NAME))

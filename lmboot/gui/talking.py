@@ -43,18 +43,13 @@ class Talking:
     # ------------------------------------------------------------------ what comes
 
     def insert(self, items: list[Item | Skipped]) -> None:
-        """Put what was drained into the transcript, in one go."""
-        batch: list[tuple[str, list[Run]]] = []
-        for item in items:
-            pane, run = (
-                ("sys", Run(item.text + "\n"))
-                if isinstance(item, Skipped)
-                else (item.stream, item.run)
-            )
-            if not batch or batch[-1][0] != pane:
-                batch.append((pane, []))
-            batch[-1][1].append(run)
-        self._window.frame.session.transcript.insert_batch(batch)
+        """Put what was drained into the transcript, in one go; no more comes until it is drawn."""
+        window = self._window
+        window.outbox.hold()
+        try:
+            window.frame.session.transcript.insert_batch(_by_pane(items))
+        finally:
+            window.root.after_idle(window.outbox.go_on)
 
     def _happened(self, message: m.Happened) -> None:
         window, event = self._window, message.event
@@ -233,3 +228,18 @@ class Talking:
             )
             or ""
         )
+
+
+def _by_pane(items: list[Item | Skipped]) -> list[tuple[str, list[Run]]]:
+    """Return runs with the pane they are for; what was skipped is told by the window itself."""
+    batch: list[tuple[str, list[Run]]] = []
+    for item in items:
+        pane, run = (
+            ("sys", Run(item.text + "\n"))
+            if isinstance(item, Skipped)
+            else (item.stream, item.run)
+        )
+        if not batch or batch[-1][0] != pane:
+            batch.append((pane, []))
+        batch[-1][1].append(run)
+    return batch

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmboot.gui.lastline import Run
-from lmboot.gui.outbox import ROOM, Budget, Item, Outbox, Skipped
+from lmboot.gui.outbox import LONGEST_HOLD, ROOM, Budget, Item, Outbox, Skipped
 from lmboot.gui.textstyle import PLAIN, Style
 
 BOLD = Style(bold=True)
@@ -282,3 +282,30 @@ def test_a_producer_that_waits_is_let_go_by_a_new_run() -> None:
 
     assert went_on.wait(60)
     thread.join(60)
+
+
+def test_while_the_window_draws_whoever_puts_text_waits() -> None:
+    outbox, done = Outbox[str](), Event()
+
+    def produce() -> None:
+        put(outbox, "rt", "text")
+        done.set()
+
+    outbox.hold()
+    thread = Thread(target=produce)
+    thread.start()
+    assert not done.wait(LONGEST_HOLD / 5)
+    outbox.go_on()
+    thread.join()
+
+    assert text_of(outbox.drain(ALL).items) == "text"
+
+
+def test_nobody_waits_for_ever_for_a_window_that_does_not_go_on() -> None:
+    outbox = Outbox[str]()
+    outbox.hold()
+
+    for _ in range(1000):  # each of them waiting, it would take a minute
+        put(outbox, "rt", "text")
+
+    assert text_of(outbox.drain(ALL).items) == "text" * 1000
