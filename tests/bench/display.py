@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 from Xlib import XK, X
 from Xlib.display import Display
 from Xlib.error import XError
@@ -64,12 +65,15 @@ class Watch:
 
     def mapped(self) -> tuple[Any, float]:
         """Wait for a real window to appear: return it, and when that was heard."""
-        return self._heard(
-            lambda event: event.type == X.MapNotify and not event.override and event.window
+        found = self._heard(
+            lambda event: event.type == X.MapNotify and not event.override and event.window,
+            PATIENCE,
         )
+        assert found[0], "waited in vain for a window"
+        return found
 
-    def titled(self, window: Any, pattern: str) -> float:
-        """Wait until a window's title has a match; return when that was heard."""
+    def titled(self, window: Any, pattern: str, seconds: float = PATIENCE) -> float:
+        """Wait until a followed window's title has a match; return when, 0.0 if it was in vain."""
         if re.search(pattern, self._title_of(window)):
             return time.perf_counter()
         return self._heard(
@@ -77,7 +81,8 @@ class Watch:
                 event.type == X.PropertyNotify
                 and event.atom == self._title
                 and re.search(pattern, self._title_of(window))
-            )
+            ),
+            seconds,
         )[1]
 
     def follow(self, window: Any) -> Any:
@@ -94,16 +99,17 @@ class Watch:
             return bytes(found.value).decode() if found else ""
         return ""
 
-    def _heard(self, wanted: Callable[[Any], Any]) -> tuple[Any, float]:
-        """Read events until one is wanted; return what was found in it, and its time."""
-        end = time.monotonic() + PATIENCE
+    def _heard(self, wanted: Callable[[Any], Any], seconds: float) -> tuple[Any, float]:
+        """Read events until one is wanted: what was found in it, and when; (None, 0.0) in vain."""
+        end = time.monotonic() + seconds
         while True:
             while self._display.pending_events():
                 event, now = self._display.next_event(), time.perf_counter()
                 if found := wanted(event):
                     return found, now
-            if not select.select([self._display.fileno()], [], [], end - time.monotonic())[0]:
-                raise RuntimeError("waited in vain for a window or its title")
+            left = max(0.0, end - time.monotonic())
+            if not select.select([self._display.fileno()], [], [], left)[0]:
+                return None, 0.0
 
     def press(self, *names: str) -> float:
         """Press keys together ("Control_L", "period"); return when the last one went down."""
@@ -131,3 +137,28 @@ def agree(app: App) -> None:
 def gone(desktop: Desktop) -> None:
     """Wait until nothing that was started there runs any more."""
     wait_until(lambda: not desktop.living(), "its programs to end")
+
+
+class Others:
+    """How busy the machine is beside this benchmark: what was measured next to others is told."""
+
+    def __init__(self) -> None:
+        """Begin to count."""
+        self._began, self._busy = time.monotonic(), _busy()
+
+    def processors(self) -> float:
+        """Return how many processors others kept busy since the beginning, on average."""
+        return max(0.0, _busy() - self._busy) / (time.monotonic() - self._began)
+
+
+def _busy() -> float:
+    """Return the seconds that processors spent on others than this process and its children."""
+    whole = psutil.cpu_times()
+    mine = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    return whole.user + whole.nice + whole.system - sum(map(_seconds, mine))
+
+
+def _seconds(process: psutil.Process) -> float:
+    with suppress(psutil.Error):
+        return float(sum(process.cpu_times()[:4]))  # with its children that have ended
+    return 0.0

@@ -34,6 +34,7 @@ def start(
     app = screen.start(command=command, env={"LMSTUDIO_BASE_URL": server} if server else {})
     window, mapped = watch.mapped()
     ready = watch.titled(watch.follow(window), "ready") if server else mapped
+    assert ready, "waited in vain for the title"
     app.kill()
     gone(screen)
     return mapped - began, ready - began
