@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Collection
 
+MOST = 64 << 10  # characters; no system takes one argument of twice that, and shlex is quadratic
 _SHELL = frozenset(";&|<>$(){}*?#~\\`")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _QUOTED = re.compile(r"""'[^']*'|"(?:[^"\\]|\\.)*\"""", re.DOTALL)
@@ -13,6 +14,8 @@ _QUOTED = re.compile(r"""'[^']*'|"(?:[^"\\]|\\.)*\"""", re.DOTALL)
 
 def entrypoint_problem(entrypoint: str, paths: Collection[str]) -> str | None:
     """Return what is wrong with an entrypoint, as a sentence; None when nothing is."""
+    if len(entrypoint) > MOST:
+        return f"it has {len(entrypoint):,} characters; at most {MOST:,} are allowed"
     if _CONTROL.search(entrypoint):
         return "it has a newline or another control character; it is one command, without a shell"
     shell = next((c for c in _QUOTED.sub("", entrypoint) if c in _SHELL), None)

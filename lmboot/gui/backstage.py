@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -160,7 +161,8 @@ class Backstage:
 
 def _read(file: Path) -> str:
     try:
-        with file.open("rb") as stream:
+        with file.open("rb") as stream:  # of more than that, the newest
+            stream.seek(max(0, os.fstat(stream.fileno()).st_size - _MOST_HISTORY))
             return stream.read(_MOST_HISTORY).decode("utf-8", "replace")
     except OSError:
         return ""

@@ -391,3 +391,10 @@ def test_routes_are_cut_down_to_what_is_allowed() -> None:
 
     assert payload is not None
     assert {name for name, route in payload.routes.items() if route != "DENY"} == {"fetch"}
+
+
+def test_an_entrypoint_without_end_is_refused_before_it_is_split() -> None:
+    """Split as a shell would, it took many minutes."""
+    verdict = judge(with_entrypoint("python a.py " + "x" * (8 << 20)))
+
+    assert [problem.code for problem in verdict.problems] == ["entrypoint"]

@@ -476,11 +476,18 @@ def test_no_timer_is_left_when_it_is_closed(stand: Stand, name: str) -> None:
     stand.window.frame.models.tree.selection_set(f"acme/large-70b\n{SERVER}")
     stand.root.update()
 
-    stand.window.outbox.tell(m.Closed())
+    stand.window.leaving.destroy()
 
-    stand.wait(lambda: stand.window.closed)
+    assert stand.window.closed
     tkroot.settle(stand.root)
     assert stand.timers() == []
+
+
+def test_a_worker_that_can_not_begin_leaves_its_reason_to_be_read(stand: Stand) -> None:
+    stand.tell(m.Complained("an error in lmboot itself: no room"), m.Closed())
+
+    assert not stand.window.closed
+    assert "no room" in stand.window.frame.notice.words
 
 
 def test_models_that_are_listed_while_something_runs_do_not_change_what_runs(stand: Stand) -> None:
