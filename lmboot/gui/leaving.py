@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lmboot.gui import messages as m
-from lmboot.gui.shown import visible
 from lmboot.gui.state import Action, State
+from lmboot.text import brief
 
 if TYPE_CHECKING:
     from lmboot.gui.question import Question
@@ -23,13 +23,20 @@ class Leaving:
         self._window = window
         self._question: Question | None = None
         self._by = 0.0
-        window.take({m.Closed: lambda _: self.destroy()})
+        window.take({m.Closed: lambda _: self._worker_ended()})
         window.root.protocol("WM_DELETE_WINDOW", self.ask)
 
     @property
     def overdue(self) -> bool:
         """Say whether the worker has taken longer than it may."""
         return self._window.state is State.CLOSING and self._window.clock() > self._by
+
+    def _worker_ended(self) -> None:
+        """Go with it; where nobody asked it to end, stay, so that the reason can be read."""
+        if self._window.state is State.CLOSING:
+            self.destroy()
+        else:
+            self._window.log("error", "nothing can be done any more: close lmboot, start it again")
 
     def ask(self) -> None:
         """Close, after a question while something runs; asked once more, do not ask back."""
@@ -46,7 +53,7 @@ class Leaving:
         from lmboot.gui.question import Question
 
         window = self._window
-        name = visible(window.facts.get("runtime", "The program"))
+        name = brief(window.facts.get("runtime", "The program"), 60)
         self._question = Question(
             window.root,
             window.look,

@@ -484,10 +484,11 @@ def test_no_timer_is_left_when_it_is_closed(stand: Stand, name: str) -> None:
 
 
 def test_a_worker_that_can_not_begin_leaves_its_reason_to_be_read(stand: Stand) -> None:
-    stand.tell(m.Complained("an error in lmboot itself: no room"), m.Closed())
+    stand.tell(m.Complained("there is no room for another thread"), m.Closed())
 
     assert not stand.window.closed
     assert "no room" in stand.window.frame.notice.words
+    assert "start it again" in stand.log
 
 
 def test_models_that_are_listed_while_something_runs_do_not_change_what_runs(stand: Stand) -> None:
