@@ -9,6 +9,7 @@ from lmboot.gui import commands
 from lmboot.gui import messages as m
 from lmboot.gui.state import Action, Event, State, after
 from lmboot.gui.widgets import Action as Button
+from lmboot.text import brief
 
 if TYPE_CHECKING:
     from lmboot.gui.window import Window
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 STALL_SECONDS = 15.0
 ARMED_MS = 1000  # a click that was meant for what stood there before must not agree
 MOST_SPEEDS = 60
+MOST_PROBLEMS = 30  # an X server ends a program one of whose windows is 32,768 high
+_SHORT, _LONG = 120, 400  # characters of a stranger's text
 
 
 class Asking:
@@ -76,7 +79,7 @@ class Asking:
         last = len(message.files) - 1
         pane.show_files(
             [
-                (path or "…", f"{size:,}", number < last)
+                (brief(path, _SHORT) or "…", f"{size:,}", number < last)
                 for number, (path, size) in enumerate(message.files)
             ]
         )
@@ -115,7 +118,13 @@ class Asking:
         if self._refused is not None:
             refused = self._refused
             pane = self._window.frame.files.problems
-            pane.show(title, sentence, refused.problems, refused.shown, buttons)
+            problems: list[tuple[str, str, str, int | None]] = [
+                (brief(code, _SHORT), brief(place, _SHORT), brief(words, _LONG), line)
+                for code, place, words, line in refused.problems[:MOST_PROBLEMS]
+            ]
+            if left := len(refused.problems) - len(problems):
+                problems.append(("", "", f"and {left} more", None))
+            pane.show(title, sentence, problems, refused.shown, buttons)
 
     # ------------------------------------------------------------------ it is to be reviewed
 

@@ -6,14 +6,18 @@ from typing import TYPE_CHECKING
 
 from lmboot.gui import memory
 from lmboot.gui import messages as m
+from lmboot.gui.shown import for_review, unescape
 from lmboot.gui.state import Action, Event, State, enabled
+from lmboot.text import brief
 
 if TYPE_CHECKING:
     from lmboot.gui.modelrows import ModelRow
     from lmboot.gui.window import Window
 
 DWELL_MS = 250  # a choice that stays that long is opened ahead of need
+_SHORT = 40  # characters of a stranger's text in the narrow places at the left and above
 ANY_SERVER = "any server here"
+USUAL = "the usual addresses"
 CLOSED = "○ available"
 WAITING = (State.LOOKING, State.NO_SERVER, State.NO_MODEL)
 
@@ -24,7 +28,10 @@ def needs_no_server(row: ModelRow) -> bool:
 
 
 class Choosing:
-    """Knows the rows and the chosen one; `locked` is a server that wants a token."""
+    """Knows the rows and the chosen one; `locked` is a server that wants a token.
+
+    What strangers wrote into a row's id is written out for Tk, which can't take all of it.
+    """
 
     def __init__(self, window: Window) -> None:
         self._window = window
@@ -37,7 +44,7 @@ class Choosing:
         self._first_listing = True
         self._dwelling = ""
         frame = window.frame
-        frame.models.on_select = self.choose
+        frame.models.on_select = lambda shown: self.choose(unescape(shown))
         frame.models.on_activate = lambda _: window.act(Action.BOOTSTRAP)
         frame.details.on_bootstrap = lambda: window.act(Action.BOOTSTRAP)
         frame.server.on_address = self.use_address
@@ -83,10 +90,10 @@ class Choosing:
         line.offer([ANY_SERVER, *self._window.memory.addresses])
 
     def _show_server(self, colour: str, words: str, *, hollow: bool = False) -> None:
-        self._window.frame.server.show_state(colour, words, hollow=hollow)
+        self._window.frame.server.show_state(colour, brief(words, _SHORT), hollow=hollow)
 
     def _unreachable(self, message: m.Unreachable) -> None:
-        self._window.facts |= {"server": message.server or "the usual addresses"}
+        self._window.facts |= {"server": message.server or USUAL}
         self._window.retry_in(message.seconds)
         self._show_server("bad", "no answer", hollow=True)
         self._window.log("server", message.reason)
@@ -96,6 +103,7 @@ class Choosing:
     def _lock(self, message: m.Locked) -> None:
         self.locked, self.why_locked = message.server, message.reason
         self._show_server("warn", f"{message.server} wants a token")
+        self._window.frame.notice.hide()  # it was about that too
         self._window.go(Event.NO_MODELS)
         self._window.show()
 
@@ -117,6 +125,8 @@ class Choosing:
             self._window.log("warning", complaint)
         if message.servers:
             self._tell_servers(message)
+        else:
+            self._tell_none(message)
         self._choose_one(message)
         self._window.show()
 
@@ -126,7 +136,11 @@ class Choosing:
         return known if known and known.id == row.id and needs_no_server(row) else row
 
     def _show_rows(self) -> None:
-        self._window.frame.models.show([row.cells for row in self.rows.values()])
+        rows = self.rows.values()
+        self._window.frame.models.show([(for_review(row.id), *row.cells[1:]) for row in rows])
+
+    def _select(self, row_id: str) -> None:
+        self._window.frame.models.select(for_review(row_id))
 
     def _tell_servers(self, message: m.Listed) -> None:
         base, kind = message.servers[0]
@@ -135,6 +149,14 @@ class Choosing:
         self._show_server("ok", " · ".join(each for each in ("connected", kind + more) if each))
         self._window.log("server", f"{message.served} models at {base}{more}")
         self._window.go(Event.MODELS_LISTED if message.served else Event.NO_MODELS)
+
+    def _tell_none(self, message: m.Listed) -> None:
+        """Look no longer; what was complained of is said, and why and when next is told apart."""
+        if self._window.state is State.LOOKING:
+            self._window.facts |= {"server": self.named or USUAL}
+            self._window.go(Event.SERVER_GONE)
+        if message.complaints:
+            self._window.say(message.complaints[0])
 
     def _choose_one(self, message: m.Listed) -> None:
         """Keep what the user chose, now or the last time; else take a loaded one, or the first."""
@@ -148,7 +170,7 @@ class Choosing:
         if not wanted or (stays and self.chosen and self.chosen.id != wanted):
             return  # what is under way goes on with its model, listed or not
         again = self.chosen is not None and self.chosen.id == wanted
-        self._window.frame.models.select(wanted)
+        self._select(wanted)
         self._take(self.rows[wanted])
         if not again:
             self._open_soon()
@@ -167,7 +189,7 @@ class Choosing:
         """Choose a model as the user did."""
         row = self.rows.get(row_id)
         if row is None or not enabled(self._window.state, Action.CHOOSE):
-            self._window.frame.models.select(self.chosen.id if self.chosen else "")
+            self._select(self.chosen.id if self.chosen else "")
             return
         self._window.memory = self._window.memory._replace(model=row.id)
         self._take(row)
@@ -188,9 +210,7 @@ class Choosing:
             ("Family", row.model.architecture or "—"),
             ("From", row.server),
         ]
-        self._window.frame.details.show(
-            [(name, self._window.harmless(value)) for name, value in facts]
-        )
+        self._window.frame.details.show([(name, brief(value, _SHORT)) for name, value in facts])
 
     def _open_soon(self) -> None:
         root = self._window.root
@@ -268,5 +288,5 @@ class Choosing:
         self._show_rows()
         self._window.say(f"{row.name}: a GGUF model, {row.quantization}, {row.size}")
         if enabled(self._window.state, Action.CHOOSE):
-            self._window.frame.models.select(row.id)
+            self._select(row.id)
             self.choose(row.id)

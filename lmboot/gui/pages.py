@@ -6,9 +6,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from lmboot.gui.choosing import WAITING
-from lmboot.gui.shown import visible
 from lmboot.gui.state import Action, State, card, enabled
 from lmboot.gui.widgets import Action as Button
+from lmboot.text import brief
 
 if TYPE_CHECKING:
     from lmboot.gui.window import Window
@@ -86,7 +86,9 @@ class Pages:
         if window.choosing.locked:
             session.token.on_token = window.choosing.give_token
             session.show("token")
-            session.token.show(window.choosing.locked, visible(window.choosing.why_locked))
+            session.token.show(
+                brief(window.choosing.locked, 80), brief(window.choosing.why_locked)
+            )
             return
         words = card(window.state, window.facts | {"retry": "a few seconds"})
         ways = self._ways_on()
@@ -121,7 +123,7 @@ class Pages:
         if chosen is None:
             return
         kept = [
-            (name, facts, ("Run", partial(window.run_kept, sha256), True))
+            (brief(name, 60), brief(facts, 120), ("Run", partial(window.run_kept, sha256), True))
             for name, facts, sha256 in window.choosing.kept.get(chosen.id, ())
         ]
         words = f"{SEED} {WHAT}" if chosen.model.kind == "seed" else WHAT
@@ -133,4 +135,5 @@ class Pages:
         window.frame.files.show("problems")
         words = card(window.state, window.facts)
         actions = (Action.REPAIR, Action.RETRY, Action.SAVE_REPLY, Action.BACK)
-        window.asking.show_problems(words.happened, words.means, window.buttons(actions))
+        title = words.happened.partition(":")[0]  # what is wrong stands below
+        window.asking.show_problems(title, words.means, window.buttons(actions))

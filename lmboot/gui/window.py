@@ -374,11 +374,6 @@ class Window:
         self.frame.notice.show(brief(words, MOST_NOTICE))
         self._notice_until = self.clock() + NOTICE_SECONDS
 
-    @staticmethod
-    def harmless(text: str) -> str:
-        """Return a stranger's text as it may be shown."""
-        return visible(text)
-
     def _broken(self, kind: type[BaseException], error: BaseException, where: object) -> None:
         """Tell an error of lmboot's own, which must not end the window."""
         self.log("error", f"an error in lmboot itself: {kind.__name__}: {error}")
