@@ -30,7 +30,7 @@ from lmboot.gui.state import Action, State
 from lmboot.gui.window import Window
 from lmboot.gui.worker import Job, Worker
 from lmboot.settings import Settings
-from tests.gui.tkroot import mapped, settle, wait_until
+from tests.gui.tkroot import drawn_words, mapped, settle, wait_until
 
 SERVER = "http://127.0.0.1:1234"
 LOADED = Model(
@@ -48,6 +48,13 @@ LARGE = Model(
     id="acme/large-70b", name="large-70b", server=SERVER, kind="lmstudio", state="available"
 )
 SEED = Model(id="seed", name="seed", server="", kind="seed", state="available", context=2048)
+SEED_FILE = Model(
+    id="/models/mein Modell.gguf",
+    name="mein Modell.gguf",
+    server="/models/mein Modell.gguf",
+    kind="file",
+    state="available",
+)
 ROWS = [model_row(model) for model in (LOADED, LARGE, SEED)]
 ANSWER = object()  # stands for the future that waits for the user's answer
 FILES = (
@@ -343,27 +350,29 @@ class Stand:
         can = [str(each["text"]) for each in self._buttons() if each.instate(["!disabled"])]
         return [label for label in can if label not in always]
 
+    def _menu(self, name: str) -> str:
+        call, bar = self.root.tk.call, str(self.root["menu"])
+        places = range(int(call(bar, "index", "end")) + 1)
+        cascades = [place for place in places if call(bar, "type", place) == "cascade"]
+        (found,) = [each for each in cascades if call(bar, "entrycget", each, "-label") == name]
+        return str(call(bar, "entrycget", found, "-menu"))
+
     def menu(self, name: str) -> dict[str, bool]:
         """The items of a menu, and which can be chosen."""
-        call = self.root.tk.call
-        bar = str(self.root["menu"])
-        (menu,) = [
-            str(call(bar, "entrycget", place, "-menu"))
-            for place in range(int(call(bar, "index", "end")) + 1)
-            if call(bar, "type", place) == "cascade"
-            and call(bar, "entrycget", place, "-label") == name
-        ]
-        items = [
-            place
-            for place in range(int(call(menu, "index", "end")) + 1)
-            if call(menu, "type", place) == "command"
-        ]
+        call, menu = self.root.tk.call, self._menu(name)
+        places = range(int(call(menu, "index", "end")) + 1)
+        items = [place for place in places if call(menu, "type", place) == "command"]
         return {
-            str(call(menu, "entrycget", place, "-label")): (
-                str(call(menu, "entrycget", place, "-state")) == "normal"
+            str(call(menu, "entrycget", item, "-label")): (
+                str(call(menu, "entrycget", item, "-state")) == "normal"
             )
-            for place in items
+            for item in items
         }
+
+    def choose(self, name: str, label: str) -> None:
+        """Choose an item of a menu, if it can be chosen."""
+        self.root.tk.call(self._menu(name), "invoke", label)
+        settle(self.root)
 
     @property
     def menus(self) -> list[str]:
@@ -379,6 +388,31 @@ class Stand:
     @property
     def log(self) -> str:
         return str(self.window.frame.log.reader.text.get("1.0", "end-1c"))
+
+
+def texts(root: tk.Misc) -> list[str]:
+    """Return every text that is on the screen below a widget."""
+    found: list[str] = []
+    for widget in mapped(root):
+        if isinstance(widget, ttk.Label | ttk.Button):
+            found.append(str(widget["text"]))
+        elif isinstance(widget, tk.Text):
+            found.append(widget.get("1.0", "end-1c"))
+        elif isinstance(widget, ttk.Entry):  # a combobox is one too
+            found.append(widget.get())
+        elif isinstance(widget, tk.Canvas):
+            found += drawn_words(widget)
+        elif isinstance(widget, ttk.Treeview):
+            found += _cells(widget)
+    return found
+
+
+def _cells(tree: ttk.Treeview, parent: str = "") -> list[str]:
+    found: list[str] = []
+    for row in tree.get_children(parent):
+        values = tree.tk.splitlist(tree.item(row, "values"))
+        found += [str(tree.item(row, "text")), *map(str, values), *_cells(tree, row)]
+    return found
 
 
 # ---------------------------------------------------------------------- the way into each state
