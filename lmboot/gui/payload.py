@@ -264,8 +264,14 @@ class StreamPane(Box):
             words = row.label(size, "muted" if done else "accent", "Small")
             words.pack(side="right", anchor="n")
             row.label(image=image).pack(side="left", anchor="n", pady=self.look.pad(3, 0))
-            name = row.label(path, "text", "Mono", wrap=True)
-            name.pack(side="left", fill="x", expand=True, padx=self.look.pad(8, 8))
+            name = row.label(self._fitting(path, words.winfo_reqwidth()), "text", "Mono")
+            name.pack(side="left", padx=self.look.pad(8, 0))
+
+    def _fitting(self, path: str, taken: int) -> str:
+        """Return as much of a path's end as has room: wrapped, 256 would be too high for X."""
+        room = self.look.room(ASIDE) - self.look.px(16 + 12 + 28) - taken
+        most = max(8, room // int(self.tk.call("font", "measure", "Mono", "0")))
+        return path if len(path) <= most else "…" + path[1 - most :]
 
     def show_manifest(self, facts: Sequence[tuple[str, str]]) -> None:
         """Show what the manifest says so far."""

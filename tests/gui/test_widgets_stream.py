@@ -10,7 +10,7 @@ from lmboot.gui.fold import WIDTH, fold
 from lmboot.gui.payload import MOST_LINES, SURPLUS, StreamPane
 from lmboot.gui.widgets import Box
 from tests.gui.stalls import LENIENT, longest_stall
-from tests.gui.tkroot import settle
+from tests.gui.tkroot import clipped, mapped, settle
 
 SLICE = 16 << 10
 HOSTILE = ('{"a":1,"b":2},', "1,", '"a":', "x", "\n", "1\n", '"😀": 1, ', "\\n")
@@ -89,6 +89,19 @@ def test_only_the_newest_rows_keep_their_colours(stream: StreamPane) -> None:
 
     assert 200 <= len(ends) <= 6_200
     assert ends[-1].startswith("10000.")
+
+
+def test_of_long_paths_the_ends_are_shown(stream: StreamPane, root: tk.Tk) -> None:
+    """In rows of their own they made a column higher than X can draw, and that is the end."""
+    paths = [f"{'folder/' * 50}file_{number}.py" for number in range(256)]
+
+    stream.show_files([(path, "4,611,686,018", True) for path in paths])
+    settle(root)
+
+    labels = [each for each in mapped(stream) if each.winfo_class() == "TLabel"]
+    words = [str(each["text"]) for each in labels]
+    assert any(each.startswith("…") and each.endswith("255.py") for each in words)
+    assert clipped(root) == []
 
 
 def test_the_oldest_rows_are_let_go(stream: StreamPane) -> None:
