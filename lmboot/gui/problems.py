@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from lmboot.gui.codeview import CodeView
 from lmboot.gui.widgets import Action, Box, Flow, Scroller
 
+MOST = 100  # problems that are shown: a hundred are mended before the next are read
 LIST = 170  # the most that the list of problems is high
 Problem = tuple[str, str, str, int | None]  # code, place ("files[2].path"), words, line
 
@@ -51,8 +52,11 @@ class ProblemsPane(Box):
         self._title.configure(text=title)
         self._sentence.configure(text=sentence)
         self._list.inside.clear()
-        for problem in problems:
+        for problem in problems[:MOST]:
             self._problem(*problem)
+        if len(problems) > MOST:
+            more = f"… and {len(problems) - MOST:,} more"
+            self._list.inside.label(more, "muted").pack(anchor="w", pady=self.look.px(4))
         flags = [line for _, _, _, line in problems if line]
         self.raw.show("payload.json", raw, flags)
         self._show_actions(actions)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from tkinter import ttk
 
 from lmboot.gui.codeview import CodeView
+from lmboot.gui.reader import Reader
 from lmboot.gui.routes import Routes
 from lmboot.gui.widgets import Box, Scroller, Slim, nothing, showable
 
@@ -74,6 +75,28 @@ class FileList(Box):
             self.on_select(chosen[0])
 
 
+class Warnings(Reader):
+    """Sentences under a title; a text, as there may be thousands of them."""
+
+    def __init__(self, parent: Box) -> None:
+        look = parent.look
+        super().__init__(parent, font="Text", padx=look.px(16), pady=look.px(10))
+
+    def paint(self) -> None:
+        """Take the colours of the palette."""
+        super().paint()
+        self.text.tag_configure("title", font="Strong", foreground=self.look["warn"])
+        self.text.tag_raise("sel")
+
+    def show(self, sentences: Sequence[str]) -> None:
+        """Show these."""
+        title = f"{len(sentences)} warnings" if len(sentences) > 1 else "1 warning"
+        rows = "".join(f"\n{showable(sentence)}" for sentence in sentences)
+        self.text.delete("1.0", "end")
+        self.text.insert("end", title, ("title",), rows, ())
+        self.text.yview_moveto(0)
+
+
 class ReviewPane(Box):
     """Everything to be read, and two buttons. Agreeing waits until each file was in view."""
 
@@ -95,7 +118,7 @@ class ReviewPane(Box):
         self.hairline("left")
         self._below = Box(self, "main")
         self._below.hairline("top")
-        self._notes = Scroller(self._below, "main", pad=(16, 10))
+        self._notes = Warnings(self._below)
         self._notes.pack(fill="both", expand=True)
         self.code = CodeView(self)
         self.code.pack(fill="both", expand=True)
@@ -220,15 +243,10 @@ class ReviewPane(Box):
 
     def _show_warnings(self, warnings: Sequence[str]) -> None:
         self._below.pack_forget()
-        self._notes.inside.clear()
         self._warnings = len(warnings)
         if not warnings:
             return
-        title = f"{len(warnings)} warnings" if len(warnings) > 1 else "1 warning"
-        inside = self._notes.inside
-        inside.label(title, "warn", "Strong").pack(anchor="w", pady=self.look.pad(0, 4))
-        for sentence in warnings:
-            inside.label(sentence, wrap=True).pack(fill="x", pady=self.look.px(2))
+        self._notes.show(warnings)
         self._fit_warnings()
         self._below.pack_propagate(False)
         self._below.pack(side="bottom", fill="x", before=self.code)

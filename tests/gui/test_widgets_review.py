@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tkinter as tk
+
 import pytest
 
 from lmboot.gui.codeview import CodeView
@@ -227,3 +229,25 @@ def test_the_words_of_a_route_keep_their_order_when_room_comes_back(base: Box) -
     pills.shorten(False)
 
     assert [str(each["text"]) for each in pills.pack_slaves()] == ["EMULATE", "HOST", "DENY"]
+
+
+def test_any_number_of_warnings_can_be_read(pane: ReviewPane) -> None:
+    """Labels in a column that was too high for X were the program's end."""
+    sentences = [f"{number}: {'W' * 300}" for number in range(3000)]
+
+    pane.show(FILES, question="?", facts=[], routes=[], borders=[], warnings=sentences)
+    settle(pane)
+
+    texts = [str(each.get("1.0", "end-1c")) for each in mapped(pane) if isinstance(each, tk.Text)]
+    assert "\n".join(["3000 warnings", *sentences]) in texts
+
+
+def test_only_so_many_problems_are_shown_at_once(base: Box) -> None:
+    pane = ProblemsPane(base)
+    pane.pack(fill="both", expand=True)
+
+    pane.show("Rejected", "", [("json", "x", "W" * 300, 1)] * 2000, "", [])
+    settle(base)
+
+    words = [str(each["text"]) for each in mapped(pane) if each.winfo_class() == "TLabel"]
+    assert "… and 1,900 more" in words
