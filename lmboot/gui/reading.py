@@ -85,16 +85,31 @@ class Reading:
             frame.models.filter.focus_set()
 
     def next_pane(self) -> None:
-        """Put the keyboard into the next of: models, page, line to write in."""
+        """Put the keyboard into the next of: models, Bootstrap, what the page in front has."""
         frame = self._window.frame
-        stops: list[tk.Misc] = [frame.models.tree] if frame.side_shown else []
-        if frame.session.shown == "talk" and frame.tabs.current == "Session":
-            stops += [frame.session.transcript.text, frame.session.entry.entry]
-        else:
-            stops.append(frame.details.button_bootstrap)
+        stops = self._on_the_page()
+        if frame.side_shown:
+            stops = [frame.models.tree, frame.details.button_bootstrap, *stops]
         focused = self._window.root.focus_get()
         at = stops.index(focused) if focused in stops else -1
-        stops[(at + 1) % len(stops)].focus_set()
+        if stops:
+            stops[(at + 1) % len(stops)].focus_set()
+
+    def _on_the_page(self) -> list[tk.Misc]:
+        """Return what can be read or written in on the page in front."""
+        frame = self._window.frame
+        tab, session, files = frame.tabs.current, frame.session, frame.files
+        if tab == "Session":
+            return [session.transcript.text, session.entry.entry] * (session.shown == "talk")
+        if tab == "Payload":
+            return [frame.payload.reader.text]
+        if tab == "Log":
+            return [frame.log.filter, frame.log.reader.text]
+        pages: dict[str, list[tk.Misc]] = {
+            "review": [files.review.files.tree, files.review.code.text],
+            "problems": [files.problems.raw.text],
+        }
+        return pages.get(files.shown, [])
 
     def zoom(self, step: int) -> None:
         """Make the texts larger (1), smaller (-1), or as usual (0)."""

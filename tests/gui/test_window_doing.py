@@ -500,3 +500,27 @@ def test_what_it_remembers_is_handed_over_with_its_place(stand: Stand) -> None:
     memory = stand.calls[-1][1]
     assert memory.model == LARGE_ID  # type: ignore[attr-defined]
     assert memory.geometry.startswith("900x600+")  # type: ignore[attr-defined]
+
+
+# ---------------------------------------------------------------------- from pane to pane
+
+
+PANES = {
+    "ready": ["the models", "Bootstrap"],
+    "streaming": ["the models", "Bootstrap", "the stream"],
+    "rejected": ["the models", "Bootstrap", "the reply"],
+    "review": ["the files", "the file"],
+    "running": ["the transcript", "the line to write in"],
+}
+
+
+@pytest.mark.parametrize("name", PANES)
+def test_f6_goes_through_what_is_on_the_screen(stand: Stand, name: str) -> None:
+    reach(stand, name)
+    visited = set()
+
+    for _ in range(2 * len(PANES[name])):
+        stand.key("<F6>")
+        visited.add(stand.keyboard)
+
+    assert visited == set(PANES[name])

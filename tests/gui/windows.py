@@ -330,7 +330,10 @@ class Stand:
             frame.models.tree: "the models",
             frame.session.entry.entry: "the line to write in",
             frame.session.transcript.text: "the transcript",
+            frame.files.review.files.tree: "the files",
             frame.files.review.code.text: "the file",
+            frame.files.problems.raw.text: "the reply",
+            frame.payload.reader.text: "the stream",
             self.root: "the window",
         }
         return known.get(focused, str(focused))
