@@ -180,6 +180,10 @@ class App:
         """Keep a picture of the whole screen, and return its path."""
         return self._desktop.screenshot(path)
 
+    def picture(self, path: Path, window: Window | None = None) -> Path:
+        """Keep a picture of a window without its frame, of the main one at first."""
+        return self._desktop.screenshot(path, str((window or self.main()).number))
+
     def transcripts(self) -> list[dict[str, Any]]:
         """Return the newest transcript as far as it is on the disk; [] before there is any."""
         files = list((self._home / "state" / "lmboot" / "transcripts").glob("*.jsonl"))
@@ -201,11 +205,11 @@ class App:
 class Desktop:
     """A screen that only its own programs stand on; `home` may be changed between two starts."""
 
-    def __init__(self, folder: Path, *, manager: bool = True) -> None:
+    def __init__(self, folder: Path, *, manager: bool = True, screen: str = SCREEN) -> None:
         self.home = folder / "home"
         self.home.mkdir()
         self._folder = folder
-        self.manager = manager
+        self.manager, self._screen = manager, screen
         self._count = 0
         self._stack = ExitStack()
         self._kin = Kin()
@@ -234,7 +238,16 @@ class Desktop:
 
     def _start_screen(self, stack: ExitStack) -> str:
         read, write = os.pipe()
-        server = ["Xvfb", "-displayfd", str(write), "-screen", "0", SCREEN, "-nolisten", "tcp"]
+        server = [
+            "Xvfb",
+            "-displayfd",
+            str(write),
+            "-screen",
+            "0",
+            self._screen,
+            "-nolisten",
+            "tcp",
+        ]
         command = [*_UNTIL_WE_DIE, *server]
         with os.fdopen(read) as pipe:
             process = subprocess.Popen(command, pass_fds=[write], stderr=subprocess.DEVNULL)
@@ -297,9 +310,9 @@ class Desktop:
         """Run xdotool here, and return what it printed."""
         return self._tool("xdotool", *words)
 
-    def screenshot(self, path: Path) -> Path:
-        """Keep a picture of the whole screen, and return its path."""
-        self._tool("import", "-silent", "-window", "root", str(path))
+    def screenshot(self, path: Path, window: str = "root") -> Path:
+        """Keep a picture of the whole screen, or of a window, and return its path."""
+        self._tool("import", "-silent", "-window", window, str(path))
         return path
 
     def _tool(self, *command: str) -> str:

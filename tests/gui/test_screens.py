@@ -1,0 +1,51 @@
+"""Pictures of the real program in every state that can be held.
+
+With LMBOOT_PICTURES=FOLDER they are kept there, to be looked at.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.gui.desktop import SCREEN, Desktop
+from tests.gui.tour import TITLES, Tour, identified
+
+pytestmark = [pytest.mark.sandbox, pytest.mark.engine, pytest.mark.timeout(300)]
+
+LOOKS = {  # theme, scale, the screen
+    "light": ("light", None, SCREEN),
+    "dark": ("dark", None, SCREEN),
+    "light-2": ("light", 2.0, "2600x1900x24"),
+}
+COLOURS = 60  # a window without its texts has fewer
+
+
+@pytest.fixture(scope="module", params=LOOKS)
+def tour(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Tour]:
+    """One program that goes through all states; the tests look at what it left."""
+    theme, scale, screen = LOOKS[request.param]
+    folder = tmp_path_factory.mktemp("desktop")
+    kept = os.environ.get("LMBOOT_PICTURES")
+    pictures = Path(kept) / request.param if kept else folder / "pictures"
+    pictures.mkdir(parents=True, exist_ok=True)
+    with Desktop(folder, screen=screen) as desktop:
+        desktop.write_settings(theme=theme)
+        tour = Tour(desktop, pictures, scale)
+        tour.whole(stalled=request.param == "light")
+        yield tour
+        assert desktop.living() == []
+
+
+@pytest.mark.parametrize("name", TITLES)
+def test_a_state_can_be_seen(tour: Tour, name: str) -> None:
+    if name == "stalled" and name not in tour.titles:
+        pytest.skip("its 15 seconds are waited for only once")
+
+    assert tour.titles[name] == TITLES[name]
+    assert int(identified(tour.picture(name), "%k")) > COLOURS
