@@ -156,13 +156,11 @@ class Slim(ttk.Scrollbar):
         self.on_move()
 
 
-HIGHEST = 30_000  # pixels: X ends a program that asks for a window of more than some 32,000
-
-
 class Scroller(Box):
     """A column that scrolls when the window is too small for it; put things into `inside`.
 
-    What is there in any number belongs into a text: below some 30,000 pixels nothing is shown.
+    What there may be thousands of belongs into a text: X ends a program whose windows are higher
+    than some 30,000 pixels.
 
     Without a width it takes what it is given; centred, `inside` stands in the middle.
     """
@@ -177,7 +175,7 @@ class Scroller(Box):
         centred: bool = False,
     ) -> None:
         super().__init__(parent, surface)
-        look, self._centred, self._width, self._limited = self.look, centred, width, False
+        look, self._centred, self._width = self.look, centred, width
         self._canvas = tk.Canvas(self, height=1, highlightthickness=0)
         self._bar = Slim(self, self._canvas.yview)
         step = look.px(40)
@@ -194,7 +192,6 @@ class Scroller(Box):
         wheel = "<MouseWheel>"
         self.bind_class(str(self), wheel, lambda e: self._scroll(-1 if e.delta > 0 else 1))
         self.bind_class(str(self), "<<TraverseIn>>", lambda event: self.see(event.widget))
-        self.bind_class(str(self), "<Destroy>", lambda _: self._limit(False))
 
     def _paint(self) -> None:
         wide = self.look.room(self._width) or 1
@@ -223,23 +220,16 @@ class Scroller(Box):
     def _measure(self) -> None:
         """Fit `inside` to the canvas, and let the wheel scroll over everything in it."""
         wide, high = self._canvas.winfo_width(), self._canvas.winfo_height()
-        need = min(self.inside.winfo_reqheight(), HIGHEST)
+        need = self.inside.winfo_reqheight()
         left = top = 0
         if self._centred:
             width = min(wide, self.look.room(self._width))
             left, top = (wide - width) // 2, max(0, round((high - need) * 0.46))
             wide = width
         self._canvas.itemconfigure(self._window, width=wide)
-        self._limit(need == HIGHEST)
         self._canvas.coords(self._window, left, top)
         self._canvas.configure(scrollregion=(0, 0, 1, max(need, high)))
         self._listen()
-
-    def _limit(self, limited: bool) -> None:
-        """Cut off what is too high, or nothing; `inside` tells no size while it is cut off."""
-        if limited != self._limited and self._canvas.winfo_exists():
-            self._limited = limited
-            self._canvas.itemconfigure(self._window, height=HIGHEST if limited else 0)
 
     def _listen(self) -> None:
         waiting: list[tk.Misc] = [self._canvas, self.inside]

@@ -380,22 +380,3 @@ def test_a_log_forgets_its_oldest_rows(base: Box) -> None:
     lines = log.reader.text.get("1.0", "end-1c").splitlines()
     assert len(lines) == 50
     assert lines[-1].startswith("2999")
-
-
-def test_a_column_of_any_height_does_not_end_the_program(base: Box) -> None:
-    column = Scroller(base)
-    column.pack(fill="both", expand=True)
-    Box(column.inside, height=100_000).pack()
-    settle(base)
-    highest = column.inside.winfo_height()
-
-    column.inside.clear()
-    Box(column.inside, height=100).pack()
-    settle(base)
-    lower = column.inside.winfo_height()
-    Box(column.inside, height=100_000).pack()
-    settle(base)
-    column.destroy()  # what is cut off must not stand in the way of that
-
-    assert 10_000 < highest < 32_000
-    assert 100 <= lower < 200
