@@ -94,17 +94,17 @@ def flood(screen: Desktop, watch: Watch, kind: str, taken: Taken) -> None:
     with running("plain", replies=[payload(PROGRAM.format(KINDS[kind]))]) as server:
         command = (*WATCHED, str(home / "inside.json"))
         app = screen.start(command=command, env={"LMSTUDIO_BASE_URL": server})
-        began = _run(app, watch, taken)
+        began, ended = _run(app, watch, taken)
         app.close()
         assert app.wait_end() == 0
         assert app.errors() == "", app.errors()
     gone(screen)
     taken.whole.append(sha256_of(printed(app)) == sha256_of(expected(kind)))
-    _look_inside(home / "inside.json", began, taken)
+    _look_inside(home / "inside.json", began, ended, taken)
 
 
-def _run(app: App, watch: Watch, taken: Taken) -> float:
-    """Get the program going, and through the flood; return when that began."""
+def _run(app: App, watch: Watch, taken: Taken) -> tuple[float, float]:
+    """Get the program going, and through the flood; return when that began and ended."""
     app.wait_title("ready")
     app.key("ctrl+b")
     agree(app)
@@ -120,10 +120,11 @@ def _run(app: App, watch: Watch, taken: Taken) -> float:
     while not watch.titled(window, "ended|crashed", KEY_SECONDS):
         watch.press("x")
         assert time.perf_counter() < end, "the flood did not end"
+    ended = time.perf_counter()
     taken.others.append(others.processors())
     time.sleep(SETTLING_SECONDS)
     taken.memory.append(_memory(app, "VmHWM") - before)
-    return began
+    return began, ended
 
 
 def _memory(app: App, name: str) -> float:
@@ -133,10 +134,10 @@ def _memory(app: App, name: str) -> float:
     return int(line.split()[1]) / 1024
 
 
-def _look_inside(file: Path, began: float, taken: Taken) -> None:
+def _look_inside(file: Path, began: float, ended: float, taken: Taken) -> None:
     """Add what was taken down inside between the flood's begin and its last row."""
     inside = json.loads(file.read_text())
-    end = inside["last_insert"]
+    end = max(ended, inside["last_insert"])
     taken.total.append(end - began)
     taken.beats += [late for when, late in inside["beats"] if began <= when <= end]
     taken.keys += [late for when, late in inside["keys"] if began <= when <= end]
