@@ -20,7 +20,7 @@ MOST_ROWS = 1_000_000  # each costs Tk some 200 bytes; nobody reads as many
 MOST_FLAGS = 100_000
 BATCH = 200  # tokens whose colours are given to Tk at once
 MOST_RANGES = 64  # colours in one row; drawing a row takes the square of them
-FORGOTTEN, FORGOTTEN_COLOURED = 20_000, 10  # rows that are deleted at once
+FORGOTTEN, FORGOTTEN_COLOURED = 10_000, 5  # rows that are deleted at once
 
 
 class CodeView(Reader):
