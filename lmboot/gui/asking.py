@@ -45,16 +45,18 @@ class Asking:
     # ------------------------------------------------------------------ the reply comes
 
     def _asked(self, message: m.Asked) -> None:
-        window = self._window
-        title = f"{window.facts['model']} was asked"
         if message.mending:
-            title = f"{window.facts['model']} was asked again"
-            window.say(message.mending)
-        window.frame.payload.start(title)
-        window.facts.pop("tokens", None)  # of the asking before
-        self._speeds.clear()
+            self._window.say(message.mending)
+        self.begin("was asked again" if message.mending else "was asked")
         self._last_piece = self._window.clock()
-        window.go(Event.ASKED)
+        self._window.go(Event.ASKED)
+
+    def begin(self, what: str = "is asked") -> None:
+        """Show that nothing has come yet."""
+        facts = self._window.facts
+        self._window.frame.payload.start(f"{facts['model']} {what}; nothing has come yet")
+        facts.pop("tokens", None)  # of the asking before
+        self._speeds.clear()
 
     def _writing(self, message: m.Writing) -> None:
         window, pane = self._window, self._window.frame.payload
@@ -110,6 +112,7 @@ class Asking:
             "problem": f"{place}: {words}".rstrip("."),
         }
         window.frame.payload.end()
+        window.frame.notice.hide()  # it told of the asking
         window.log("error", f"payload rejected: {window.facts['problem']}")
         window.go(Event.REFUSED)
 
@@ -137,6 +140,7 @@ class Asking:
         self.reply = message.reply
         window.facts |= {"payload": message.summary, "sandbox": message.sandbox}
         window.frame.payload.end()
+        window.frame.notice.hide()  # it told of the asking
         digest = dict(message.facts)["SHA-256"]
         window.log("consent", f"asked for: {message.summary}, SHA-256 {digest}")
         self._show_review(message)
@@ -152,6 +156,7 @@ class Asking:
         pane = self._window.frame.files.review
         pane.on_agree = lambda: self._window.act(Action.WRITE_AND_RUN)
         pane.on_back = lambda: self._window.act(Action.BACK)
+        pane.code.show("", "")  # a file of the payload before must not count as seen in this one
         pane.show(
             message.files,
             question=message.question,

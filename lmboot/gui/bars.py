@@ -136,9 +136,12 @@ class NoticeBar(Box):
     """A sentence above the status line that goes away by itself; hidden when there is none."""
 
     def __init__(self, parent: Box) -> None:
-        super().__init__(parent, "raised", padding=parent.look.pads(16, 8, 8, 8))
-        self.button("×", self.hide, "Ghost").pack(side="right", anchor="n")
-        self._words = self.label("", "text", wrap=True)
+        super().__init__(parent, "raised")
+        self.hairline("top")
+        inside = Box(self, padding=self.look.pads(16, 8, 8, 8))
+        inside.pack(fill="x")
+        inside.button("×", self.hide, "Ghost").pack(side="right", anchor="n")
+        self._words = inside.label("", "text", wrap=True)
         self._words.pack(side="left", fill="x", expand=True)
         self.words = ""
 

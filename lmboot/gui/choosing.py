@@ -97,8 +97,10 @@ class Choosing:
         self._window.retry_in(message.seconds)
         self._show_server("bad", "no answer", hollow=True)
         self._window.log("server", message.reason)
+        self._window.frame.notice.hide()  # it was about that too
         if self._window.state in WAITING or not (self.chosen and needs_no_server(self.chosen)):
             self._window.go(Event.SERVER_GONE)
+        self._window.show()
 
     def _lock(self, message: m.Locked) -> None:
         self.locked, self.why_locked = message.server, message.reason

@@ -58,7 +58,7 @@ class Leaving:
             window.root,
             window.look,
             "End the program and quit?",
-            f"{name} still runs. It is stopped first; what it wrote and you did not keep is lost.",
+            f"“{name}” still runs. It is stopped first; what it wrote and was not kept is lost.",
             [("Quit", "Danger", self.leave), ("Stay", "Plain", lambda: None)],
         )
 

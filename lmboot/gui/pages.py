@@ -99,7 +99,7 @@ class Pages:
         self._card = shown
         session.card.show(
             words.happened.removesuffix("."),
-            [words.means, words.to_do],
+            [words.means, words.to_do.replace("`", "")],
             ways,
             command="lms server start" if window.state is State.NO_SERVER else "",
         )

@@ -119,7 +119,7 @@ ROWS: Mapping[State, Row] = {
             "No model server answers at {server}.",
             "Without a server there is no model to ask. The next try is in {retry}.",
             "Start the server (LM Studio: Developer tab, or `lms server start`), give another "
-            "address in Settings, or open a .gguf file.",
+            "address above, or open a .gguf file.",
         ),
         _FREE | {Action.START_SERVER, Action.BOOTSTRAP},
     ),
@@ -173,7 +173,7 @@ ROWS: Mapping[State, Row] = {
         "payload rejected · {problems}",
         Card(
             "The model's reply isn't a valid payload: {problem}.",
-            "Nothing was written or run. The reply and all problems are in the Payload tab.",
+            "Nothing was written or run. What is wrong stands here, and the reply below it.",
             "Ask the model to repair it, ask again, or choose a larger model.",
         ),
         _FREE | {Action.BOOTSTRAP, Action.REPAIR, Action.RETRY, Action.SAVE_REPLY, Action.BACK},

@@ -56,6 +56,7 @@ class Talking:
         window.log(event, message.text)
         if event == "started":
             self._limit, self.stopping = "", False
+            self._follow()
             window.facts["sandbox"] = message.text.rpartition(" in ")[2]
             window.go(Event.STARTED)
         elif event == "limit":
@@ -79,6 +80,13 @@ class Talking:
             facts["reason"] = f"status {code}"
         crashed = bool(self._limit) or (code != 0 and not self.stopping)
         self._window.go(Event.CRASHED if crashed else Event.ENDED)
+
+    def _follow(self) -> None:
+        """Show the newest line and follow what comes, wherever one was reading."""
+        focused = self._window.root.focus_lastfor()
+        self._window.frame.session.transcript.jump_to_latest()
+        if focused is not None:
+            focused.focus_set()
 
     def divide(self) -> None:
         """Begin another session below what was said in the one before."""
@@ -112,6 +120,7 @@ class Talking:
         if not enabled(window.state, Action.SEND):
             return
         self._history(target).add(text)
+        self._follow()
         word = text.split(" ", 1)[0]
         if word in LOCAL:
             self._do(LOCAL[word])

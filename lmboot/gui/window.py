@@ -264,25 +264,28 @@ class Window:
         if chosen is None:
             return
         generation = self.outbox.begin()
-        self._leave_old_runtime()
+        self._begin_anew()
         model = chosen.model
         self.post(lambda stage: stage.bootstrap(generation, model))
-        self.frame.payload.start(f"{self.facts['model']} is asked")
+        self.asking.begin()
         self.go(Action.BOOTSTRAP if self.state is not State.INVALID else Action.RETRY)
 
-    def _leave_old_runtime(self) -> None:
-        """Put a line into the transcript between two sessions."""
+    def _begin_anew(self) -> None:
+        """Put a line into the transcript between two sessions; what was told is of the old one."""
         self.talking.divide()
+        self.frame.notice.hide()
         self.memory = self.memory._replace(seen=True)
 
     def _repair(self) -> None:
         generation = self.outbox.begin()
+        self.frame.notice.hide()
         self.post(lambda stage: stage.mend(generation))
+        self.asking.begin("is asked to repair it")
         self.go(Action.REPAIR)
 
     def _restart(self) -> None:
         generation = self.outbox.begin()
-        self._leave_old_runtime()
+        self._begin_anew()
         self.facts["payload"] = self.facts.get("runtime", "")  # another may have come since
         self.post(lambda stage: stage.run_again(generation))
         self.go(Action.RESTART)
@@ -292,7 +295,7 @@ class Window:
         if not enabled(self.state, Action.BOOTSTRAP):
             return
         generation = self.outbox.begin()
-        self._leave_old_runtime()
+        self._begin_anew()
         self.facts |= {"payload": f"payload {sha256[:12]}", "runtime": f"payload {sha256[:12]}"}
         self.post(lambda stage: stage.run_kept(generation, sha256))
         self.go(Event.AGREED_BEFORE)
@@ -370,8 +373,10 @@ class Window:
         self.frame.log.add([(strftime("%H:%M:%S"), brief(kind), visible(words))])
 
     def say(self, words: str) -> None:
-        """Show a passing sentence above the status line."""
-        self.frame.notice.show(brief(words, MOST_NOTICE))
+        """Show a passing sentence above the status line; names at its start stay as they are."""
+        words = brief(words, MOST_NOTICE)
+        word = words.partition(" ")[0].isalpha()
+        self.frame.notice.show(words[:1].upper() + words[1:] if word else words)
         self._notice_until = self.clock() + NOTICE_SECONDS
 
     def _broken(self, kind: type[BaseException], error: BaseException, where: object) -> None:

@@ -26,6 +26,7 @@ from tests.gui.windows import (
     review,
     running,
     streaming,
+    texts,
 )
 
 SIZES = {"usual": (1040, 700), "least": (720, 480)}
@@ -351,6 +352,21 @@ def test_the_moment_of_one_question_does_not_arm_the_next(stand: Stand) -> None:
 
     assert stand.state == "review"
     assert stand.timers().count("_arm") == 1
+
+
+def test_a_file_of_the_payload_before_does_not_count_as_seen_in_the_next(stand: Stand) -> None:
+    """It may have the same name, and be on the screen when the next payload comes."""
+    review(stand)
+    stand.read_all()
+    stand.window.frame.files.review.files.select("data/notes.json")
+    tkroot.settle(stand.root)
+    stand.press("Back")
+    stand.press("Bootstrap")
+
+    stand.tell(CONSENT)
+    tkroot.settle(stand.root)
+
+    assert "0 of 2 files seen: read each one to its end first." in texts(stand.root)
 
 
 def test_an_answer_is_given_once(stand: Stand) -> None:

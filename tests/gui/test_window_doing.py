@@ -128,13 +128,13 @@ def test_a_key_whose_action_the_state_does_not_know_does_nothing(stand: Stand, n
 def test_what_is_cancelled_is_told_with_what_had_come(stand: Stand) -> None:
     streaming(stand)
     stand.press("Cancel")
-    assert stand.notice == "stopped at your request after 812 tokens"
+    assert stand.notice == "Stopped at your request after 812 tokens"
 
     stand.press("Bootstrap")
     stand.tell(m.Asked(0, ""))
     stand.press("Cancel")
 
-    assert stand.notice == "stopped at your request after no tokens"
+    assert stand.notice == "Stopped at your request after no tokens"
 
 
 def test_an_asking_that_fails_leads_back_and_says_why(stand: Stand) -> None:
@@ -143,7 +143,7 @@ def test_an_asking_that_fails_leads_back_and_says_why(stand: Stand) -> None:
     stand.tell(m.Over("the connection was lost. Start the server again.", rejected=False))
 
     assert stand.state == "ready"
-    assert stand.notice == "the connection was lost. Start the server again."
+    assert stand.notice == "The connection was lost. Start the server again."
 
 
 def test_why_it_asks_once_more_is_told(stand: Stand) -> None:
@@ -152,7 +152,7 @@ def test_why_it_asks_once_more_is_told(stand: Stand) -> None:
     stand.tell(m.Asked(1, "asked to mend manifest: a name is missing"))
 
     assert stand.state == "loading"
-    assert stand.notice == "asked to mend manifest: a name is missing"
+    assert stand.notice == "Asked to mend manifest: a name is missing"
 
 
 def test_the_elapsed_time_is_that_of_all_rounds(stand: Stand) -> None:
@@ -382,7 +382,7 @@ def test_files_that_are_dropped_are_opened_unless_something_is_under_way(stand: 
     stand.window.choosing.dropped(["/models/c.gguf"])
 
     assert stand.calls == []
-    assert stand.notice.startswith("not now")
+    assert stand.notice.startswith("Not now")
 
 
 def test_a_server_that_was_found_but_gives_no_list_is_no_server(stand: Stand) -> None:
@@ -470,7 +470,7 @@ def test_it_asks_while_something_runs(stand: Stand, name: str) -> None:
 
     assert len(dialogs(stand)) == 1
     assert stand.calls == []
-    assert "notebook still runs" in " ".join(texts(dialogs(stand)[0]))
+    assert "“notebook” still runs" in " ".join(texts(dialogs(stand)[0]))
     stand.press("Stay")
     assert dialogs(stand) == []
     assert stand.state == name

@@ -194,6 +194,20 @@ def test_tab_completes_commands_and_words_else_goes_on(talk: Stand) -> None:
     assert talk.keyboard != "the line to write in"
 
 
+def test_who_sends_a_line_sees_what_comes_of_it_wherever_he_was_reading(talk: Stand) -> None:
+    text = talk.window.frame.session.transcript.text
+    talk.put("rt", *[f"line {number}\n" for number in range(300)])
+    text.yview_moveto(0)
+    text.tag_add("sel", "2.0", "3.0")
+    tkroot.settle(talk.root)
+
+    talk.type("help")
+    talk.put("rt", *[f"help {number}\n" for number in range(300)])
+
+    assert text.dlineinfo("end-1c") is not None
+    assert talk.keyboard == "the line to write in"
+
+
 def test_copying_is_what_ctrl_c_means_while_something_is_selected(talk: Stand) -> None:
     entry = talk.window.frame.session.entry
     entry.typed = "notes"
@@ -370,7 +384,7 @@ def test_a_message_that_breaks_is_told_and_costs_no_other(stand: Stand) -> None:
 
     assert "an error in lmboot itself: RuntimeError: of our own" in stand.log
     assert stand.state == "ready"
-    assert stand.notice == "the next one"
+    assert stand.notice == "The next one"
 
 
 def test_a_button_that_breaks_is_told_and_the_ticking_goes_on(stand: Stand) -> None:
@@ -380,7 +394,7 @@ def test_a_button_that_breaks_is_told_and_the_ticking_goes_on(stand: Stand) -> N
 
     stand.press("Settings")
 
-    assert stand.notice.startswith("an error in lmboot itself: RuntimeError: of our own")
+    assert stand.notice.startswith("An error in lmboot itself: RuntimeError: of our own")
     assert "Please report it" in stand.notice
     assert "RuntimeError" in stand.log
     stand.seconds += 20
