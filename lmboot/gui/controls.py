@@ -10,7 +10,7 @@ from tkinter import ttk
 from typing import Any
 
 from lmboot.gui import styles
-from lmboot.gui.widgets import Box, showable
+from lmboot.gui.widgets import Box, Value, showable
 from lmboot.text import brief
 
 WHEEL = ("<MouseWheel>", "<Button-4>", "<Button-5>")
@@ -52,14 +52,14 @@ class Segments(Control):
         super().__init__(parent)
         track = Box(self, card="Track", padding=self.look.px(2))
         track.pack(anchor="w")
-        self._chosen = tk.StringVar(self, value)
+        self._chosen = Value(self, value)
         self._segments = {
             each: self._segment(track, each, words) for each, words in choices.items()
         }
         self._show()
 
     def _segment(self, track: Box, value: str, words: str) -> ttk.Radiobutton:
-        segment = ttk.Radiobutton(track, text=words, value=value, variable=self._chosen)
+        segment = ttk.Radiobutton(track, text=words, value=value, **self._chosen.option())
         segment.configure(style="Choice.TRadiobutton", command=self._show)
         for key, step in (("Left", -1), ("Up", -1), ("Right", 1), ("Down", 1)):
             segment.bind(f"<{key}>", lambda _, n=step: self._step(n))  # type: ignore[misc]
@@ -126,13 +126,13 @@ class Typed(Control):
         self, parent: Box, value: object, faint: str = "", *, width: int = 28, unit: str = ""
     ) -> None:
         super().__init__(parent)
-        self._variable = tk.StringVar(self, "" if value is None else showable(str(value)))
-        self._variable.trace_add("write", lambda *_: self._changed())
+        self._variable = Value(self, "" if value is None else showable(str(value)))
+        self._variable.watch(lambda: self._changed())
         style = f"{self.surface}.TEntry"
         row = Box(self)
         row.pack(fill="x")
         self.takes_keys = self._entry = ttk.Entry(
-            row, textvariable=self._variable, width=width, font="Text", style=style
+            row, width=width, font="Text", style=style, **self._variable.option("textvariable")
         )
         self._entry.pack(side="left")
         if unit:
@@ -216,13 +216,13 @@ class Check(Control):
     def __init__(self, parent: Box, value: bool, words: str) -> None:
         super().__init__(parent)
         styles.checks(self.look)
-        self._on = tk.BooleanVar(self, value)
+        self._on = Value(self, int(value))
         self.takes_keys = ttk.Checkbutton(
-            self, text=words, variable=self._on, style=f"{self.surface}.TCheckbutton"
+            self, text=words, style=f"{self.surface}.TCheckbutton", **self._on.option()
         )
         self.takes_keys.pack(anchor="w")
 
     @property
     def value(self) -> bool:
         """Whether it is ticked."""
-        return self._on.get()
+        return self._on.get() == "1"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import tkinter as tk
 from collections.abc import Sequence
 from tkinter import ttk
 
 from lmboot.gui.styles import ROUTES
-from lmboot.gui.widgets import Box
+from lmboot.gui.widgets import Box, Value
 
 
 class Pills(Box):
@@ -16,12 +15,12 @@ class Pills(Box):
     def __init__(self, parent: Box, route: str) -> None:
         """Show a route that can be read, not changed: agreeing is all or nothing."""
         super().__init__(parent, card="Track", padding=parent.look.px(2))
-        self._value = tk.StringVar(self, route)
+        self._value = Value(self, route)
         self._segments: dict[str, ttk.Radiobutton] = {}
         for word in ROUTES:
             style = f"{word}.TRadiobutton"
             segment = ttk.Radiobutton(
-                self, text=word, value=word, variable=self._value, style=style, takefocus=False
+                self, text=word, value=word, style=style, takefocus=False, **self._value.option()
             )
             segment.state(["disabled"])
             segment.pack(side="left", expand=True, fill="x")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tkinter as tk
 from collections.abc import Callable
+from itertools import count
 from tkinter import ttk
 from typing import Any, Literal
 
@@ -13,6 +14,9 @@ from lmboot.gui.styles import RING
 
 Side = Literal["left", "right", "top", "bottom"]
 Action = tuple[str, Callable[[], None], bool]  # what a button says, does, and whether it can
+
+
+_NUMBERS = count()
 
 
 def nothing(*_: object) -> None:
@@ -26,6 +30,39 @@ def showable(text: str) -> str:
     """
     text = text.replace("\0", "\u2400")
     return re.sub("[\ud800-\udfff]", "\ufffd", text)
+
+
+class Value:
+    """A variable of Tk's, by its name, as long as its owner is there.
+
+    tkinter's own objects for them call Tk when Python collects them, in whatever thread that is.
+    """
+
+    def __init__(self, owner: tk.Misc, value: object) -> None:
+        self._owner, self.name = owner, f"lmboot{next(_NUMBERS)}"
+        self.set(value)
+        owner.bind("<Destroy>", self._forget, add=True)
+
+    def option(self, name: str = "variable") -> dict[str, Any]:
+        """Return the option that ties a widget to it; types know tkinter's objects only."""
+        return {name: self.name}
+
+    def get(self) -> str:
+        """Return the value as text; a box that is ticked is "1"."""
+        return str(self._owner.getvar(self.name))
+
+    def set(self, value: object) -> None:
+        """Change it, on the screen too."""
+        self._owner.setvar(self.name, str(value))
+
+    def watch(self, changed: Callable[[], object]) -> None:
+        """Have a function called after every change."""
+        call = self._owner.register(lambda *_: changed())
+        self._owner.tk.call("trace", "add", "variable", self.name, "write", call)
+
+    def _forget(self, event: tk.Event[tk.Misc]) -> None:
+        if event.widget is self._owner:
+            self._owner.tk.call("unset", self.name)
 
 
 class Box(ttk.Frame):
