@@ -238,7 +238,7 @@ def _broken_chain(
     if whole == len(lines):
         return None
     ours = {index for index, line in enumerate(lines) if line.is_ours(key)}
-    if not ours and not _same_run(lines[0], head):
+    if not ours and not _claims_to_be_it(lines[0], key, head):
         return Problem(0, "replaced", "no record in it was written with this key")
     prev = lines[whole - 1].mac if whole else BEGINNING
     later = any(lines[index].record.get("prev") == prev for index in ours if index > whole)
@@ -251,9 +251,10 @@ def _broken_chain(
     return Problem(whole, "edited", "the record is not what was written")
 
 
-def _same_run(line: _Line, head: Head | None) -> bool:
-    """Say whether a line with no valid code at least claims to be of the log that is expected."""
-    return head is not None and line.record.get("run") == head.run
+def _claims_to_be_it(line: _Line, key: bytes, head: Head | None) -> bool:
+    """Say whether a first line without a valid code is at least like the one that is expected."""
+    claimed = line.record.get("run"), line.record.get("key")
+    return head is not None and claimed == (head.run, key_id(key))
 
 
 def _misplaced(lines: Sequence[_Line], at: int, *, later: bool) -> Problem:

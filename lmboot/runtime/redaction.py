@@ -53,6 +53,9 @@ _USER = re.compile(r"(//)[^/\s@]+@")
 _PREFIXED = re.compile(r"\b(?:sk|pk|rk|gh[opsu]|xox[abpr]|hf|glpat|AKIA|eyJ)[\w-]{12,}")
 _RUN = re.compile(r"[\w+/=-]{24,}", re.ASCII)
 _UNBROKEN = re.compile(r"[A-Za-z0-9]{32,}")
+_HARMLESS = re.compile(
+    r"[\w./-]{0,13}", re.ASCII
+)  # too short for a secret, and with no mark of one
 _OF_A_RUN = string.ascii_letters + string.digits + "_+/=-."
 
 
@@ -66,6 +69,8 @@ def preview(arguments: object) -> Any:
 
 def one_line(text: str, limit: int = LONGEST_TEXT) -> str:
     """Return a text without secrets, its hidden characters written out, at most so long."""
+    if len(text) <= limit and _HARMLESS.fullmatch(text):
+        return text
     scanned = redacted(text[:_SCANNED])
     if len(text) > _SCANNED:  # a secret that is cut in two is not recognised
         scanned = scanned.rstrip(_OF_A_RUN)

@@ -155,7 +155,7 @@ class Vault:
     def _heads(self, log: Path) -> list[Head]:
         """Return whatever is kept of how far a log had come, believed or not."""
         texts = [self.keychain.recall(_head_name(log.name))]
-        for file in (self._head_file(log.name), log.with_name(f"{log.name}.head")):
+        for file in (self._head_file(log.name), Path(f"{log}.head")):
             with contextlib.suppress(OSError, UnicodeDecodeError):
                 texts.append(file.read_text("utf-8"))
         return [head for head in (Head.read(text) for text in texts if text) if head]
