@@ -59,7 +59,8 @@ def in_words(name: str, verdict: Verdict) -> Iterator[str]:
     if verdict.problem:
         problem = verdict.problem
         yield f"{name} is damaged at record {problem.seq}: {problem.code}: {problem.message}"
-        yield f"the {verdict.records} records before that are as they were written"
+        if problem.code != "replaced":
+            yield f"the {verdict.records} records before that are as they were written"
     else:
         yield f"{name} is whole: {verdict.records} records of the run {verdict.run}"
         if not verdict.closed:

@@ -174,7 +174,10 @@ class AuditLog:
         self._write(kind, {**fields, **(self._arguments(args) if args is not None else {})})
 
     def close(self) -> None:
-        """Record the end and release everything; raise AuditFault where it can't be recorded."""
+        """Record the end and release everything; raise AuditFault where it can't be recorded.
+
+        Blocks until the disk has it, and up to two seconds for the keyring.
+        """
         with self._lock:
             if self._ending.is_set():
                 return

@@ -100,6 +100,11 @@ class Head:
         sign = hmac.digest(key, b"lmboot-head" + canonical(fields), "sha256").hex()
         return Head(**{**fields, "sign": sign})
 
+    def is_genuine(self, key: bytes) -> bool:
+        """Say whether whoever has the key signed exactly this."""
+        there = self.sign.encode(errors="replace")
+        return hmac.compare_digest(self.signed(key).sign.encode(), there)
+
     def text(self) -> str:
         """Return what is kept."""
         return canonical(asdict(self)).decode()
@@ -187,14 +192,17 @@ def verify(data: bytes, key: bytes, head: Head | None, *, name: str | None = Non
     *texts, rest = data.split(b"\n")
     lines = [_Line(text) for text in texts]
     whole = _whole_lines(lines, key)
+    ours = {index for index, line in enumerate(lines) if index < whole or line.is_ours(key)}
+    genuine = head if head and head.is_genuine(key) and name in (None, head.log) else None
+    log, run = (genuine.log, genuine.run) if genuine else (name, None)
     problem = (
-        _broken_chain(lines, whole, key, head)
+        _other_log(lines, ours, {"log": log, "run": run, "key": key_id(key)})
+        or _broken_chain(lines, whole, ours, genuine)
         or _cut(whole, rest)
-        or _no_head(whole, key, head)
-        or _other_log(lines, head, name)
-        or _short(lines, head)
+        or _no_head(whole, head, genuine)
+        or _short(lines, genuine)
     )
-    return _verdict([line.record for line in lines[:whole]], problem, head)
+    return _verdict([line.record for line in lines[:whole]], problem, genuine)
 
 
 def _whole_lines(lines: Sequence[_Line], key: bytes) -> int:
@@ -231,19 +239,38 @@ def _open_intents(records: list[Record]) -> tuple[OpenIntent, ...]:
     )
 
 
+def _other_log(
+    lines: Sequence[_Line], ours: set[int], wanted: Mapping[str, str | None]
+) -> Problem | None:
+    """Say whether this is another log than is to stand here, going by what its first line says.
+
+    A first line that was merely edited, or that is not the first, is judged with the chain.
+    """
+    if not lines or (ours and 0 not in ours):
+        return None
+    first = lines[0].record
+    differs = any(first.get(name) != value for name, value in wanted.items() if value)
+    if not differs or (ours and first.get("kind") != "genesis"):
+        return None
+    runs = {lines[index].record.get("run") for index in ours}
+    if wanted["run"] in runs:
+        return Problem(0, "inserted", f"a record of the run {first.get('run')} stands here")
+    return Problem(0, "replaced", "this is not the log that was written here")
+
+
 def _broken_chain(
-    lines: Sequence[_Line], whole: int, key: bytes, head: Head | None
+    lines: Sequence[_Line], whole: int, ours: set[int], head: Head | None
 ) -> Problem | None:
     """Say what happened to the first record that is not what was written there."""
     if whole == len(lines):
         return None
-    ours = {index for index, line in enumerate(lines) if line.is_ours(key)}
-    if not ours and not _claims_to_be_it(lines[0], key, head):
-        return Problem(0, "replaced", "no record in it was written with this key")
     prev = lines[whole - 1].mac if whole else BEGINNING
-    later = any(lines[index].record.get("prev") == prev for index in ours if index > whole)
+    after = [lines[index] for index in ours if index > whole]
+    later = any(line.record.get("prev") == prev for line in after)
     if whole in ours:
-        return _misplaced(lines, whole, later=later)
+        run = lines[0].record.get("run") if whole else head and head.run
+        copied = any(line.mac == lines[whole].mac for line in after)
+        return _misplaced(lines[whole].record, whole, run, later=later, copied=copied)
     if later:
         return Problem(whole, "inserted", "a line stands here that was never written")
     if not lines[whole].record:
@@ -251,20 +278,13 @@ def _broken_chain(
     return Problem(whole, "edited", "the record is not what was written")
 
 
-def _claims_to_be_it(line: _Line, key: bytes, head: Head | None) -> bool:
-    """Say whether a first line without a valid code is at least like the one that is expected."""
-    claimed = line.record.get("run"), line.record.get("key")
-    return head is not None and claimed == (head.run, key_id(key))
-
-
-def _misplaced(lines: Sequence[_Line], at: int, *, later: bool) -> Problem:
-    """Judge a record that lmboot wrote, but not there."""
-    record = lines[at].record
-    seq, first = record.get("seq"), lines[0].record
-    if record.get("run") != first.get("run"):
+def _misplaced(record: Record, at: int, run: object, *, later: bool, copied: bool) -> Problem:
+    """Judge a record that lmboot wrote, but not there; `later` says that the right one follows."""
+    seq = record.get("seq")
+    if run is not None and record.get("run") != run:
         return Problem(at, "inserted", f"record {seq} of another run stands here")
-    if isinstance(seq, int) and seq < at:
-        return Problem(at, "inserted", f"record {seq} stands here for a second time")
+    if copied or (isinstance(seq, int) and seq < at):
+        return Problem(at, "inserted", f"record {seq} stands here, and at its own place")
     if later:
         return Problem(at, "reordered", f"record {seq} stands here, record {at} comes later")
     return Problem(at, "deleted", f"record {seq} stands here, record {at} is gone")
@@ -276,22 +296,14 @@ def _cut(whole: int, rest: bytes) -> Problem | None:
     return None
 
 
-def _no_head(whole: int, key: bytes, head: Head | None) -> Problem | None:
-    if head is None:
-        return Problem(whole, "missing-head", "how far the log had come is kept nowhere")
-    if not hmac.compare_digest(head.signed(key).sign.encode(), head.sign.encode(errors="replace")):
-        return Problem(whole, "missing-head", "what is kept of the log's end was edited")
-    return None
-
-
-def _other_log(lines: Sequence[_Line], head: Head | None, name: str | None) -> Problem | None:
-    """Say whether this is a log of ours, but not the one that stood here."""
-    wanted = head and {"run": head.run, "log": head.log}
-    first: Mapping[str, Any] = lines[0].record if lines else {}
-    there = {"run": first.get("run"), "log": first.get("log")}
-    if lines and (there != wanted or name not in (None, there["log"])):
-        return Problem(0, "replaced", f"this is the log of the run {there['run']}")
-    return None
+def _no_head(whole: int, head: Head | None, genuine: Head | None) -> Problem | None:
+    if genuine:
+        return None
+    if head:
+        return Problem(
+            whole, "missing-head", "what is kept of the log's end was edited, or is another's"
+        )
+    return Problem(whole, "missing-head", "how far the log had come is kept nowhere")
 
 
 def _short(lines: Sequence[_Line], head: Head | None) -> Problem | None:

@@ -53,9 +53,7 @@ _USER = re.compile(r"(//)[^/\s@]+@")
 _PREFIXED = re.compile(r"\b(?:sk|pk|rk|gh[opsu]|xox[abpr]|hf|glpat|AKIA|eyJ)[\w-]{12,}")
 _RUN = re.compile(r"[\w+/=-]{24,}", re.ASCII)
 _UNBROKEN = re.compile(r"[A-Za-z0-9]{32,}")
-_HARMLESS = re.compile(
-    r"[\w./-]{0,13}", re.ASCII
-)  # too short for a secret, and with no mark of one
+_HARMLESS = re.compile(r"[\w./-]{0,13}", re.ASCII)  # no pattern here fits: so are most names
 _OF_A_RUN = string.ascii_letters + string.digits + "_+/=-."
 
 

@@ -7,6 +7,7 @@ well, since the keyring is too slow to be told of every record and may be locked
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import secrets
 import stat
@@ -26,7 +27,8 @@ KEPT = 100  # logs that are kept,
 KEPT_BYTES = 256 << 20  # as long as they take no more than that together
 _KEY = "audit-key"
 _KEY_BYTES = 32
-_NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # Windows has none, nor links that anybody may make
+# Windows has no links that anybody may make, but would write each newline as two bytes.
+_AS_IT_IS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ class Vault:
 
     def create(self, name: str) -> int:
         """Return the descriptor of a new log, to which can only be appended."""
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | _NO_LINK
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | _AS_IT_IS
         try:
             return os.open(self.folder / name, flags, 0o600)
         except OSError as error:
@@ -72,7 +74,7 @@ class Vault:
     def keep_head(self, head: Head) -> None:
         """Keep beside the log how far it has come, whole or not at all; may raise OSError."""
         new = self.folder / f".{head.log}.new"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NO_LINK
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _AS_IT_IS
         descriptor = os.open(new, flags, 0o600)
         try:
             text = head.text().encode()
@@ -91,10 +93,9 @@ class Vault:
     def find(self, wanted: str) -> Path:
         """Return the log that is meant: `last`, the beginning of a run or of a name, or a file."""
         logs = self.logs()
-        if wanted == "last":
-            found = logs[-1:]
-        else:
-            found = [log for log in logs if wanted and _is_meant(log.name, wanted)]
+        begun = [log for log in logs if wanted and _is_meant(log.name, wanted)]
+        exact = [log for log in begun if _run_of(log.name) == wanted]
+        found = logs[-1:] if wanted == "last" else exact or begun
         if len(found) == 1:
             return found[0]
         if (
@@ -121,7 +122,9 @@ class Vault:
                 f"there is no key to verify {log} with",
                 hint="A log can be verified where it was written, by the user who ran lmboot.",
             )
-        key = next((key for key in keys if key_id(key).encode() in data[:4096]), keys[0])
+        named = (key for key in keys if key_id(key).encode() in data[:4096])
+        signed = (key for key in keys if any(head.is_genuine(key) for head in heads))
+        key = next(itertools.chain(named, signed), keys[0])
         return verify(data, key, _furthest(heads, key), name=log.name if ours else None)
 
     # ---- inside
@@ -174,7 +177,7 @@ class Vault:
 
 def _furthest(heads: list[Head], key: bytes) -> Head | None:
     """Return the furthest head that is genuine, else any, else None."""
-    genuine = [head for head in heads if head.signed(key) == head]
+    genuine = [head for head in heads if head.is_genuine(key)]
     return max(genuine, key=lambda head: head.count, default=heads[0] if heads else None)
 
 
@@ -203,8 +206,11 @@ def _head_name(log: str) -> str:
 
 def _is_meant(name: str, wanted: str) -> bool:
     """Say whether a log of the name <time>-<pid>-<run>.jsonl is meant."""
-    run = name.removesuffix(".jsonl").split("-", 3)[-1]
-    return name.startswith(wanted) or run.startswith(wanted)
+    return name.startswith(wanted) or _run_of(name).startswith(wanted)
+
+
+def _run_of(name: str) -> str:
+    return name.removesuffix(".jsonl").split("-", 3)[-1]
 
 
 def _is_being_written(name: str) -> bool:
@@ -227,7 +233,7 @@ def _is_being_written(name: str) -> bool:
 @contextlib.contextmanager
 def _alone(lock: Path) -> Iterator[None]:
     """Let no other lmboot make a key meanwhile: two would, and one log could not be verified."""
-    descriptor = os.open(lock, os.O_WRONLY | os.O_CREAT | _NO_LINK, 0o600)
+    descriptor = os.open(lock, os.O_WRONLY | os.O_CREAT | _AS_IT_IS, 0o600)
     try:
         if sys.platform != "win32":
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -238,7 +244,7 @@ def _alone(lock: Path) -> Iterator[None]:
 
 def _read_key(file: Path) -> bytes:
     """Return the key in a file that only its owner, who is the user, can read."""
-    descriptor = os.open(file, os.O_RDONLY | _NO_LINK)
+    descriptor = os.open(file, os.O_RDONLY | _AS_IT_IS)
     try:
         _must_be_private(file, os.fstat(descriptor))
         key = os.read(descriptor, _KEY_BYTES + 1)
@@ -250,7 +256,7 @@ def _read_key(file: Path) -> bytes:
 
 
 def _write_key(file: Path, key: bytes) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _AS_IT_IS
     descriptor = os.open(file, flags, 0o600)
     try:
         complete = os.write(descriptor, key) == len(key)

@@ -355,7 +355,7 @@ def test_two_records_that_changed_places_are_named(logs: Logs, log: Path, at: in
     assert logs.problem(log) == (at, "reordered")
 
 
-@pytest.mark.parametrize("at", range(1, RECORDS))
+@pytest.mark.parametrize("at", range(RECORDS))
 def test_a_forged_record_is_named(logs: Logs, log: Path, at: int) -> None:
     there = lines(log)
     there.insert(at, there[at].replace(b'"seq"', b'"sEq"'))
@@ -364,19 +364,22 @@ def test_a_forged_record_is_named(logs: Logs, log: Path, at: int) -> None:
     assert logs.problem(log) == (at, "inserted")
 
 
-@pytest.mark.parametrize("at", range(1, RECORDS + 1))
-def test_a_record_that_is_copied_in_is_named(logs: Logs, log: Path, at: int) -> None:
+@pytest.mark.parametrize("at", range(RECORDS + 1))
+@pytest.mark.parametrize("copied", range(RECORDS))
+def test_a_record_that_is_copied_in_is_named(logs: Logs, log: Path, at: int, copied: int) -> None:
     there = lines(log)
-    there.insert(at, there[at - 1])
+    there.insert(at, there[copied])
     log.write_bytes(b"".join(there))
 
-    assert logs.problem(log) == (at, "inserted")
+    # Beside itself a record and its copy are one like the other.
+    assert logs.problem(log) == (max(at, copied + 1) if at == copied else at, "inserted")
 
 
-@pytest.mark.parametrize("at", range(1, RECORDS + 1))
-def test_a_record_of_another_run_is_named(logs: Logs, log: Path, at: int) -> None:
+@pytest.mark.parametrize("at", range(RECORDS + 1))
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_record_of_another_run_is_named(logs: Logs, log: Path, at: int, which: int) -> None:
     there = lines(log)
-    there.insert(at, lines(logs.filled("r2"))[1])
+    there.insert(at, lines(logs.filled("r2"))[which])
     log.write_bytes(b"".join(there))
 
     assert logs.problem(log) == (at, "inserted")
@@ -446,6 +449,13 @@ def test_a_head_that_was_edited_is_missed(logs: Logs, log: Path, name: str) -> N
     head = json.loads(file.read_text())
     head[name] = head[name] - 1 if isinstance(head[name], int) else "\udcff"
     file.write_text(json.dumps(head))
+
+    assert logs.problem(log) == (RECORDS, "missing-head")
+
+
+def test_the_head_of_another_log_is_none(logs: Logs, log: Path) -> None:
+    other = logs.filled("r2")
+    other.with_name(f"{other.name}.head").replace(log.with_name(f"{log.name}.head"))
 
     assert logs.problem(log) == (RECORDS, "missing-head")
 
@@ -802,12 +812,12 @@ def test_a_log_that_is_being_written_is_not_removed(
 def test_a_log_is_found_by_its_run_its_name_its_file_or_as_the_last(
     logs: Logs, tmp_path: Path
 ) -> None:
-    one, two = logs.filled("alpha"), logs.filled("beta")
+    one, _, two = (logs.filled(run) for run in ("alpha", "alpha-2", "beta"))
     copy = tmp_path / "copy.jsonl"
     copy.write_bytes(one.read_bytes())
 
-    assert logs.vault.find("al") == one
-    assert logs.vault.find(two.name[:23]) == two
+    assert logs.vault.find("alpha") == one
+    assert logs.vault.find("be") == logs.vault.find(two.name[:22]) == two
     assert logs.vault.find(str(one)) == one
     assert logs.vault.find("last") == two
     assert logs.vault.find(str(copy)) == copy

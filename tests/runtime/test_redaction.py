@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import string
 from typing import Any
 
 import pytest
@@ -12,7 +11,6 @@ from hypothesis import strategies as st
 
 from lmboot.runtime.redaction import GONE, MOST_BYTES, one_line, preview, redacted
 
-ALPHABET = string.ascii_letters + string.digits
 NAMES = (
     "token password Authorization api_key apiKey API-KEY x-api-key secret client_secret cookie"
     " auth Set-Cookie passphrase access_token pin pwd private_key session_id credentials bearer"
