@@ -8,6 +8,7 @@ no record, a loss of power may lose the last ones, which `audit verify` then tel
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import platform
 import re
@@ -24,13 +25,13 @@ from lmboot import __version__
 from lmboot.errors import AuditFault
 from lmboot.runtime.chain import BEGINNING, Head, Kind, digest, key_id, sealed
 from lmboot.runtime.redaction import one_line, preview
-from lmboot.runtime.vault import Vault, first_head
+from lmboot.runtime.vault import RESERVE_BYTES, Vault, first_head
 
 HEAD_RECORDS = 200  # after so many the head is kept again,
 HEAD_SECONDS = 1.0  # or after this time, the keyring's too
 DENIALS_A_SECOND = 20  # more than that are only counted
 MOST_BYTES = 256 << 20  # of one log; a guest that asks without end is denied from there on
-_ROOM = 64 << 10  # kept free below that for outcomes and the end
+_ROOM = RESERVE_BYTES  # kept free below that for outcomes and the end
 _COUNTED_NAMES = 16  # operations that a summary tells apart
 _END_SECONDS = 2.0  # for a keyring that is slow when a session ends
 _RUN = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -188,6 +189,7 @@ class AuditLog:
             finally:
                 self._broken = "it is closed"
                 os.close(self._descriptor)
+                self._vault.release(self.path.name)
         self._keeper.join(_END_SECONDS)
 
     # ---- how
@@ -198,13 +200,15 @@ class AuditLog:
         # A head of nothing first: with one, a log that vanishes is missed.
         with self._telling_why():
             self._vault.keep_head(first_head(self.path.name, self._run, self._key))
+            self._vault.reserve(self.path.name)
         fields = {"log": self.path.name, "key": key_id(self._key), "payload": payload}
         self._write("genesis", {**fields, "posture": posture, "versions": versions})
         with self._telling_why():
             self._keep_head()
 
     def _end(self) -> None:
-        self._summarise()
+        with contextlib.suppress(AuditFault):  # the count of all denials is in the last record too
+            self._summarise()
         self._write("close", {"count": self._seq + 1, "denied": self._flood.total}, room=0)
         with self._telling_why():
             self._keep_head()
@@ -228,15 +232,15 @@ class AuditLog:
             line, mac = sealed(self._key, self._prev, record)
             if self._size + len(line) > MOST_BYTES - room:
                 raise AuditFault("the audit log is full", hint="Start the runtime anew.")
-            self._put(line)
+            self._put(line, urgent=not room)
             self._seq, self._prev = self._seq + 1, mac
             self._broken = ""
         if not self._changed.is_set():
             self._changed.set()
         return number
 
-    def _put(self, line: bytes) -> None:
-        """Append a line whole or not at all.
+    def _put(self, line: bytes, *, urgent: bool) -> None:
+        """Append a line whole or not at all; what tells of something done may use the reserve.
 
         The log counts as broken from before the write until the caller knows it is done: a signal
         in between must not lead to two records with one number.
@@ -244,16 +248,25 @@ class AuditLog:
         if self._broken:
             raise AuditFault(f"the audit log can't be written: {self._broken}")
         self._broken = "a record was interrupted"
-        try:
-            written, reason = os.write(self._descriptor, line), "No space left on device"
-        except OSError as error:
-            written, reason = 0, error.strerror or str(error)
-        if written != len(line):
-            with self._telling_why():
-                os.ftruncate(self._descriptor, self._size)
+        reason = self._tried(line)
+        if reason and urgent and self._vault.release(self.path.name):
+            reason = self._tried(line)
+        if reason:
             self._broken = ""
             raise AuditFault(f"the audit log can't be written: {reason}")
-        self._size += written
+        self._size += len(line)
+
+    def _tried(self, line: bytes) -> str:
+        """Write a line; return why that failed, having taken back what was written of it."""
+        try:
+            if os.write(self._descriptor, line) == len(line):
+                return ""
+            reason = os.strerror(errno.ENOSPC)
+        except OSError as error:
+            reason = error.strerror or str(error)
+        with self._telling_why():
+            os.ftruncate(self._descriptor, self._size)
+        return reason
 
     @contextlib.contextmanager
     def _telling_why(self) -> Iterator[None]:

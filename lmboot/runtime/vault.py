@@ -7,6 +7,7 @@ well, since the keyring is too slow to be told of every record and may be locked
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 import secrets
@@ -25,6 +26,7 @@ if sys.platform != "win32":
 
 KEPT = 100  # logs that are kept,
 KEPT_BYTES = 256 << 20  # as long as they take no more than that together
+RESERVE_BYTES = 64 << 10
 _KEY = "audit-key"
 _KEY_BYTES = 32
 # Windows has no links that anybody may make, but would write each newline as two bytes.
@@ -69,20 +71,30 @@ class Vault:
         """Remove a log and all that is kept of it; may raise OSError."""
         (self.folder / name).unlink(missing_ok=True)
         self._head_file(name).unlink(missing_ok=True)
+        self._reserve(name).unlink(missing_ok=True)
         self.keychain.forget(_head_name(name))
 
     def keep_head(self, head: Head) -> None:
         """Keep beside the log how far it has come, whole or not at all; may raise OSError."""
         new = self.folder / f".{head.log}.new"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _AS_IT_IS
-        descriptor = os.open(new, flags, 0o600)
         try:
-            text = head.text().encode()
-            if os.write(descriptor, text) != len(text):
-                raise OSError(28, "No space left on device")
-        finally:
-            os.close(descriptor)
-        new.replace(self._head_file(head.log))
+            _write_private(new, head.text().encode(), os.O_TRUNC)
+            new.replace(self._head_file(head.log))
+        except OSError:
+            new.unlink(missing_ok=True)
+            raise
+
+    def reserve(self, name: str) -> None:
+        """Take some room on the disk that the end of a log may need; may raise OSError."""
+        _write_private(self._reserve(name), bytes(RESERVE_BYTES), os.O_TRUNC)
+
+    def release(self, name: str) -> bool:
+        """Give that room back; say whether there was any."""
+        try:
+            self._reserve(name).unlink()
+        except OSError:
+            return False
+        return True
 
     def keep_head_apart(self, head: Head) -> None:
         """Keep it in the keyring, where there is one; this may take long."""
@@ -144,8 +156,19 @@ class Vault:
     def _new_key(self) -> bytes:
         key = secrets.token_bytes(_KEY_BYTES)
         if not self.keychain.keep(_KEY, key.hex()):
-            _write_key(self.folder / "key", key)
+            self._write_key(key)
         return key
+
+    def _write_key(self, key: bytes) -> None:
+        file = self.folder / "key"
+        try:
+            # An empty key after a loss of power would have every later run denied.
+            _write_private(file, key, os.O_EXCL, synced=True)
+        except FileExistsError:
+            raise
+        except OSError:
+            file.unlink(missing_ok=True)
+            raise
 
     def _readable_keys(self) -> list[bytes]:
         try:
@@ -165,6 +188,9 @@ class Vault:
 
     def _head_file(self, log: str) -> Path:
         return self.folder / f"{log}.head"
+
+    def _reserve(self, log: str) -> Path:
+        return self.folder / f".{log}.reserve"
 
     def _prune(self) -> None:
         taken = 0
@@ -255,16 +281,16 @@ def _read_key(file: Path) -> bytes:
     return key
 
 
-def _write_key(file: Path, key: bytes) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _AS_IT_IS
-    descriptor = os.open(file, flags, 0o600)
+def _write_private(file: Path, data: bytes, how: int, *, synced: bool = False) -> None:
+    """Write a file of ours whole, or raise OSError; half of it may be left then."""
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | how | _AS_IT_IS, 0o600)
     try:
-        complete = os.write(descriptor, key) == len(key)
+        if os.write(descriptor, data) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if synced:
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    if not complete:
-        file.unlink()
-        raise OSError(28, "No space left on device")
 
 
 def _make_private(folder: Path) -> None:

@@ -20,7 +20,7 @@ from lmboot.errors import AuditFault, FileUnreadable
 from lmboot.runtime import audit, vault
 from lmboot.runtime.audit import DENIALS_A_SECOND, HEAD_RECORDS, AuditLog, Intent
 from lmboot.runtime.chain import BEGINNING, Head, OpenIntent, key_id, verify
-from lmboot.runtime.vault import Vault
+from lmboot.runtime.vault import RESERVE_BYTES, Vault
 from tests.leaks import wait_until
 from tests.runtime.audits import Logs, MemoryKeychain, fill, lines, records
 
@@ -698,6 +698,30 @@ log.close()
     assert (done.stdout, done.stderr) == ("3 0\n", "")
     verdict = logs.verdict(logs.vault.find("last"))
     assert (verdict.problem, verdict.records, verdict.closed) == (None, 3, True)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no RLIMIT_FSIZE")
+def test_on_a_full_disk_there_is_room_for_the_outcome_of_what_was_begun(
+    logs: Logs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Room is kept from the start: as long as the reserve is there, the disk takes nothing."""
+    log = logs.open()
+    intent = log.intent("fetch", "HOST", 1, {})
+    reserve = logs.vault.folder / f".{log.path.name}.reserve"
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: 0 if reserve.exists() else write(fd, data))
+
+    assert reserve.stat().st_size == RESERVE_BYTES
+    with pytest.raises(AuditFault):
+        log.intent("fetch", "HOST", 1, {})
+    log.denied("fetch", "DENY", 1, {}, "not allowed")
+    log.outcome(intent, "allow")
+    log.close()
+
+    verdict = logs.verdict(log.path)
+    assert (verdict.whole, verdict.closed, verdict.open_intents) == (True, True, ())
+    assert records(log.path)[-2]["count"] == 1
+    assert not reserve.exists()
 
 
 def test_where_no_log_can_be_begun_nothing_of_it_stays(
