@@ -245,10 +245,12 @@ def _is_being_written(name: str) -> bool:
     Windows does not let an open file be removed, and there `kill` would end the process.
     """
     pid = name.split("-")[2:3]
-    if sys.platform == "win32" or not pid or not pid[0].isdecimal():
-        return False
+    return sys.platform != "win32" and bool(pid) and pid[0].isdecimal() and _lives(int(pid[0]))
+
+
+def _lives(pid: int) -> bool:
     try:
-        os.kill(int(pid[0]), 0)
+        os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except (PermissionError, OverflowError):
@@ -303,12 +305,11 @@ def _make_private(folder: Path) -> None:
 
 
 def _must_be_private(path: Path, found: os.stat_result) -> None:
-    if sys.platform == "win32":  # a user's folders there are his by inheritance
-        return
-    if found.st_uid != os.geteuid():
-        raise _unusable(path, "it belongs to somebody else")
-    if found.st_mode & 0o077:
-        raise _unusable(path, "others may read it")
+    if sys.platform != "win32":  # a user's folders there are his by inheritance
+        if found.st_uid != os.geteuid():
+            raise _unusable(path, "it belongs to somebody else")
+        if found.st_mode & 0o077:
+            raise _unusable(path, "others may read it")
 
 
 def _unusable(path: Path, reason: str | None) -> AuditFault:
