@@ -15,6 +15,7 @@
     - EngineFailed            3   lmboot's own llama.cpp could not start, or died
     - ServerRefused           3   any other error that a server reported
   + SandboxFault              4   no usable sandbox, or it could not be set up
+    - AuditFault              4   the audit log can't be written: what asked for it is denied
   + RuntimeFault              5   the runtime failed, hit a limit, or could not be stopped cleanly
   + Interrupted             130   the user pressed Ctrl+C
 
@@ -109,6 +110,15 @@ class SandboxFault(LmbootError):
     """No usable sandbox, or it could not be set up; nothing was run."""
 
     exit_code = 4
+
+
+class AuditFault(SandboxFault):
+    """The audit log can't be written, so what was to be recorded must not happen.
+
+    A sandbox's fault, because the log is a part of the border: without it nothing passes.
+    """
+
+    hint = "Free some space or mend the folder's permissions; until then nothing is allowed."
 
 
 class RuntimeFault(LmbootError):

@@ -14,8 +14,8 @@ from lmboot.app.models import seed_row
 from lmboot.connections.addresses import named_server
 from lmboot.connections.engine import available
 from lmboot.connections.servers import discover, identify
-from lmboot.connections.tokens import keyring_name
 from lmboot.errors import LmbootError
+from lmboot.keychain import keyring_name
 from lmboot.runtime.posture import survey
 
 

@@ -15,13 +15,16 @@ class Places:
     settings: Path
     payloads: Path
     transcripts: Path
+    audit: Path
 
 
 def places() -> Places:
     """Return the places of the user who runs lmboot."""
     data = platformdirs.user_data_path("lmboot", appauthor=False)
+    state = platformdirs.user_state_path("lmboot", appauthor=False)
     return Places(
         settings=platformdirs.user_config_path("lmboot", appauthor=False) / "settings.toml",
         payloads=data / "payloads",
-        transcripts=platformdirs.user_state_path("lmboot", appauthor=False) / "transcripts",
+        transcripts=state / "transcripts",
+        audit=state / "audit",
     )

@@ -171,6 +171,31 @@ def payloads_remove(**options: Any) -> int:
     return remove_kept(**options)
 
 
+@lmboot.group()
+def audit() -> None:
+    """Read what a run was allowed and denied, and check that nobody changed it."""
+
+
+@audit.command("show")
+@click.argument("wanted", metavar="RUN|FILE")
+@_json
+def audit_show(**options: Any) -> int:
+    """Show a run's records; `last` is the newest run."""
+    from lmboot.cli.audit import show_log
+
+    return show_log(**options)
+
+
+@audit.command("verify")
+@click.argument("wanted", metavar="RUN|FILE")
+@_json
+def audit_verify(**options: Any) -> int:
+    """Say whether a run's records are whole: exit 0, damaged: 1."""
+    from lmboot.cli.audit import verify_log
+
+    return verify_log(**options)
+
+
 def run(arguments: list[str]) -> int:
     """Carry out a command line and return its exit code; no traceback without --debug."""
     _open_streams()

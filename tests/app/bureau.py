@@ -111,7 +111,9 @@ async def turns(count: int) -> None:
 
 
 def places_in(folder: Path) -> Places:
-    return Places(folder / "settings.toml", folder / "payloads", folder / "transcripts")
+    return Places(
+        *(folder / name for name in ("settings.toml", "payloads", "transcripts", "audit"))
+    )
 
 
 def transcript(file: Path | None) -> list[str]:

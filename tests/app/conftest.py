@@ -10,6 +10,7 @@ import keyring
 import keyring.backends.null
 import pytest
 
+from lmboot import keychain
 from lmboot.connections import servers, tokens
 from tests.app.bureau import Bureau, at_work, places_in
 
@@ -27,7 +28,7 @@ def own_world(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> I
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     monkeypatch.setattr(servers, "DEFAULT_PORTS", {})
     monkeypatch.setattr(tokens, "_session", {})
-    monkeypatch.setattr(tokens, "_hung", threading.Event())
+    monkeypatch.setattr(keychain, "_hung", threading.Event())
     before = keyring.get_keyring()
     keyring.set_keyring(keyring.backends.null.Keyring())  # type: ignore[no-untyped-call]
     yield

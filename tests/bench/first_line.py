@@ -87,7 +87,9 @@ async def session(server: Noting) -> float:
     """Return the seconds inside one session."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        places = Places(home / "settings.toml", home / "payloads", home / "transcripts")
+        places = Places(
+            *(home / name for name in ("settings.toml", "payloads", "transcripts", "audit"))
+        )
         view = Watcher()
         options = Options(server=server.base, yes=True, paced=False)
         await Boot(options, view, Settings(), places).run(view.lines())

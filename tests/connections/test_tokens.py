@@ -12,8 +12,10 @@ import keyring.backends.null
 import keyring.errors
 import pytest
 
+from lmboot import keychain
 from lmboot.connections import tokens
-from lmboot.connections.tokens import keyring_name, remember, token_for
+from lmboot.connections.tokens import remember, token_for
+from lmboot.keychain import keyring_name
 
 BASE = "http://127.0.0.1:1234"
 
@@ -40,7 +42,7 @@ class MemoryKeyring(keyring.backend.KeyringBackend):
 @pytest.fixture(autouse=True)
 def _fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(tokens, "_session", {})
-    monkeypatch.setattr(tokens, "_hung", threading.Event())
+    monkeypatch.setattr(keychain, "_hung", threading.Event())
     before = keyring.get_keyring()
     keyring.set_keyring(MemoryKeyring())
     yield
@@ -126,7 +128,7 @@ def test_a_keyring_that_keeps_nothing_is_not_trusted() -> None:
 
 
 def test_a_keyring_that_hangs_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tokens, "_KEYRING_SECONDS", 0.01)
+    monkeypatch.setattr(keychain, "_SECONDS", 0.01)
     asked: list[None] = []
     answer = threading.Event()
 
