@@ -93,6 +93,7 @@ class Folder:
         """Take over a descriptor; see `open`."""
         found = os.fstat(descriptor)
         self.identity = found.st_dev, found.st_ino
+        self.turn = threading.Lock()  # for what must be alone in reading and then replacing a file
         self._descriptor = descriptor
         self._writable = writable
         self._dotfiles = dotfiles
@@ -204,19 +205,26 @@ class Folder:
             yield descriptor
 
     def write_bytes(
-        self, relative: str, data: bytes, *, overwrite: bool, limit: int = MAX_FILE_BYTES
+        self,
+        relative: str,
+        data: bytes,
+        *,
+        overwrite: bool,
+        limit: int = MAX_FILE_BYTES,
+        charge: int | None = None,
     ) -> int:
-        """Do what `write_text` does, with bytes."""
+        """Do what `write_text` does, with bytes; `charge` is spent if it is not their number."""
+        charge = len(data) if charge is None else charge
         self._check(relative, writing=True)
         if len(data) > limit:
             raise _refusal(relative, "too_large", f"would be larger than {limit:,} bytes")
-        if not self._spend(len(data)):
+        if not self._spend(charge):
             raise _refusal(relative, "quota", "would exceed what may be written in all")
         try:
             with self._parent(relative, make=True) as (parent, name), _told(relative):
                 _put(parent, name, data, overwrite=overwrite, relative=relative)
         except BaseException:
-            self._spend(-len(data))
+            self._spend(-charge)
             raise
         return len(data)
 
