@@ -17,6 +17,7 @@
   + SandboxFault              4   no usable sandbox, or it could not be set up
     - AuditFault              4   the audit log can't be written: what asked for it is denied
   + RuntimeFault              5   the runtime failed, hit a limit, or could not be stopped cleanly
+    - OperationRefused        5   the host did not perform an operation that a guest asked for
   + Interrupted             130   the user pressed Ctrl+C
 
 The message says what happened and what it means; `hint` says what to do.
@@ -125,6 +126,17 @@ class RuntimeFault(LmbootError):
     """The runtime failed, hit a limit, or could not be stopped cleanly."""
 
     exit_code = 5
+
+
+class OperationRefused(RuntimeFault):
+    """The host did not perform an operation; the guest is told the message and the `code`.
+
+    Neither holds anything of the host's that the guest did not name itself.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None, code: str = "failed") -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
 
 
 class Interrupted(LmbootError):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.figures import programs
-from tests.soak import cancel, launch, parser, sessions, window
+from tests.soak import cancel, confined, launch, parser, sessions, window
 
 SOAKS = Path(__file__).parent / "soak"
 
@@ -20,7 +20,7 @@ def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_soak_can_be_run_by_its_name() -> None:
     found = programs(SOAKS)
 
-    assert {"cancel", "launch", "parser", "seed", "sessions", "window"} <= set(found)
+    assert {"cancel", "confined", "launch", "parser", "seed", "sessions", "window"} <= set(found)
 
 
 @pytest.mark.engine
@@ -29,6 +29,13 @@ def test_answers_that_are_left_leave_nothing_behind() -> None:
 
     assert figures["server left"] > 0
     assert figures["engine left"] > 0
+
+
+def test_nothing_leaves_a_granted_folder_by_a_link_that_was_swapped_in() -> None:
+    figures = confined.main(1)
+
+    assert figures["openat2 reads"] > 0
+    assert figures["walking reads"] > 0
 
 
 def test_damaged_replies_are_judged_and_cut_off_ones_refused() -> None:

@@ -1,0 +1,426 @@
+"""A folder that the user granted to a runtime, and what may be done beneath it.
+
+Paths are text of a stranger's: they pass `lmboot.paths` first, then are resolved from the folder's
+open descriptor, and what was opened is judged by that descriptor: a regular file with one name.
+Every method may block and is meant for a thread of its own; any number may run at once.
+
+Each refusal is an OperationRefused, its code one of: bad_path, hidden, not_found, exists, link,
+not_a_file, not_a_folder, other_filesystem, read_only, not_text, too_large, quota, bad_argument,
+closed, failed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple, Self
+
+from lmboot.errors import OperationRefused, UsageFault
+from lmboot.paths import problem_with
+from lmboot.runtime.beneath import Opener, open_beneath
+from lmboot.text import brief
+
+MAX_READ_BYTES = 1 << 20
+MAX_FILE_BYTES = 4 << 20
+MAX_ENTRIES = 10_000
+MAX_SEEN_ENTRIES = 200_000  # of which most may be hidden or links
+RUN_BYTES = 64 << 20
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_SYSTEM = ("/proc", "/sys", "/dev")  # their files are no files: reading or opening has effects
+# What a desktop or a system runs, or obeys, without being asked to.
+_AUTORUN_NAMES = frozenset({"autorun.inf", "desktop.ini", "folder.htt"})
+_AUTORUN_ENDS = (".desktop", ".lnk", ".url", ".scf", ".pth", ".library-ms", ".search-ms")
+
+_CODES = {
+    errno.ENOENT: ("not_found", "does not exist"),
+    errno.EEXIST: ("exists", "exists already"),
+    errno.ELOOP: ("link", "is a link, or lies beneath one"),
+    errno.ENOTDIR: ("not_a_folder", "is no folder, or lies beneath a file"),
+    errno.EISDIR: ("not_a_file", "is a folder"),
+    errno.ENXIO: ("not_a_file", "is no regular file"),
+    errno.EXDEV: ("other_filesystem", "lies on another file system"),
+    errno.ENOSPC: ("quota", "does not fit on the disk"),
+    errno.EDQUOT: ("quota", "does not fit on the disk"),
+    errno.EROFS: ("read_only", "lies on a file system that is read-only"),
+}
+
+
+class Quota:
+    """How many bytes may still be written in all; its method is what `Folder` spends by."""
+
+    def __init__(self, total: int = RUN_BYTES) -> None:
+        """Begin with `total` bytes."""
+        self._left = total
+        self._lock = threading.Lock()
+
+    def spend(self, count: int) -> bool:
+        """Take `count` bytes and say so, or take none; a negative count gives back."""
+        with self._lock:
+            if count > self._left:
+                return False
+            self._left -= count
+            return True
+
+
+class Part(NamedTuple):
+    """A part of a file: its text, where the next part begins, and the size of the whole file."""
+
+    text: str
+    next_offset: int
+    size: int
+
+
+class Folder:
+    """A granted folder, held by its descriptor until `close`."""
+
+    def __init__(
+        self,
+        descriptor: int,
+        *,
+        writable: bool,
+        dotfiles: bool = False,
+        spend: Callable[[int], bool] | None = None,
+        opener: Opener = open_beneath,
+    ) -> None:
+        """Take over a descriptor; see `open`."""
+        found = os.fstat(descriptor)
+        self.identity = found.st_dev, found.st_ino
+        self.turn = threading.Lock()  # for what must be alone in reading and then replacing a file
+        self._descriptor = descriptor
+        self._writable = writable
+        self._dotfiles = dotfiles
+        self._spend = spend or Quota().spend
+        self._opener = opener
+        self._lock = threading.Lock()
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        writable: bool = False,
+        *,
+        dotfiles: bool = False,
+        spend: Callable[[int], bool] | None = None,
+        opener: Opener = open_beneath,
+    ) -> Self:
+        """Hold a folder; raise UsageFault where it is a link or no folder, or is the system's.
+
+        Without `dotfiles`, names that begin with a dot can't be reached or seen. `spend` is asked
+        before each write and says whether that many bytes are left; without it, RUN_BYTES are.
+        """
+        try:
+            descriptor = os.open(path, _FOLDER)
+        except OSError as error:
+            raise UsageFault(
+                f"{path}: {error.strerror}", hint="Name a folder, not a link."
+            ) from None
+        real = os.readlink(f"/proc/self/fd/{descriptor}") + "/"
+        if real.startswith(tuple(f"{folder}/" for folder in _SYSTEM)):
+            os.close(descriptor)
+            raise UsageFault(f"{path} belongs to the system", hint="Name a folder of yours.")
+        return cls(descriptor, writable=writable, dotfiles=dotfiles, spend=spend, opener=opener)
+
+    def close(self) -> None:
+        """Let go of the folder; what is under way ends as if it were still held. Idempotent."""
+        with self._lock:
+            if self._descriptor >= 0:
+                os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        """Hold it for a block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let go."""
+        self.close()
+
+    # ------------------------------------------------------------ operations
+
+    def read_text(self, relative: str, offset: int = 0, length: int = MAX_READ_BYTES) -> Part:
+        """Return the UTF-8 text from a byte on, cut before a character that is not whole."""
+        if offset < 0 or not 0 < length <= MAX_READ_BYTES:
+            raise _refusal(relative, "bad_argument", f"is read {MAX_READ_BYTES} bytes at a time")
+        with self.opened(relative) as descriptor:
+            data = _read(descriptor, offset, length)
+            size = max(os.fstat(descriptor).st_size, offset + len(data))
+        text, used = _decoded(relative, data, whole=len(data) < length)
+        return Part(text, offset + used, size)
+
+    def write_text(self, relative: str, text: str, overwrite: bool = False) -> int:
+        """Make a file, or replace one whole; return its size in bytes. Missing folders are made.
+
+        Nobody ever sees half a file.
+        """
+        try:
+            data = text.encode()
+        except UnicodeEncodeError:
+            raise _refusal(relative, "not_text", "would hold half of a surrogate pair") from None
+        return self.write_bytes(relative, data, overwrite=overwrite)
+
+    def list(self, relative: str = "") -> list[str]:
+        """Return the names in a folder, sorted; a folder's own ends with a slash.
+
+        What could not be opened by the rules is not named.
+        """
+        with self._folder(relative) as descriptor, os.scandir(descriptor) as entries:
+            names = [name for name in map(self._shown, _bounded(entries, relative)) if name]
+        if len(names) > MAX_ENTRIES:
+            raise _refusal(relative, "too_large", f"has more than {MAX_ENTRIES:,} entries")
+        return sorted(names)
+
+    def stat(self, relative: str = "") -> dict[str, str | int | float]:
+        """Return kind ("file" or "folder"), size in bytes, and modified in seconds since 1970."""
+        self._check(relative, root=True)
+        with self._open(relative, os.O_PATH) as descriptor:
+            found = os.fstat(descriptor)
+        if not stat.S_ISDIR(found.st_mode):
+            _check_file(relative, found)
+        kind = "folder" if stat.S_ISDIR(found.st_mode) else "file"
+        return {"kind": kind, "size": found.st_size, "modified": found.st_mtime}
+
+    def remove(self, relative: str) -> None:
+        """Remove a file; what is none is left."""
+        self._check(relative, writing=True)
+        with self._parent(relative) as (parent, name), _told(relative):
+            _check_file(relative, os.stat(name, dir_fd=parent, follow_symlinks=False))
+            os.unlink(name, dir_fd=parent)
+
+    # ------------------------------------------------------------ for the other operations
+
+    @contextlib.contextmanager
+    def opened(self, relative: str) -> Iterator[int]:
+        """Hold the descriptor of a regular file with one name, open for reading."""
+        self._check(relative)
+        with self._open(relative, os.O_RDONLY) as descriptor:
+            _check_file(relative, os.fstat(descriptor))
+            yield descriptor
+
+    def write_bytes(
+        self,
+        relative: str,
+        data: bytes,
+        *,
+        overwrite: bool,
+        limit: int = MAX_FILE_BYTES,
+        charge: int | None = None,
+    ) -> int:
+        """Do what `write_text` does, with bytes; `charge` is spent if it is not their number."""
+        charge = len(data) if charge is None else charge
+        self._check(relative, writing=True)
+        if len(data) > limit:
+            raise _refusal(relative, "too_large", f"would be larger than {limit:,} bytes")
+        if not self._spend(charge):
+            raise _refusal(relative, "quota", "would exceed what may be written in all")
+        try:
+            with self._parent(relative, make=True) as (parent, name), _told(relative):
+                _put(parent, name, data, overwrite=overwrite, relative=relative)
+        except BaseException:
+            self._spend(-charge)
+            raise
+        return len(data)
+
+    def exists(self, relative: str) -> bool:
+        """Say whether anything at all has that name; it need not be a file."""
+        self._check(relative)
+        with self._parent(relative) as (parent, name):
+            try:
+                os.stat(name, dir_fd=parent, follow_symlinks=False)
+            except FileNotFoundError:
+                return False
+        return True
+
+    # ------------------------------------------------------------ private
+
+    def _check(self, relative: str, *, writing: bool = False, root: bool = False) -> None:
+        if root and not relative:
+            return
+        problem = problem_with(relative)
+        if problem is not None:
+            raise _refusal(relative, "bad_path", problem)
+        if not self._dotfiles and any(part.startswith(".") for part in relative.split("/")):
+            raise _refusal(relative, "hidden", "has a part that begins with a dot")
+        if writing and not self._writable:
+            raise _refusal(relative, "read_only", "lies in a folder that was granted for reading")
+        if writing and _runs_by_itself(relative):
+            raise _refusal(relative, "bad_path", "has a name that systems obey unasked")
+
+    @contextlib.contextmanager
+    def _root(self) -> Iterator[int]:
+        """Hold a descriptor of one's own: `close` in another thread must not give ours away."""
+        with self._lock:
+            if self._descriptor < 0:
+                raise OperationRefused("the folder is not granted any more", code="closed")
+            descriptor = os.dup(self._descriptor)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    @contextlib.contextmanager
+    def _open(self, relative: str, flags: int) -> Iterator[int]:
+        with self._root() as root:
+            with _told(relative):
+                descriptor = self._opener(root, relative, flags)
+            try:
+                with _told(relative):
+                    yield descriptor
+            finally:
+                os.close(descriptor)
+
+    def _folder(self, relative: str) -> contextlib.AbstractContextManager[int]:
+        self._check(relative, root=True)
+        return self._open(relative, os.O_RDONLY | os.O_DIRECTORY)
+
+    @contextlib.contextmanager
+    def _parent(self, relative: str, *, make: bool = False) -> Iterator[tuple[int, str]]:
+        """Hold the descriptor of a path's folder, made if need be; the name comes with it."""
+        folder, _, name = relative.rpartition("/")
+        if make:
+            self._make_folders(folder)
+        with self._open(folder, os.O_RDONLY | os.O_DIRECTORY) as descriptor:
+            yield descriptor, name
+
+    def _make_folders(self, folder: str) -> None:
+        above = ""
+        for part in filter(None, folder.split("/")):
+            with (
+                self._open(above, os.O_RDONLY | os.O_DIRECTORY) as parent,
+                contextlib.suppress(FileExistsError),
+            ):
+                os.mkdir(part, dir_fd=parent)
+            above = f"{above}/{part}" if above else part
+
+    def _shown(self, entry: os.DirEntry[str]) -> str | None:
+        hidden = entry.name.startswith(".") and not self._dotfiles
+        if hidden or problem_with(entry.name) is not None:
+            return None
+        if entry.is_dir(follow_symlinks=False):
+            return entry.name + "/"
+        return entry.name if entry.is_file(follow_symlinks=False) else None
+
+
+def _refusal(relative: str, code: str, why: str) -> OperationRefused:
+    return OperationRefused(f"{brief(relative, 100) or 'the folder'!r} {why}", code=code)
+
+
+@contextlib.contextmanager
+def _told(relative: str) -> Iterator[None]:
+    """Turn the system's answers into ours, which name nothing but what the guest named."""
+    try:
+        yield
+    except OSError as error:
+        code, why = _CODES.get(
+            error.errno or 0, ("failed", f"can't be used: {os.strerror(error.errno or 0)}")
+        )
+        raise _refusal(relative, code, why) from None
+
+
+def _check_file(relative: str, found: os.stat_result) -> None:
+    if stat.S_ISLNK(found.st_mode):
+        raise _refusal(relative, "link", "is a link")
+    if not stat.S_ISREG(found.st_mode):
+        raise _refusal(relative, "not_a_file", "is no regular file")
+    if found.st_nlink != 1:
+        raise _refusal(relative, "link", "has another name, which may lie outside the folder")
+
+
+def _runs_by_itself(relative: str) -> bool:
+    name = relative.rpartition("/")[2].casefold()
+    return name in _AUTORUN_NAMES or name.endswith(_AUTORUN_ENDS)
+
+
+def _bounded(entries: Iterator[os.DirEntry[str]], relative: str) -> Iterator[os.DirEntry[str]]:
+    for seen, entry in enumerate(entries):
+        if seen >= MAX_SEEN_ENTRIES:
+            raise _refusal(relative, "too_large", f"has more than {MAX_SEEN_ENTRIES:,} entries")
+        yield entry
+
+
+def _read(descriptor: int, offset: int, length: int) -> bytes:
+    data = bytearray()
+    while len(data) < length:
+        piece = os.pread(descriptor, length - len(data), offset + len(data))
+        if not piece:
+            break
+        data += piece
+    return bytes(data)
+
+
+def _decoded(relative: str, data: bytes, *, whole: bool) -> tuple[str, int]:
+    """Return the text and how many bytes it took; a character cut at the end waits."""
+    try:
+        return data.decode(), len(data)
+    except UnicodeDecodeError as error:
+        cut = error.reason == "unexpected end of data" and error.start >= len(data) - 3
+        if whole or not cut or not error.start:
+            raise _refusal(relative, "not_text", "is no UTF-8 text here") from None
+        return data[: error.start].decode(), error.start
+
+
+def _put(parent: int, name: str, data: bytes, *, overwrite: bool, relative: str) -> None:
+    """Write a file without a name, or with a passing one, and name it when it is whole."""
+    mode = _mode_to_keep(parent, name, overwrite=overwrite, relative=relative)
+    passing = f".lmboot-{secrets.token_hex(8)}"
+    descriptor, named = _new_file(parent, passing)
+    try:
+        _write(descriptor, data)
+        if mode is not None:
+            os.fchmod(descriptor, mode)
+        _name(parent, descriptor, None if not named else passing, name, overwrite)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(passing, dir_fd=parent)
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def _mode_to_keep(parent: int, name: str, *, overwrite: bool, relative: str) -> int | None:
+    """Return the mode of the file that will be replaced; refuse where it must not be."""
+    try:
+        found = os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    if not overwrite:
+        raise _refusal(relative, "exists", "exists already")
+    _check_file(relative, found)
+    return found.st_mode & 0o666
+
+
+def _new_file(parent: int, passing: str) -> tuple[int, bool]:
+    """Open a file that vanishes if we do; where the system can't, one with the passing name."""
+    try:
+        return os.open(".", os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC, 0o666, dir_fd=parent), False
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
+            raise
+    return os.open(passing, _NEW, 0o666, dir_fd=parent), True
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _name(parent: int, descriptor: int, passing: str | None, name: str, overwrite: bool) -> None:
+    """Give a whole file its name: over what is there, or only where nothing is."""
+    source = passing or f"/proc/self/fd/{descriptor}"
+    if not overwrite:
+        os.link(source, name, src_dir_fd=parent, dst_dir_fd=parent)
+        if passing:
+            os.unlink(passing, dir_fd=parent)
+        return
+    if passing is None:
+        passing = f".lmboot-{secrets.token_hex(8)}"
+        os.link(source, passing, src_dir_fd=parent, dst_dir_fd=parent)
+    os.rename(passing, name, src_dir_fd=parent, dst_dir_fd=parent)
