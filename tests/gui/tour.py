@@ -67,6 +67,7 @@ ANSWER = (
     "that has to dry overnight."
 )
 NOWHERE = 600, 16  # right of the menus
+ADDRESS = 180, 56  # where the server's address stands, at scale 1
 LIVELY = 5  # pictures of what never comes to rest
 REJECTED = notebook().replace('"README.md"', '"../README.md"').replace('"1.2"', "1.2, 7")
 CRASHES = 'print("soon", flush=True)\nraise MemoryError("no room for the notes")\n'
@@ -76,6 +77,7 @@ HIDES = NOTEBOOK + '\nprivate = "a\u202eb\u200bc"  # what is hidden is written o
 TITLES = {
     "first use": "lmboot — ready",
     "no server": "lmboot — no server",
+    "found later": "lmboot — ready",
     "token": "lmboot — no model",
     "token refused": "lmboot — no model",
     "ready": "lmboot — ready",
@@ -87,7 +89,7 @@ TITLES = {
     "review of hidden": "lmboot — review",
     "running": "lmboot — running — notebook",
     "hints": "lmboot — running — notebook",
-    "found": "lmboot — running — notebook",
+    "words found": "lmboot — running — notebook",
     "log": "lmboot — running — notebook",
     "settings": "lmboot — running — notebook",
     "question": "lmboot — running — notebook",
@@ -166,7 +168,14 @@ class Tour:
         app = self._start(base="http://127.0.0.1:9")
         app.wait_title("no server")
         self._shoot(app, "no server")
-        quit_politely(app)
+        with Server("plain") as server:
+            times = self._scale or 1
+            app.click(round(ADDRESS[0] * times), round(ADDRESS[1] * times), times=3)
+            say(app, server.base)
+            app.wait_title("ready")
+            app.point(*NOWHERE)
+            self._shoot(app, "found later")
+            quit_politely(app)
 
     def token(self) -> None:
         with Server("plain", token="open-sesame") as server:
@@ -233,7 +242,7 @@ class Tour:
         self._shoot(app, "hints")
         app.key("BackSpace", "BackSpace", "ctrl+f")
         app.type("oak")
-        self._shoot(app, "found")
+        self._shoot(app, "words found")
         app.key("Escape", "ctrl+4")
         self._shoot(app, "log")
         app.key("ctrl+1", "ctrl+l", "ctrl+comma")
