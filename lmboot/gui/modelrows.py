@@ -55,6 +55,8 @@ def size_words(size: int | None) -> str:
     """Return a size in bytes in words of people; a dash where it is not known."""
     if size is None:
         return UNKNOWN
+    if size < 1e3:
+        return f"{size} B"
     if size < 1e5:
         return f"{size / 1e3:.1f} kB"
     return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from lmboot.gui.choosing import WAITING
+from lmboot.gui.shown import sentence
 from lmboot.gui.state import Action, State, card, enabled
 from lmboot.gui.widgets import Action as Button
 from lmboot.text import brief
@@ -86,9 +87,8 @@ class Pages:
         if window.choosing.locked:
             session.token.on_token = window.choosing.give_token
             session.show("token")
-            session.token.show(
-                brief(window.choosing.locked, 80), brief(window.choosing.why_locked)
-            )
+            why = sentence(window.choosing.why_locked, 300)
+            session.token.show(brief(window.choosing.locked, 80), why)
             return
         words = card(window.state, window.facts | {"retry": "a few seconds"})
         ways = self._ways_on()

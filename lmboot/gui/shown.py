@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from lmboot.text import brief
+
 _PICTURES = 0x2400  # ␀ and on: one for each control character up to U+001F
 _DELETE = "\u2421"
 # What hides or reorders; newline and tab are layout and stay.
@@ -32,6 +34,12 @@ def visible(text: str) -> str:
     A lone surrogate becomes U+FFFD. Newlines and tabs stay.
     """
     return _TO_SHOW.sub(_sign, text)
+
+
+def sentence(text: str, limit: int) -> str:
+    """Return one short line that begins as a sentence does; a name at its start stays as it is."""
+    line = brief(text, limit)
+    return line[:1].upper() + line[1:] if line.partition(" ")[0].isalpha() else line
 
 
 def for_review(text: str) -> str:

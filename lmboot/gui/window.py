@@ -24,7 +24,7 @@ from lmboot.gui.outbox import Item, Outbox
 from lmboot.gui.pages import ASKING, REVIEWING, Pages
 from lmboot.gui.reading import Reading
 from lmboot.gui.setting import Setting
-from lmboot.gui.shown import visible
+from lmboot.gui.shown import sentence, visible
 from lmboot.gui.standing import Standing
 from lmboot.gui.state import FIRST, Action, Event, State, Trigger, after, enabled
 from lmboot.gui.talking import Talking
@@ -373,10 +373,8 @@ class Window:
         self.frame.log.add([(strftime("%H:%M:%S"), brief(kind), visible(words))])
 
     def say(self, words: str) -> None:
-        """Show a passing sentence above the status line; names at its start stay as they are."""
-        words = brief(words, MOST_NOTICE)
-        word = words.partition(" ")[0].isalpha()
-        self.frame.notice.show(words[:1].upper() + words[1:] if word else words)
+        """Show a passing sentence above the status line."""
+        self.frame.notice.show(sentence(words, MOST_NOTICE))
         self._notice_until = self.clock() + NOTICE_SECONDS
 
     def _broken(self, kind: type[BaseException], error: BaseException, where: object) -> None:

@@ -47,7 +47,14 @@ def test_one_model_on_two_servers_is_two_rows() -> None:
 
 @pytest.mark.parametrize(
     ("size", "words"),
-    [(None, "—"), (0, "0.0 kB"), (1500, "1.5 kB"), (3_400_000, "3.4 MB"), (15 * 10**9, "15.0 GB")],
+    [
+        (None, "—"),
+        (0, "0 B"),
+        (999, "999 B"),
+        (1500, "1.5 kB"),
+        (3_400_000, "3.4 MB"),
+        (15 * 10**9, "15.0 GB"),
+    ],
 )
 def test_sizes_are_in_words_of_people(size: int | None, words: str) -> None:
     assert size_words(size) == words

@@ -103,7 +103,7 @@ def test_files_come_in_the_models_order_with_their_size_in_bytes_and_the_one_to_
     assert [(path, size) for path, size, _ in wanted.files] == [
         ("0.py", "2.0 kB"),
         ("1.py", "0.1 MB"),
-        ("2.py", "0.0 kB"),
+        ("2.py", "0 B"),
     ]
     assert wanted.first == "0.py"
 

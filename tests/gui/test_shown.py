@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmboot.gui.shown import for_review, unescape, visible
+from lmboot.gui.shown import for_review, sentence, unescape, visible
 from lmboot.text import reveal
 
 # Hypothesis leaves lone surrogates out unless they are asked for.
@@ -87,3 +87,19 @@ def test_a_review_tells_a_sign_from_what_it_stands_for() -> None:
     assert for_review("␀") == "⟦U+2400⟧"
     assert for_review("⟦U+202E⟧") == "⟦U+27E6⟧U+202E⟧"
     assert for_review("❤\ufe0f") == "❤⟦U+FE0F⟧"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("nothing answers", "Nothing answers"),
+        ("LM Studio answers", "LM Studio answers"),
+        ("seed.gguf: a GGUF model", "seed.gguf: a GGUF model"),
+        ("http://127.0.0.1 is gone", "http://127.0.0.1 is gone"),
+        ("two\n lines\0", "Two lines"),
+        ("long " * 9, "Long long…"),
+        ("", ""),
+    ],
+)
+def test_a_sentence_begins_as_one_unless_a_name_stands_there(text: str, shown: str) -> None:
+    assert sentence(text, 10 if text.startswith("long") else 100) == shown

@@ -66,6 +66,8 @@ ANSWER = (
     "Two things, most likely: the length of the shelf before the planks are cut, and the glue "
     "that has to dry overnight."
 )
+NOWHERE = 600, 16  # right of the menus
+ADDRESS = 180, 56  # where the server's address stands, at scale 1
 LIVELY = 5  # pictures of what never comes to rest
 REJECTED = notebook().replace('"README.md"', '"../README.md"').replace('"1.2"', "1.2, 7")
 CRASHES = 'print("soon", flush=True)\nraise MemoryError("no room for the notes")\n'
@@ -75,6 +77,7 @@ HIDES = NOTEBOOK + '\nprivate = "a\u202eb\u200bc"  # what is hidden is written o
 TITLES = {
     "first use": "lmboot — ready",
     "no server": "lmboot — no server",
+    "found later": "lmboot — ready",
     "token": "lmboot — no model",
     "token refused": "lmboot — no model",
     "ready": "lmboot — ready",
@@ -86,7 +89,7 @@ TITLES = {
     "review of hidden": "lmboot — review",
     "running": "lmboot — running — notebook",
     "hints": "lmboot — running — notebook",
-    "found": "lmboot — running — notebook",
+    "words found": "lmboot — running — notebook",
     "log": "lmboot — running — notebook",
     "settings": "lmboot — running — notebook",
     "question": "lmboot — running — notebook",
@@ -131,8 +134,11 @@ class Tour:
             quit_politely(app)
 
     def _start(self, server: Server | None = None, base: str = "") -> App:
+        """Start it, and take the mouse to where nothing answers to it."""
         env = at(server) if server else {"LMSTUDIO_BASE_URL": base} if base else {}
-        return self._desktop.start(env=env, scale=self._scale)
+        app = self._desktop.start(env=env, scale=self._scale)
+        app.point(*NOWHERE)
+        return app
 
     def _shoot(self, app: App, name: str, dialog: str = "") -> None:
         """Take a picture when two are the same; what goes on for ever is taken as it is."""
@@ -162,15 +168,23 @@ class Tour:
         app = self._start(base="http://127.0.0.1:9")
         app.wait_title("no server")
         self._shoot(app, "no server")
-        quit_politely(app)
+        with Server("plain") as server:
+            times = self._scale or 1
+            app.click(round(ADDRESS[0] * times), round(ADDRESS[1] * times), times=3)
+            say(app, server.base)
+            app.wait_title("ready")
+            app.point(*NOWHERE)
+            self._shoot(app, "found later")
+            quit_politely(app)
 
     def token(self) -> None:
         with Server("plain", token="open-sesame") as server:
             app = self._start(server)
             app.wait_title("no model")
             self._shoot(app, "token")
-            say(app, "wrong")
-            app.wait_until(lambda: len(server.look.requests) > 3, "another try")
+            before = len(server.look.requests) + 1
+            say(app, "open sesame")
+            app.wait_until(lambda: len(server.look.requests) > before, "another try")
             self._shoot(app, "token refused")
             quit_politely(app)
 
@@ -228,7 +242,7 @@ class Tour:
         self._shoot(app, "hints")
         app.key("BackSpace", "BackSpace", "ctrl+f")
         app.type("oak")
-        self._shoot(app, "found")
+        self._shoot(app, "words found")
         app.key("Escape", "ctrl+4")
         self._shoot(app, "log")
         app.key("ctrl+1", "ctrl+l", "ctrl+comma")
