@@ -69,12 +69,16 @@ class Budget:
     """How many steps may still be taken on a whole text; spent, it ends the reading."""
 
     left: int = MAX_STEPS
+    total: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.total = self.left
 
     def spend(self, position: int) -> None:
         """Take one step, or raise Broken(too_big)."""
         self.left -= 1
         if self.left < 0:
-            raise Broken("too_big", position, f"it has more than {MAX_STEPS:,} values")
+            raise Broken("too_big", position, f"it has more than {self.total:,} values")
 
 
 @dataclass(slots=True)
