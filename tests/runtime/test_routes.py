@@ -28,10 +28,10 @@ def test_the_strictest_of_the_three_counts(ceiling: Route, manifest: Route, live
 
 @pytest.mark.parametrize("without", [0, 1, 2])
 def test_an_operation_that_one_table_does_not_name_is_denied(without: int) -> None:
-    tables: list[dict[str, Route]] = [all_of("HOST") for _ in range(3)]
+    ceiling, manifest, live = tables = [all_of("HOST") for _ in range(3)]
     del tables[without]["time"]
 
-    assert Routes(*tables).effective("time") == "DENY"
+    assert Routes(ceiling, manifest, live).effective("time") == "DENY"
 
 
 @pytest.mark.parametrize("op", ["fs.rеad_text", "__class__", "", "TIME", "time "])
