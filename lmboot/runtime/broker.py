@@ -256,8 +256,8 @@ class Broker:
         except Refused as refused:
             frame, code = self._failure(flight, refused), refused.code
         except asyncio.CancelledError:  # the flight ends here and now, whoever cancelled it
-            refused = flight.stopped or Refused("failed", "the operation was cancelled")
-            frame, code = self._failure(flight, refused), refused.code
+            reason = flight.stopped or Refused("failed", "the operation was cancelled")
+            frame, code = self._failure(flight, reason), reason.code
         except Exception as error:  # noqa: BLE001 an operation's fault is an answer, not our end
             frame = self._failure(flight, Refused("failed", "the operation failed"))
             code = f"failed: {type(error).__name__}"

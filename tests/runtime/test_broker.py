@@ -460,7 +460,7 @@ async def test_a_guest_that_does_not_read_is_told_the_newest_table_only() -> Non
             it.broker.flip("time", ROUTES[number % 3])
             if number % 100 == 0:
                 await asyncio.sleep(0)
-        versions = []
+        versions: list[int] = []
         while not versions or versions[-1] < 20_001:
             versions.append((await it.guest.line())["version"])
 
