@@ -149,11 +149,13 @@ class Scene:
     served: asyncio.Task[str]
 
 
-def all_routes(route: Route = "HOST", **others: Route) -> Routes:
+def all_routes(
+    route: Route = "HOST", dotted: Mapping[str, Route] | None = None, **others: Route
+) -> Routes:
     """Return routes under a ceiling and a manifest of HOST, with the user's own as given."""
     free: dict[str, Route] = {op: "HOST" for op in OPERATIONS}
     live: dict[str, Route] = {op: route for op in OPERATIONS}
-    return Routes(free, free, {**live, **others})
+    return Routes(free, free, {**live, **(dotted or {}), **others})
 
 
 @asynccontextmanager

@@ -53,7 +53,7 @@ async def program(
     ours, theirs = socket.socketpair()
     shown: list[str] = []
     routes = routes or all_routes()
-    given = [Time(), Env(granted={"LANG"}), Notify(shown.append), *operations]
+    given: list[Operation] = [Time(), Env(granted={"LANG"}), Notify(shown.append), *operations]
     broker = Broker(ours, routes, given, Record())
     table = " ".join(f"{op}={route}" for op, route in routes.table().items())
     process = await asyncio.create_subprocess_exec(
@@ -156,7 +156,7 @@ async def test_a_flip_reaches_a_program_that_runs() -> None:
             except g.Denied as error:
                 print(error)
         """,
-        routes=all_routes(**{"fs.list": "EMULATE"}),
+        routes=all_routes("HOST", {"fs.list": "EMULATE"}),
     ) as it:
         assert it.process.stdout is not None
         assert (await it.process.stdout.readline()).decode() == "HOST True\n"
@@ -220,7 +220,7 @@ async def test_a_forked_child_is_refused_and_its_parent_goes_on() -> None:
                 os._exit(0)
             print(os.waitpid(child, 0)[1], g.call("time")["unix"] > 0, flush=True)
         """,
-        routes=all_routes(**{"fs.write_text": "EMULATE"}),
+        routes=all_routes("HOST", {"fs.write_text": "EMULATE"}),
     )
 
     refusal = "time: only the process that lmboot started can ask the host 2"
@@ -306,7 +306,7 @@ async def test_a_broker_that_hangs_up_is_told_and_files_in_memory_go_on() -> Non
         print(g.write("a", "bc"))
         """,
         fetch,
-        routes=all_routes(**{"fs.write_text": "EMULATE"}),
+        routes=all_routes("HOST", {"fs.write_text": "EMULATE"}),
     ) as it:
         await until(lambda: fetch.begun)
         it.broker.close()
