@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lmboot.runtime.policy import Route
-from lmboot.strictjson import MAX_INTEGER, Broken, Budget, decode
+from lmboot.strictjson import MAX_INTEGER, Broken, Budget, decode, quick
 from lmboot.text import brief
 
 MAX_FRAME_BYTES = 1 << 20
@@ -139,6 +139,8 @@ def _members(line: bytes) -> dict[str, Any]:
         text = line.decode("utf-8")
     except UnicodeDecodeError:
         raise _Refused("encoding", "the line is not UTF-8") from None
+    if (members := quick(text)) is not None and text.startswith("{"):
+        return members
     if not text.startswith("{"):
         raise _Refused("syntax", "the line is not a JSON object")
     try:
