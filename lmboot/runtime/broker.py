@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from lmboot.errors import RuntimeFault
 from lmboot.runtime import frames
 from lmboot.runtime.channel import Channel, Event
-from lmboot.runtime.frames import Fault, Request
+from lmboot.runtime.frames import Closed, Fault, Request
 from lmboot.runtime.operations import Operation, Refused, RouteChanged, checked
 from lmboot.runtime.policy import ALIASES, Route
 from lmboot.runtime.routes import Routes, below, stricter
@@ -195,14 +195,15 @@ class Broker:
         return len(self._tasks)
 
     def _take(self, event: Event) -> None:
-        if isinstance(event, Request):
-            self._admit(event)
-            return
-        self._note("fault" if isinstance(event, Fault) else "channel_closed", code=event.code)
-        number = event.id if isinstance(event, Fault) else None
-        self._refuse(number, Refused(event.code, event.message))
-        if not isinstance(event, Fault):
-            self._channel.end(event.code)
+        match event:
+            case Request():
+                self._admit(event)
+            case Fault(number, code, message):
+                self._note("fault", code=code)
+                self._refuse(number, Refused(code, message))
+            case Closed(code, message):
+                self._refuse(None, Refused(code, message))
+                self._channel.end(code)
 
     def _refuse(self, number: int | None, refused: Refused, route: Route | None = None) -> None:
         version = self._routes.version

@@ -7,6 +7,7 @@ along are thrown away by the kernel. What can't be worked on yet is not read.
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -111,6 +112,8 @@ class Channel(asyncio.BufferedProtocol):
 
     def eof_received(self) -> bool:
         """Go on answering what was asked: a guest may close one half."""
+        if self._nobody_left():
+            self.end("hung_up")
         self._at_end = True
         self._stop_timer()
         self._loop.call_soon(self.go_on)  # once the transport has done its part
@@ -138,6 +141,13 @@ class Channel(asyncio.BufferedProtocol):
         if self._frames.partial and self._timer is None:
             self._start_timer()
         self.go_on()
+
+    def _nobody_left(self) -> bool:
+        """Say whether the guest has closed both halves: nobody waits for an answer then."""
+        assert self._transport is not None  # noqa: S101 it has just told us of the end
+        poll = select.poll()
+        poll.register(self._transport.get_extra_info("socket").fileno(), 0)
+        return any(flags & select.POLLHUP for _, flags in poll.poll(0))
 
     def _start_timer(self) -> None:
         self._timer = self._loop.call_later(self._partial_seconds, self._too_slow)

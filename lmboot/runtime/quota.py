@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from threading import Lock
 
+from lmboot.runtime.operations import Refused
 
-class QuotaSpent(Exception):
+
+class QuotaSpent(Refused):
     """There is less left than was asked for; nothing was taken."""
+
+    def __init__(self) -> None:
+        super().__init__("quota", "this runtime has used up what it may have")
 
 
 class Quota:
