@@ -8,6 +8,7 @@ import random
 import resource
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
@@ -24,6 +25,7 @@ from lmboot.runtime.operations import (
     Flag,
     Notify,
     Refused,
+    RouteChanged,
     Text,
     Texts,
     Time,
@@ -199,8 +201,10 @@ async def test_case_72_a_flood_of_tiny_requests_is_answered_in_order_and_in_litt
         flood = b"".join(b'{"id":%d,"op":"time","args":{}}\n' % n for n in range(1, count + 1))
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         sending = asyncio.create_task(it.guest.write(flood))
-        await asyncio.sleep(0.2)
-        assert not sending.done()  # nobody reads the answers, so nobody reads the requests
+        await until(lambda: it.broker._channel.full)
+        await asyncio.sleep(0.1)
+        assert len(it.audit.intents) < count / 2  # nobody reads the answers: nothing is begun
+        assert not sending.done()
         numbers = [(await it.guest.answer())["id"] for _ in range(count)]
         await sending
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
@@ -244,6 +248,18 @@ async def test_a_guest_that_is_silent_between_lines_is_left_alone() -> None:
         for _ in range(3):
             await asyncio.sleep(0.05)
             assert codes([await it.guest.call("time")]) == ["ok"]
+
+
+async def test_a_line_that_comes_in_two_pieces_leaves_no_clock_behind() -> None:
+    async with scene(Time(), partial_seconds=0.1) as it:
+        await it.guest.write(b'{"id":1,"op":"ti')
+        await asyncio.sleep(0.02)
+        await it.guest.write(b'me","args":{}}\n')
+        assert (await it.guest.answer())["id"] == 1
+        await asyncio.sleep(0.15)
+        await it.guest.write(b'{"id":2,"op":"time","args":{}}\n')
+
+        assert (await it.guest.answer())["id"] == 2
 
 
 async def test_a_line_that_waits_for_us_is_not_the_guest_s_fault() -> None:
@@ -322,6 +338,7 @@ async def test_case_78_a_guest_that_closes_its_sending_half_gets_its_answers() -
 async def test_case_78_a_guest_that_vanishes_ends_what_it_had_asked(said: bytes) -> None:
     fetch = Waiting()
     async with scene(fetch) as it:
+        await it.guest.line()  # what is left unread would be a reset
         await it.guest.write(said)
         await asyncio.sleep(0.01)
         it.guest.socket.close()
@@ -385,6 +402,27 @@ async def test_case_80_a_flip_before_the_first_step_prevents_even_that() -> None
 
         assert codes([await it.guest.answer()]) == ["route_changed"]
         assert fetch.begun == 0
+
+
+async def test_case_80_a_commit_in_a_thread_right_behind_the_flip_is_refused() -> None:
+    """The thread is between two of the flip's own steps: the routes are swapped, no more."""
+    fetch, outcomes = Waiting(), []
+    async with scene(fetch) as it:
+        await it.guest.ask("fetch")
+        await until(lambda: fetch.begun)
+        (flight,) = it.broker._flights.values()
+        withdraw = it.broker._withdraw
+
+        def commit_first(op: str, route: Route) -> Any:
+            with ThreadPoolExecutor(1) as pool:
+                outcomes.append(pool.submit(flight.commit).exception())
+            return withdraw(op, route)
+
+        it.broker._withdraw = commit_first  # type: ignore[method-assign]  # the barrier
+        it.broker.flip("fetch", "DENY")
+
+        assert [type(outcome) for outcome in outcomes] == [RouteChanged]
+        assert codes([await it.guest.answer()]) == ["route_changed"]
 
 
 async def test_a_flip_after_the_commit_cancels_what_can_be_and_reports_the_rest() -> None:

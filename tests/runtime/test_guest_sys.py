@@ -52,10 +52,9 @@ async def program(
     """Run a program beside a broker; afterwards both have ended."""
     ours, theirs = socket.socketpair()
     shown: list[str] = []
-    routes = routes or all_routes()
     given: list[Operation] = [Time(), Env(granted={"LANG"}), Notify(shown.append), *operations]
-    broker = Broker(ours, routes, given, Record())
-    table = " ".join(f"{op}={route}" for op, route in routes.table().items())
+    broker = Broker(ours, routes or all_routes(), given, Record())
+    table = " ".join(f"{op}={route}" for op, route in broker.routes.table().items())
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", start_of(text)),
         env={

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -67,6 +69,16 @@ def test_the_total_is_never_exceeded(total: int, uses: list[tuple[int, int]]) ->
     assert used == quota.taken <= total
 
 
+@pytest.fixture
+def _hasty() -> Iterator[None]:
+    """Let threads take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("_hasty")
 def test_case_84_sixty_four_writers_race_for_one_mebibyte() -> None:
     """Threads that each want 48 KiB, of which some write less: the sum is never above."""
     quota, written, peak = Quota(1 << 20), [], []
