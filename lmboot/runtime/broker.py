@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from threading import Lock
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from lmboot.errors import RuntimeFault
 from lmboot.runtime import frames
@@ -31,14 +30,26 @@ CLOSE_SECONDS = 0.5  # for operations to end that can't be cancelled
 class Audit(Protocol):
     """Where everything is recorded. An intent that raises is an operation that is not done."""
 
-    def intent(self, op: str, args: Mapping[str, Any], route: Route, version: int) -> int:
-        """Record what is about to be done, and return the record's number."""
+    def intent(self, op: str, route: str, version: int, args: object) -> Any:
+        """Record what is about to be done; what is returned stands for it in its outcome."""
 
-    def outcome(self, number: int, code: str, milliseconds: float) -> None:
-        """Record how an intent ended: "ok", or the code of its error."""
+    def outcome(self, intent: Any, decision: str, reason: str = "", *, ms: float = 0.0) -> None:
+        """Record how an intent ended: "ok" or "error" and its code."""
 
-    def event(self, kind: str, details: Mapping[str, str | int]) -> None:
-        """Record what is no operation: a denial, a fault, a flip, the channel's end."""
+    def denied(self, op: str, route: str, version: int, args: object, reason: str) -> None:
+        """Record a request that was refused at its admission; never raises."""
+
+    def note(
+        self,
+        kind: Literal["route", "event"],
+        op: str,
+        *,
+        decision: str = "",
+        reason: str = "",
+        route: str = "",
+        version: int | None = None,
+    ) -> None:
+        """Record what is no operation: a flip, a fault, the channel's end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +70,7 @@ class _Flight:
     operation: Operation
     args: dict[str, Any]
     route: Route
-    number: int
+    intent: Any
     began: float = field(default_factory=monotonic)
     version: int = 0  # of the routes at the commit; 0: not committed
     stopped: Refused | None = None  # why it must not go on
@@ -132,7 +143,7 @@ class Broker:
             self.close()
             await self._land()
             await self._channel.wait_closed()
-        self._note("channel_ended", reason=reason)
+        self._note(lambda: self._audit.note("event", "channel", decision="end", reason=reason))
         return reason
 
     def close(self) -> None:
@@ -150,7 +161,14 @@ class Broker:
         name = ALIASES.get(op, op)
         was, becomes = old.effective(name), new.effective(name)
         recorded = self._note(
-            "flip", actor=actor, op=name, old=was, new=becomes, set=route, version=new.version
+            lambda: self._audit.note(
+                "route",
+                name,
+                decision=route,
+                reason=f"{actor}: {was} -> {becomes}",
+                route=becomes,
+                version=new.version,
+            )
         )
         if not recorded and not stricter(old, new, name):
             raise RuntimeFault(
@@ -199,7 +217,9 @@ class Broker:
             case Request():
                 self._admit(event)
             case Fault(number, code, message):
-                self._note("fault", code=code)
+                self._note(
+                    lambda: self._audit.note("event", "channel", decision="fault", reason=code)
+                )
                 self._refuse(number, Refused(code, message))
             case Closed(code, message):
                 self._refuse(None, Refused(code, message))
@@ -218,15 +238,16 @@ class Broker:
             operation = self._operation(request.op, route)
             args = checked(operation.arguments, request.args)
         except Refused as refused:
-            self._note("refused", op=request.op, code=refused.code, version=routes.version)
+            version, given = routes.version, request.args
+            self._audit.denied(request.op, route, version, given, refused.code)
             self._refuse(request.id, refused, route)
             return
         try:
-            number = self._audit.intent(request.op, args, route, routes.version)
+            intent = self._audit.intent(request.op, route, routes.version, args)
         except Exception:  # noqa: BLE001 whatever it is: what can't be recorded is not done
             self._refuse(request.id, Refused("not_recorded", "it could not be recorded"), route)
             return
-        self._begin(_Flight(self, request, operation, args, route, number))
+        self._begin(_Flight(self, request, operation, args, route, intent))
 
     def _operation(self, op: str, route: Route) -> Operation:
         """Return who performs an operation by this route; raise Refused."""
@@ -284,13 +305,15 @@ class Broker:
     def _record(self, flight: _Flight, code: str) -> None:
         """Record how it ended; what is done is done, so a fault of the audit changes nothing."""
         milliseconds = (monotonic() - flight.began) * 1e3
-        with suppress(Exception):  # the next intent meets the same fault, and is denied
-            self._audit.outcome(flight.number, code, milliseconds)
+        decision, reason = ("ok", "") if code == "ok" else ("error", code)
+        self._note(
+            lambda: self._audit.outcome(flight.intent, decision, reason, ms=milliseconds)
+        )  # where that can't be, the next intent meets the same fault and is denied
 
-    def _note(self, kind: str, **details: str | int) -> bool:
-        """Record what is no operation; say whether that was possible."""
+    def _note(self, write: Callable[[], None]) -> bool:
+        """Record what has happened, or will in any case; say whether that was possible."""
         try:
-            self._audit.event(kind, details)
+            write()
         except Exception:  # noqa: BLE001 whatever it is: who asks decides what it means
             return False
         return True

@@ -25,7 +25,7 @@ from lmboot.text import brief
 
 MAX_FRAME_BYTES = 1 << 20
 MAX_FAULTS = 20
-MAX_VALUES = 10_000  # of one frame: no operation takes more, and so many are read in milliseconds
+MAX_VALUES = 10_000  # of one frame: no operation takes more, and so many are read in little time
 
 _OPERATION = re.compile(r"[a-z][a-z0-9_.]{0,63}")
 _FIELDS = ("id", "op", "args")

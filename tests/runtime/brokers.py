@@ -20,27 +20,40 @@ from lmboot.runtime.routes import Routes
 class Record:
     """An audit log in memory; `full` makes every write fail."""
 
-    intents: list[tuple[str, dict[str, Any], Route, int]] = field(default_factory=list)
+    intents: list[tuple[str, str, int, object]] = field(default_factory=list)
     outcomes: dict[int, str] = field(default_factory=dict)
-    events: list[tuple[str, dict[str, str | int]]] = field(default_factory=list)
+    denials: list[tuple[str, str, int, str]] = field(default_factory=list)
+    notes: list[tuple[str, str, str, str]] = field(default_factory=list)
     full: bool = False
 
-    def intent(self, op: str, args: Mapping[str, Any], route: Route, version: int) -> int:
+    def intent(self, op: str, route: str, version: int, args: object) -> int:
         self._room()
-        self.intents.append((op, dict(args), route, version))
+        self.intents.append((op, route, version, args))
         return len(self.intents) - 1
 
-    def outcome(self, number: int, code: str, milliseconds: float) -> None:
+    def outcome(self, intent: int, decision: str, reason: str = "", *, ms: float = 0.0) -> None:
         self._room()
-        assert milliseconds >= 0
-        self.outcomes[number] = code
+        assert ms >= 0
+        self.outcomes[intent] = reason or decision
 
-    def event(self, kind: str, details: Mapping[str, str | int]) -> None:
+    def denied(self, op: str, route: str, version: int, args: object, reason: str) -> None:
+        self.denials.append((op, route, version, reason))
+
+    def note(
+        self,
+        kind: str,
+        op: str,
+        *,
+        decision: str = "",
+        reason: str = "",
+        route: str = "",
+        version: int | None = None,
+    ) -> None:
         self._room()
-        self.events.append((kind, dict(details)))
+        self.notes.append((kind, op, decision, reason))
 
-    def of(self, kind: str) -> list[dict[str, str | int]]:
-        return [details for name, details in self.events if name == kind]
+    def faults(self) -> list[str]:
+        return [code for _, _, decision, code in self.notes if decision == "fault"]
 
     def _room(self) -> None:
         if self.full:
