@@ -22,6 +22,7 @@ MAX_STEPS = (
     1_000_000  # values read and brackets skipped: more than any payload has, done in seconds
 )
 MAX_INTEGER = 2**53
+QUICK_CHARACTERS = 10_000
 
 _SPACE = re.compile(r"[ \t\n\r]*+")
 _STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
@@ -69,12 +70,16 @@ class Budget:
     """How many steps may still be taken on a whole text; spent, it ends the reading."""
 
     left: int = MAX_STEPS
+    total: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.total = self.left
 
     def spend(self, position: int) -> None:
         """Take one step, or raise Broken(too_big)."""
         self.left -= 1
         if self.left < 0:
-            raise Broken("too_big", position, f"it has more than {MAX_STEPS:,} values")
+            raise Broken("too_big", position, f"it has more than {self.total:,} values")
 
 
 @dataclass(slots=True)
@@ -118,6 +123,51 @@ def decode(
     reader = _Reader(text, lenient, budget or Budget(), places or Places(text))
     value, end = reader.object(start)
     return Decoded(value, end, reader.repairs, reader.problems)
+
+
+def quick(text: str) -> dict[str, Any] | None:
+    """Return the object that a short, shallow text is, in a few microseconds; None: use decode.
+
+    Whatever `decode` would refuse or complain of is None here, and much that it would not.
+    """
+    if len(text) > QUICK_CHARACTERS or "\\u" in text:  # an escape may be half of a pair
+        return None
+    if text.count("{") + text.count("[") > MAX_DEPTH:
+        return None
+    try:
+        value = _quick_decoder.decode(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise ValueError
+    return members
+
+
+def _bounded(digits: str) -> int:
+    if len(digits) > 17 or abs(int(digits)) > MAX_INTEGER:
+        raise ValueError
+    return int(digits)
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError
+    return number
+
+
+def _never(name: str) -> None:
+    raise ValueError(name)
+
+
+_quick_decoder = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_int=_bounded, parse_float=_finite, parse_constant=_never
+)
 
 
 @dataclass(slots=True)

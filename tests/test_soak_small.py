@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.figures import programs
-from tests.soak import cancel, confined, launch, parser, sessions, window
+from tests.soak import cancel, confined, frames, launch, parser, sessions, window
 
 SOAKS = Path(__file__).parent / "soak"
 
@@ -20,7 +20,8 @@ def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_soak_can_be_run_by_its_name() -> None:
     found = programs(SOAKS)
 
-    assert {"cancel", "confined", "launch", "parser", "seed", "sessions", "window"} <= set(found)
+    known = {"cancel", "confined", "frames", "launch", "parser", "seed", "sessions", "window"}
+    assert known <= set(found)
 
 
 @pytest.mark.engine
@@ -42,6 +43,13 @@ def test_damaged_replies_are_judged_and_cut_off_ones_refused() -> None:
     figures = parser.main(3000)
 
     assert 0 < figures["accepted"] < 3000
+
+
+def test_damaged_frames_are_faults_and_good_ones_requests() -> None:
+    figures = frames.main(3000)
+
+    assert figures["requests"] > 2500
+    assert figures["faults"] > 200
 
 
 @pytest.mark.sandbox

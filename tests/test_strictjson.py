@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmboot.strictjson import MAX_DEPTH, Broken, Budget, Places, decode
+from lmboot.strictjson import MAX_DEPTH, Broken, Budget, Places, decode, quick
 
 PLAIN = st.recursive(
     st.none()
@@ -30,6 +30,36 @@ def test_what_json_writes_is_read_back_without_complaint(
 
     assert (decoded.value, decoded.end) == (value, len(text))
     assert (decoded.repairs, decoded.problems) == ([], [])
+
+
+@given(st.dictionaries(st.text(), PLAIN, max_size=5), st.integers(0, 3), st.data())
+def test_what_is_read_quickly_is_what_is_read_without_complaint(
+    value: dict[str, Any], changes: int, data: Any
+) -> None:
+    text = json.dumps(value, ensure_ascii=False)
+    for _ in range(changes):
+        at = data.draw(st.integers(0, len(text)))
+        piece = data.draw(st.sampled_from([*'"{}[]:,\\0.-e1 \n\x01', "NaN", "1e999", '"a":1,']))
+        text = text[:at] + piece + text[at + data.draw(st.integers(0, 2)) :]
+    found = quick(text)
+
+    if found is not None:
+        text = text.strip(" \t\r\n")
+        decoded = decode(text)
+        assert (decoded.value, decoded.end, decoded.problems) == (found, len(text), [])
+        assert json.dumps(found) == json.dumps(decoded.value)  # 1 is not 1.0, nor True
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "[]", "1", '{"a":1}x', '{"a":1,"a":1}', '{"a":NaN}', '{"a":-Infinity}'),
+        *('{"a":1e999}', '{"a":9007199254740993}', '{"a":' + "9" * 5000 + "}", '{"a":"\\ud800"}'),
+        *('{"a":"\x01"}', '{"a":' + "[" * 32 + "]" * 32 + "}", '{"a":"' + "x" * 20_000 + '"}'),
+    ],
+)
+def test_what_may_not_be_read_quickly_is_not(text: str) -> None:
+    assert quick(text) is None
 
 
 @given(st.text())

@@ -2,15 +2,22 @@
 
 `call(op, **args)` performs one operation by its route:
 
-    EMULATE   here, on a file system in memory that nobody else sees
+    EMULATE   here, on a file system in memory that nobody else sees; what this library has no
+              emulator for, the host's broker emulates
     HOST      by the host's broker, within what the user allows
     DENY      not at all: raises Denied
 
-`routes()` tells the route of every operation; an operation that it does not list is denied.
+`routes()` tells the route of every operation; an operation that it does not list is denied. The
+user may change a route at any time. Arguments and results of the broker are JSON values.
 The short names below (`read("a.txt")`) are the same calls. Standard library only, Python 3.9+.
+
+Descriptor LMBOOT_FD is the socket to the broker: one request at a time, from any thread, but from
+this process only. A child that was forked has its own files in memory and no broker.
 """
 
 import os
+import select
+from _thread import allocate_lock, get_ident
 
 ALIASES = {
     "open": "fs.open",
@@ -22,31 +29,48 @@ ALIASES = {
     "reload_weights": "reload_model",
 }
 
+BROKER_SECONDS = 5.0  # for a broker to tell its table, which is the first that it does
+MAX_FRAME_BYTES = 1 << 20
+
 _files = {}  # path -> text; gone with the process
 _routes = dict(pair.split("=", 1) for pair in os.environ.get("LMBOOT_ROUTES", "").split())
 
 
 class Denied(PermissionError):
-    """The route of this operation is DENY, or nobody can perform it."""
+    """The route of this operation is DENY, or became so, or nobody can perform it."""
+
+    code = "denied"
 
 
 class HostUnavailable(OSError):
-    """The route is HOST, but there is no broker that could perform it; nothing was done."""
+    """The broker should perform it, but there is none that could; nothing was done."""
+
+    code = "unavailable"
+
+
+class HostError(OSError):
+    """The broker did not do it; `code` says why in one word, such as bad_argument or quota."""
+
+    def __init__(self, code, message):
+        super().__init__(message)
+        self.code = code
 
 
 def routes():
-    """Return {operation: "EMULATE" | "HOST" | "DENY"}, a copy."""
+    """Return {operation: "EMULATE" | "HOST" | "DENY"} as it is now, a copy."""
+    _broker.listen()
     return dict(_routes)
 
 
 def call(op, **args):
     """Perform one operation and return its result; raise an OSError that says why it was not."""
     op = ALIASES.get(op, op)
+    _broker.listen()
     route = _routes.get(op, "DENY")
-    if route == "HOST":
-        raise HostUnavailable(f"{op} is routed to the host, but this lmboot has no broker yet")
     if route == "EMULATE" and op in _EMULATORS:
         return _EMULATORS[op](**args)
+    if route == "HOST" or (route == "EMULATE" and _broker.connected):
+        return _broker.ask(op, args)
     raise Denied(f"{op} is denied")
 
 
@@ -135,3 +159,131 @@ _EMULATORS = {
     "fs.stat": _stat,
     "fs.remove": _remove,
 }
+
+
+class _Broker:
+    """The guest's end of the socket: one request at a time; answers are told by their id."""
+
+    def __init__(self, descriptor):
+        self._descriptor = descriptor
+        self._process = os.getpid()
+        self._lock = allocate_lock()
+        self._asking = None  # the thread that holds the lock
+        self._patience = BROKER_SECONDS
+        self._id = self._version = 0
+        self._pending = b""
+        self.connected = _is_socket(descriptor)
+        if self.connected:
+            os.set_inheritable(descriptor, False)  # two programs would mix their lines
+
+    def listen(self):
+        """Take what the broker told unasked, if nobody else is about to."""
+        if self.connected and os.getpid() == self._process and self._lock.acquire(False):
+            try:
+                while self.connected and self._readable(0):
+                    self._receive()
+            finally:
+                self._lock.release()
+
+    def ask(self, op, args):
+        """Have an operation performed; return its result, or raise what the broker answered."""
+        if os.getpid() != self._process:
+            raise HostUnavailable(f"{op}: only the process that lmboot started can ask the host")
+        if self._asking == get_ident():  # a signal handler, while the same thread asks
+            raise HostUnavailable(f"{op}: this thread is asking the host already")
+        with self._lock:
+            self._asking = get_ident()
+            try:
+                return self._exchange(op, args)
+            finally:
+                self._asking = None
+
+    def _exchange(self, op, args):
+        frame = _frame(self._id + 1, op, args)
+        if not self._greeted():
+            raise HostUnavailable(f"{op} is routed to the host, but no broker answers")
+        self._id += 1
+        self._send(frame)
+        while self.connected:
+            for told in self._receive():
+                if told.get("id", 0) in (self._id, None):  # None: our line was not understood
+                    return _result(op, told)
+        raise HostError("lost", f"{op}: the broker hung up; it may be done or not")
+
+    def _greeted(self):
+        """Say whether there is a broker; the first thing that it does is to tell its table."""
+        while self.connected and not self._version and self._readable(self._patience):
+            self._receive()
+        self._patience = 0
+        return self.connected and self._version > 0
+
+    def _send(self, frame):
+        sent = 0
+        try:
+            while sent < len(frame):
+                sent += os.write(self._descriptor, frame[sent:])
+        except OSError:
+            self.connected = False
+            raise HostUnavailable("the broker has hung up; nothing was done") from None
+        finally:
+            if 0 < sent < len(frame):  # an interrupt: half a line can't be taken back
+                self.connected = False
+
+    def _readable(self, seconds):
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLIN)
+        return bool(poll.poll(seconds * 1000))
+
+    def _receive(self):
+        """Wait for bytes; return the answers that they complete; put a new table to use."""
+        import json  # only who has a broker pays for it
+
+        try:
+            data = os.read(self._descriptor, 1 << 16)
+            *lines, self._pending = (self._pending + data).split(b"\n")
+            told = [json.loads(line) for line in lines]
+        except (ConnectionError, ValueError):  # ValueError: an interrupt has cost us some bytes
+            data, told = b"", []
+        self.connected = bool(data)
+        for each in told:
+            if each.get("push") == "routes" and each["version"] > self._version:
+                self._version = each["version"]
+                _routes.clear()
+                _routes.update(each["routes"])
+        return told
+
+
+def _is_socket(descriptor):
+    try:
+        return os.fstat(descriptor).st_mode & 0o170000 == 0o140000
+    except OSError:
+        return False
+
+
+def _frame(number, op, args):
+    import json
+
+    try:
+        request = {"id": number, "op": op, "args": args}
+        frame = json.dumps(request, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+    except (TypeError, ValueError, RecursionError) as error:
+        raise HostError("bad_argument", f"{op}: an argument is not JSON: {error}") from None
+    if len(frame) > MAX_FRAME_BYTES:
+        raise HostError(
+            "too_large", f"{op}: the arguments are longer than {MAX_FRAME_BYTES} bytes"
+        )
+    return frame
+
+
+def _result(op, told):
+    if told["ok"]:
+        return told["result"]
+    code, message = told["error"]["code"], f"{op}: {told['error']['message']}"
+    if code not in ("denied", "route_changed", "unavailable"):
+        raise HostError(code, message)
+    refused = (HostUnavailable if code == "unavailable" else Denied)(message)
+    refused.code = code
+    raise refused
+
+
+_broker = _Broker(int(os.environ.get("LMBOOT_FD", "-1")))

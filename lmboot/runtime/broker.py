@@ -1,0 +1,329 @@
+"""Performs what a guest asks of its host: by the live routes, recorded, and never more than that.
+
+Every request is admitted by the route of its operation, recorded before its effect, looked at
+again when the effect is due, and answered with the route that it truly took. Whatever goes wrong
+with one request is its answer; whatever goes wrong with the channel ends this run's channel only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from threading import Lock
+from time import monotonic
+from typing import Any, Literal, Protocol
+
+from lmboot.errors import RuntimeFault
+from lmboot.runtime import frames
+from lmboot.runtime.channel import Channel, Event
+from lmboot.runtime.frames import Closed, Fault, Request
+from lmboot.runtime.operations import Operation, Refused, RouteChanged, checked
+from lmboot.runtime.policy import ALIASES, Route
+from lmboot.runtime.routes import Routes, below, stricter
+
+PARTIAL_SECONDS = 10.0  # for a line to end that has begun
+CLOSE_SECONDS = 0.5  # for operations to end that can't be cancelled
+
+
+class Audit(Protocol):
+    """Where everything is recorded. An intent that raises is an operation that is not done."""
+
+    def intent(self, op: str, route: str, version: int, args: object) -> Any:
+        """Record what is about to be done; what is returned stands for it in its outcome."""
+
+    def outcome(self, intent: Any, decision: str, reason: str = "", *, ms: float = 0.0) -> None:
+        """Record how an intent ended: "ok" or "error" and its code."""
+
+    def denied(self, op: str, route: str, version: int, args: object, reason: str) -> None:
+        """Record a request that was refused at its admission; never raises."""
+
+    def note(
+        self,
+        kind: Literal["route", "event"],
+        op: str,
+        *,
+        decision: str = "",
+        reason: str = "",
+        route: str = "",
+        version: int | None = None,
+    ) -> None:
+        """Record what is no operation: a flip, a fault, the channel's end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flip:
+    """What a flip did: the new version, which requests it withdrew, which were done already."""
+
+    version: int
+    withdrawn: tuple[int, ...]
+    too_late: tuple[int, ...]
+
+
+@dataclass(slots=True, eq=False)
+class _Flight:
+    """One request on its way; it is what an operation knows as its context."""
+
+    broker: Broker
+    request: Request
+    operation: Operation
+    args: dict[str, Any]
+    route: Route
+    intent: Any
+    began: float = field(default_factory=monotonic)
+    version: int = 0  # of the routes at the commit; 0: not committed
+    stopped: Refused | None = None  # why it must not go on
+    task: asyncio.Task[None] | None = None  # once it runs
+
+    def commit(self) -> None:
+        self.broker._commit(self)
+
+    def stop(self, reason: Refused) -> None:
+        """Let it not begin, not commit, and not wait any longer if it can be cancelled."""
+        self.stopped = reason
+        if self.task is not None and self.operation.cancellable:
+            self.task.cancel()
+
+    async def go(self) -> Any:
+        """Do it, unless the route became stricter since the admission, or does on the way."""
+        self.task = asyncio.current_task()
+        if self.stopped:
+            raise self.stopped
+        if self.route == "EMULATE":
+            result = await self.operation.emulate(self.args)
+        else:
+            result = await self.operation.perform(self.args, self)
+        if not self.version:
+            self.commit()  # to tell its result is all the effect that it has
+        return result
+
+
+class Broker:
+    """One run's broker: `serve` until the guest hangs up, `flip` at any time.
+
+    Everything but an operation's commit belongs to the thread of the event loop.
+    """
+
+    def __init__(
+        self,
+        connection: socket.socket,
+        routes: Routes,
+        operations: Iterable[Operation],
+        audit: Audit,
+        *,
+        already: bytes = b"",
+        partial_seconds: float = PARTIAL_SECONDS,
+    ) -> None:
+        self._operations = {operation.name: operation for operation in operations}
+        emulated = [each.name for each in self._operations.values() if each.emulates]
+        self._routes = routes.also_emulated(emulated)
+        self._swapping = Lock()
+        self._audit = audit
+        self._connection, self._already = connection, already
+        self._channel = Channel(
+            self._take, self._under_way, self._push, partial_seconds=partial_seconds
+        )
+        self._flights: dict[int, _Flight] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._pushed = 0
+
+    @property
+    def routes(self) -> Routes:
+        """The routes as they are now."""
+        return self._routes
+
+    async def serve(self) -> str:
+        """Answer the guest until the channel ends; return why it did, as one word."""
+        try:
+            await self._channel.open(self._connection, self._already)
+            self._push()
+            reason = await self._channel.ended
+        finally:
+            self.close()
+            await self._land()
+            await self._channel.wait_closed()
+        self._note(lambda: self._audit.note("event", "channel", decision="end", reason=reason))
+        return reason
+
+    def close(self) -> None:
+        """Hang up; `serve` returns soon. Idempotent."""
+        self._channel.end("closed")
+
+    def flip(self, op: str, route: Route, *, actor: str = "user") -> Flip:
+        """Set the user's own route of one operation, from now on.
+
+        Where that is stricter, what can be cancelled is, and nothing else of it is begun. Raises
+        UsageFault for unknown names, RuntimeFault when a freer route could not be recorded.
+        """
+        old = self._routes
+        new = old.flip(op, route)
+        name = ALIASES.get(op, op)
+        was, becomes = old.effective(name), new.effective(name)
+        recorded = self._note(
+            lambda: self._audit.note(
+                "route",
+                name,
+                decision=route,
+                reason=f"{actor}: {was} -> {becomes}",
+                route=becomes,
+                version=new.version,
+            )
+        )
+        if not recorded and not stricter(old, new, name):
+            raise RuntimeFault(
+                "the route was not changed: that could not be recorded",
+                hint="Make room where the audit log lies, then try again.",
+            )
+        with self._swapping:
+            self._routes = new
+        flip = self._withdraw(name, becomes)
+        self._push()
+        return flip
+
+    def _withdraw(self, op: str, route: Route) -> Flip:
+        """Stop what is under way by a freer route than this."""
+        meant = [
+            flight
+            for flight in self._flights.values()
+            if flight.request.op == op and below(route, flight.route)
+        ]
+        stopped = [each for each in meant if each.operation.cancellable or not each.version]
+        for flight in stopped:
+            flight.stop(RouteChanged())
+        too_late = tuple(each.request.id for each in meant if each not in stopped)
+        return Flip(self._routes.version, tuple(each.request.id for each in stopped), too_late)
+
+    def _commit(self, flight: _Flight) -> None:
+        with self._swapping:  # a flip is either before this or after the effect's beginning
+            routes = self._routes
+            if flight.stopped:
+                raise flight.stopped
+            if below(routes.effective(flight.request.op), flight.route):
+                raise RouteChanged
+            flight.version = routes.version
+
+    def _push(self) -> None:
+        """Tell the guest the newest table; one that does not read is told once it does."""
+        if self._pushed < self._routes.version and not self._channel.full:
+            self._pushed = self._routes.version
+            self._channel.send(frames.push(self._routes.table(), self._routes.version))
+
+    def _under_way(self) -> int:
+        return len(self._tasks)
+
+    def _take(self, event: Event) -> None:
+        match event:
+            case Request():
+                self._admit(event)
+            case Fault(number, code, message):
+                self._note(
+                    lambda: self._audit.note("event", "channel", decision="fault", reason=code)
+                )
+                self._refuse(number, Refused(code, message))
+            case Closed(code, message):
+                self._refuse(None, Refused(code, message))
+                self._channel.end(code)
+
+    def _refuse(self, number: int | None, refused: Refused, route: Route | None = None) -> None:
+        version = self._routes.version
+        self._channel.send(
+            frames.error(number, refused.code, refused.message, route=route, version=version)
+        )
+
+    def _admit(self, request: Request) -> None:
+        """Begin a request, or refuse it."""
+        routes, route = self._routes, self._routes.effective(request.op)
+        try:
+            operation = self._operation(request.op, route)
+            args = checked(operation.arguments, request.args)
+        except Refused as refused:
+            version, given = routes.version, request.args
+            self._audit.denied(request.op, route, version, given, refused.code)
+            self._refuse(request.id, refused, route)
+            return
+        try:
+            intent = self._audit.intent(request.op, route, routes.version, args)
+        except Exception:  # noqa: BLE001 whatever it is: what can't be recorded is not done
+            self._refuse(request.id, Refused("not_recorded", "it could not be recorded"), route)
+            return
+        self._begin(_Flight(self, request, operation, args, route, intent))
+
+    def _operation(self, op: str, route: Route) -> Operation:
+        """Return who performs an operation by this route; raise Refused."""
+        operation = self._operations.get(op)
+        if route == "DENY":
+            raise Refused("denied", f"{op} is denied")
+        if route == "HOST" and operation is None:
+            raise Refused("unavailable", f"this lmboot can't perform {op}")
+        if operation is None or (route == "EMULATE" and not operation.emulates):
+            raise Refused("denied", f"{op} is emulated by the guest's library, not by the host")
+        return operation
+
+    def _begin(self, flight: _Flight) -> None:
+        self._flights[flight.request.id] = flight
+        task = asyncio.get_running_loop().create_task(self._fly(flight))
+        self._tasks.add(task)
+        task.add_done_callback(self._landed)
+
+    def _landed(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._channel.go_on()
+
+    async def _fly(self, flight: _Flight) -> None:
+        """Do what a request asks for, and answer it."""
+        frame, code = b"", "lost"
+        try:
+            frame, code = self._success(flight, await flight.go()), "ok"
+        except Refused as refused:
+            frame, code = self._failure(flight, refused), refused.code
+        except asyncio.CancelledError:  # the flight ends here and now, whoever cancelled it
+            reason = flight.stopped or Refused("failed", "the operation was cancelled")
+            frame, code = self._failure(flight, reason), reason.code
+        except Exception as error:  # noqa: BLE001 an operation's fault is an answer, not our end
+            frame = self._failure(flight, Refused("failed", "the operation failed"))
+            code = f"failed: {type(error).__name__}"
+        finally:
+            del self._flights[flight.request.id]
+            self._record(flight, code)
+        self._channel.send(frame)
+
+    def _success(self, flight: _Flight, result: Any) -> bytes:
+        emulated, version = flight.route == "EMULATE", flight.version
+        return frames.reply(
+            flight.request.id, result, flight.route, emulated=emulated, version=version
+        )
+
+    def _failure(self, flight: _Flight, refused: Refused) -> bytes:
+        """Return an error with the route that the request took; a changed one is told as it is."""
+        changed = isinstance(refused, RouteChanged)
+        route = self._routes.effective(flight.request.op) if changed else flight.route
+        version = self._routes.version if changed else flight.version or self._routes.version
+        number, code = flight.request.id, refused.code
+        return frames.error(number, code, refused.message, route=route, version=version)
+
+    def _record(self, flight: _Flight, code: str) -> None:
+        """Record how it ended; what is done is done, so a fault of the audit changes nothing."""
+        milliseconds = (monotonic() - flight.began) * 1e3
+        decision, reason = ("ok", "") if code == "ok" else ("error", code)
+        self._note(
+            lambda: self._audit.outcome(flight.intent, decision, reason, ms=milliseconds)
+        )  # where that can't be, the next intent meets the same fault and is denied
+
+    def _note(self, write: Callable[[], None]) -> bool:
+        """Record what has happened, or will in any case; say whether that was possible."""
+        try:
+            write()
+        except Exception:  # noqa: BLE001 whatever it is: who asks decides what it means
+            return False
+        return True
+
+    async def _land(self) -> None:
+        """End what is under way: cancel what can be, and give the rest a moment."""
+        for flight in self._flights.values():
+            flight.stop(Refused("closed", "the channel was closed"))
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=CLOSE_SECONDS)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmboot.errors import UsageFault
+from lmboot.runtime.policy import OPERATIONS, ROUTES, Route
+from lmboot.runtime.routes import Routes, below, stricter
+
+ROUTE = st.sampled_from(ROUTES)
+TABLE = st.dictionaries(st.sampled_from(sorted(OPERATIONS)), ROUTE)
+ORDER: list[Route] = ["DENY", "EMULATE", "HOST"]
+
+
+def all_of(route: Route) -> dict[str, Route]:
+    return {op: route for op in OPERATIONS}
+
+
+@given(ROUTE, ROUTE, ROUTE)
+def test_the_strictest_of_the_three_counts(ceiling: Route, manifest: Route, live: Route) -> None:
+    routes = Routes({"fs.list": ceiling}, {"fs.list": manifest}, {"fs.list": live})
+
+    assert routes.effective("fs.list") == min(ceiling, manifest, live, key=ORDER.index)
+
+
+@pytest.mark.parametrize("without", [0, 1, 2])
+def test_an_operation_that_one_table_does_not_name_is_denied(without: int) -> None:
+    ceiling, manifest, live = tables = [all_of("HOST") for _ in range(3)]
+    del tables[without]["time"]
+
+    assert Routes(ceiling, manifest, live).effective("time") == "DENY"
+
+
+@pytest.mark.parametrize("op", ["fs.rеad_text", "__class__", "", "TIME", "time "])
+def test_case_76_an_unknown_operation_is_denied_whatever_the_tables_say(op: str) -> None:
+    table: dict[str, Route] = {op: "HOST"}
+
+    assert Routes(table, table, table).effective(op) == "DENY"
+
+
+def test_emulate_without_an_emulator_is_denied() -> None:
+    routes = Routes.agreed(all_of("HOST"), all_of("EMULATE"))
+
+    assert routes.effective("fetch") == "DENY"
+    assert routes.effective("fs.list") == "EMULATE"
+    assert routes.also_emulated(["time"]).effective("time") == "EMULATE"
+
+
+def test_a_start_is_what_policy_and_manifest_allow() -> None:
+    ceiling: dict[str, Route] = {"time": "HOST", "fs.list": "EMULATE"}
+    routes = Routes.agreed(ceiling, all_of("HOST"))
+
+    assert (routes.effective("time"), routes.effective("fs.list")) == ("HOST", "EMULATE")
+    assert routes.effective("env") == "DENY"
+    assert routes.table() == {op: routes.effective(op) for op in OPERATIONS}
+
+
+def test_a_flip_is_a_new_version_and_leaves_the_old_one_as_it_was() -> None:
+    old = Routes.agreed(all_of("HOST"), all_of("HOST"))
+    new = old.flip("time", "DENY")
+
+    assert (old.version, old.effective("time")) == (1, "HOST")
+    assert (new.version, new.effective("time")) == (2, "DENY")
+    assert stricter(old, new, "time")
+    assert not stricter(new, old, "time")
+    assert not stricter(old, new, "env")
+
+
+@given(TABLE, TABLE, st.lists(st.tuples(st.sampled_from(sorted(OPERATIONS)), ROUTE)))
+def test_no_flip_goes_above_ceiling_or_manifest(
+    ceiling: dict[str, Route], manifest: dict[str, Route], flips: list[tuple[str, Route]]
+) -> None:
+    routes = Routes.agreed(ceiling, manifest)
+    for op, route in flips:
+        routes = routes.flip(op, route)
+
+    assert routes.version == 1 + len(flips)
+    for op in OPERATIONS:
+        assert not below(ceiling.get(op, "DENY"), routes.effective(op))
+        assert not below(manifest.get(op, "DENY"), routes.effective(op))
+
+
+def test_a_short_name_flips_the_operation_that_it_stands_for() -> None:
+    routes = Routes.agreed(all_of("HOST"), all_of("HOST")).flip("read", "DENY")
+
+    assert routes.effective("fs.read_text") == "DENY"
+
+
+@pytest.mark.parametrize(("op", "route"), [("nothing", "DENY"), ("time", "host"), ("time", None)])
+def test_a_flip_of_what_nobody_knows_is_refused(op: str, route: Any) -> None:
+    with pytest.raises(UsageFault):
+        Routes.agreed({}, {}).flip(op, route)
+
+
+def test_nobody_can_change_a_table_behind_its_back() -> None:
+    ceiling = all_of("HOST")
+    routes = Routes.agreed(ceiling, all_of("HOST"))
+    ceiling["time"] = "DENY"
+
+    assert routes.effective("time") == "HOST"
+    with pytest.raises(TypeError):
+        routes.live["time"] = "DENY"  # type: ignore[index]  # that it can't be is the point
