@@ -72,7 +72,8 @@ class Order:
     `descriptors` maps the child's numbers (from 3) to ours; `stdin` is the number at which the
     launcher inside finds what it makes its 0. `channel` is the host's end of the
     socket on which the launcher inside answers READY and `nonce`. `folders` are opened inside
-    before anything runs; `info` is where a sandbox tells the first process of its inside.
+    before anything runs, and may hold `bounds` bytes each (none: they bound themselves); `info`
+    is where a sandbox tells the first process of its inside.
     """
 
     argv: tuple[str, ...]
@@ -83,6 +84,7 @@ class Order:
     nonce: str
     cwd: str = "/"
     folders: tuple[str, ...] = ()
+    bounds: tuple[int, ...] = ()
     info: int | None = None
 
 
@@ -94,11 +96,16 @@ class Supervisor:
         self._link = link
 
     @classmethod
-    async def start(cls, uid: int | None = None) -> Supervisor:
-        """Start one, as an unprivileged user if `uid` is given."""
+    async def start(cls, uid: int | None = None, *, enclosed: bool = False) -> Supervisor:
+        """Start one, as an unprivileged user if `uid` is given.
+
+        `enclosed`: it and all that it starts can signal nobody else, so that one signal to
+        everybody ends the whole tree at once (Linux 6.12; else a fault).
+        """
         ours, theirs = socket.socketpair()
         descriptor = theirs.fileno()
-        arguments = [str(descriptor), *([] if uid is None else [str(uid)])]
+        arguments = [str(descriptor), *([] if uid is None else [f"user={uid}"])]
+        arguments += ["enclosed"] if enclosed else []
         with theirs:
             process = subprocess.Popen(  # noqa: ASYNC220 (a fork; there is nothing to wait for)
                 [sys.executable, "-I", "-S", str(_SCRIPT), *arguments],
@@ -146,6 +153,7 @@ class Supervisor:
                 nonce=order.nonce,
                 cwd=order.cwd,
                 folders=order.folders,
+                bounds=order.bounds,
             )
         finally:
             _close_all([*given.values(), order.channel])

@@ -1,6 +1,6 @@
 """The small plain process between lmboot and one runtime: starts it, watches it, ends it.
 
-Started as `python -I -S supervisor.py FD [UID]`. Standard library only; imports nothing of
+Started as `python -I -S supervisor.py FD [user=UID] [enclosed]`. Standard library only; imports nothing of
 lmboot. FD is a stream socket to lmboot: one JSON object a line in both directions, descriptors
 beside it.
 
@@ -12,7 +12,10 @@ nothing later; with `begin` the limits and their clocks are on.
 
 The end of that socket means that lmboot is gone: the whole tree is killed at once. UID is the
 unprivileged user that it becomes first (lmboot runs as root). It is the subreaper of everything
-that it starts, so "no child is left" proves that the tree is gone.
+that it starts, so "no child is left" proves that the tree is gone. `enclosed`: Landlock keeps its
+signals, and those of all that it starts, among themselves, so that SIGKILL to everybody is the
+end of the tree and of nothing else: where there is no process space whose first process takes all
+others along, this is what a storm of forks can't outrun.
 
 Other systems than Linux lack what `_subreaper`, `_children` and `_facts` use; each says what it
 returns then.
@@ -27,9 +30,11 @@ import os
 import select
 import signal
 import socket
+import stat
+import struct
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 READY_SECONDS = 20.0  # from spawning to the launcher's READY; a cold disk needs about one
@@ -43,7 +48,11 @@ FILL_BYTES_PER_SECOND = 2 << 30  # how fast a runtime is taken to be able to fil
 ABOVE_TARGETS = 64  # where received descriptors wait, clear of the numbers that they will get
 NEVER = float("inf")
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
-PR_SET_CHILD_SUBREAPER = 36
+PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 36, 38
+LANDLOCK_CREATE_RULESET, LANDLOCK_RESTRICT_SELF = 444, 446
+LANDLOCK_SCOPE_SIGNAL = 2
+DISK_SHARE = 0.1  # of the time may be spent on walking through folders
+MAX_LEVELS = 64  # of folders within folders; whoever nests deeper has something to hide
 
 
 class Fault(Exception):
@@ -83,6 +92,27 @@ def _subreaper() -> bool:
     import ctypes  # slow to import; this process is started ahead of need
 
     return bool(ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
+
+
+def _enclose() -> None:
+    """Keep the signals of this process and of all that it starts among themselves, or raise."""
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    scopes = struct.pack("=QQQ", 0, 0, LANDLOCK_SCOPE_SIGNAL)
+    size, none = ctypes.c_size_t(len(scopes)), ctypes.c_uint32()
+    rules = libc.syscall(ctypes.c_long(LANDLOCK_CREATE_RULESET), scopes, size, none)
+    put_on = (
+        rules >= 0
+        and libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+        and libc.syscall(ctypes.c_long(LANDLOCK_RESTRICT_SELF), rules, none) == 0
+    )
+    if not put_on:
+        raise Fault(f"Landlock can't enclose the supervisor: {os.strerror(ctypes.get_errno())}")
+    os.close(rules)
+    with contextlib.suppress(PermissionError):
+        os.kill(os.getppid(), 0)  # before anybody relies on it: a signal to all must not be one
+        raise Fault("Landlock does not keep the supervisor's signals in")
 
 
 def _children(pid: int) -> list[int]:
@@ -185,6 +215,84 @@ class CpuLedger:
         return max(used, elapsed) if key in self._fresh and last.running else used
 
 
+# ---------------------------------------------------------------- folders on a shared disk
+
+
+class Uncountable(Exception):
+    """A folder can't be walked through to its end."""
+
+
+class Holdings:
+    """How much is kept in folders that nothing bounds, from a walk through them now and then."""
+
+    def __init__(self, bounds: dict[int, int]) -> None:
+        self._bounds = bounds
+        self._entries = 0.0
+        self._next = 0.0
+
+    def entries(self, now: float, pids: Iterable[int]) -> float:
+        """Return how many files there are, NEVER's worth when a folder holds more than it may.
+
+        The walk may take its share of the time, no more; in between, the last answer holds.
+        """
+        if now >= self._next:
+            self._entries = self._walk(pids)
+            self._next = now + (time.monotonic() - now) / DISK_SHARE
+        return self._entries
+
+    def _walk(self, pids: Iterable[int]) -> float:
+        entries = 0
+        unnamed = sum(_unnamed(pids).values())
+        try:
+            for folder, bound in self._bounds.items():
+                sizes = dict(_sizes(folder, MAX_LEVELS))
+                entries += len(sizes)
+                if sum(sizes.values()) + unnamed > bound:
+                    return NEVER
+        except Uncountable:
+            return NEVER
+        return entries
+
+
+def _sizes(folder: int, levels: int) -> Iterator[tuple[int, int]]:
+    """Yield (inode, bytes on disk) of all beneath an open folder, following no link."""
+    if levels == 0:
+        raise Uncountable
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            try:
+                found = entry.stat(follow_symlinks=False)
+                yield found.st_ino, found.st_blocks * 512
+                if stat.S_ISDIR(found.st_mode):
+                    yield from _sizes_in(folder, entry.name, levels)
+            except (FileNotFoundError, NotADirectoryError):
+                continue  # it changes while it is walked through
+            except OSError:
+                raise Uncountable from None
+
+
+def _sizes_in(parent: int, name: str, levels: int) -> Iterator[tuple[int, int]]:
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    folder = os.open(name, flags, dir_fd=parent)
+    try:
+        yield from _sizes(folder, levels - 1)
+    finally:
+        os.close(folder)
+
+
+def _unnamed(pids: Iterable[int]) -> dict[tuple[int, int], int]:
+    """Return the sizes of files that processes hold open and that are in no folder any more."""
+    sizes = {}
+    for pid in pids:
+        with contextlib.suppress(OSError), os.scandir(f"/proc/{pid}/fd") as entries:
+            for entry in entries:
+                with contextlib.suppress(OSError):
+                    found = entry.stat()
+                    if stat.S_ISREG(found.st_mode) and found.st_nlink == 0:
+                        sizes[found.st_dev, found.st_ino] = found.st_blocks * 512
+    return sizes
+
+
 # ---------------------------------------------------------------- the process itself
 
 
@@ -230,8 +338,9 @@ def _out_of_the_way(descriptor: int) -> int:
 class Supervisor:
     """One runtime's life, from the order to launch it to the proof that nothing of it is left."""
 
-    def __init__(self, control: Control) -> None:
+    def __init__(self, control: Control, *, enclosed: bool) -> None:
         self._control = control
+        self._enclosed = enclosed
         self._inbox: list[dict[str, Any]] = []
         self._woken = _wake_on_child()
         self._main = 0  # the child that we started: the sandbox's outer process, or the runtime
@@ -241,6 +350,7 @@ class Supervisor:
         self._limit: str | None = None
         self._limits: dict[str, float | None] = {}
         self._folders: list[int] = []
+        self._holdings: Holdings | None = None  # None: the folders are bounded file systems
         self._ledger = CpuLedger()
         self._born: float | None = None  # when the payload was let in
         self._looked = 0.0
@@ -287,7 +397,9 @@ class Supervisor:
         self._await_ready(channel, order["nonce"])
         if order["info"] is not None:
             self._find_inside(info)
-            self._open_folders(order["folders"])
+        self._open_folders(order["folders"])
+        if order["bounds"]:
+            self._holdings = Holdings(dict(zip(self._folders, order["bounds"], strict=True)))
         pids = [pid for pid in (self._init, self._main) if pid]
         self._control.tell(self._folders[:1], event="started", pids=pids)
         os.close(channel)
@@ -344,7 +456,7 @@ class Supervisor:
     def _open_folders(self, folders: list[str]) -> None:
         """Hold on to the runtime's writable file systems, so that they outlive it."""
         try:
-            inside = f"/proc/{_children(self._init or 0)[0]}/root"
+            inside = "" if self._init is None else f"/proc/{_children(self._init)[0]}/root"
             flags = os.O_DIRECTORY | os.O_RDONLY
             self._folders = [os.open(inside + folder, flags) for folder in folders]
         except (OSError, IndexError) as error:
@@ -403,7 +515,7 @@ class Supervisor:
             "memory": self._memory(guests),
             "processes": len(guests),
             "wall": now - (self._born or now),
-            "inodes": max(map(_inodes, self._folders), default=0),
+            "inodes": self._inodes(now, guests),
         }
         for name, amount in used.items():
             ceiling = self._limits.get(name)
@@ -411,6 +523,12 @@ class Supervisor:
                 self._limit = "disk" if name == "inodes" else name
         room = (self._limits.get("memory") or 0) - used["memory"]
         return min(max(room / FILL_BYTES_PER_SECOND, QUICKEST_LOOK), SLOWEST_LOOK)
+
+    def _inodes(self, now: float, guests: list[int]) -> float:
+        """Return how many files there are; more than any limit when they are too big."""
+        if self._holdings is None:
+            return max(map(_inodes, self._folders), default=0)
+        return self._holdings.entries(now, guests)
 
     def _memory(self, guests: list[int]) -> int:
         """Return the tree's memory; exact (and slow to find) only when it may be too much."""
@@ -430,6 +548,8 @@ class Supervisor:
             if self._main and self._code is None:
                 with contextlib.suppress(OSError):
                     os.killpg(self._main, signal.SIGKILL)
+            if self._enclosed:
+                _signal(-1, signal.SIGKILL)  # all at once: nobody forks in between
             for pid in _descendants(os.getpid()):
                 _signal(pid, signal.SIGKILL)
             if time.monotonic() > deadline:
@@ -498,15 +618,19 @@ def main(arguments: list[str]) -> None:
     control.connection.set_inheritable(False)
     os.chdir("/")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    enclosed = "enclosed" in arguments
     try:
         _subreaper()  # before: Python's own files may lie where the other user can't read
-        if len(arguments) > 1:
-            become(int(arguments[1]))
+        for argument in arguments[1:]:
+            if argument.startswith("user="):
+                become(int(argument[5:]))
+        if enclosed:
+            _enclose()
     except (OSError, Fault) as error:
         control.tell(event="fault", text=str(error), clean=True)
         return
     signal.signal(signal.SIGTERM, _abandon)
-    supervisor = Supervisor(control)
+    supervisor = Supervisor(control, enclosed=enclosed)
     control.tell(event="ready")
     supervisor.serve()
 
