@@ -1,8 +1,8 @@
 """The small plain process between lmboot and one runtime: starts it, watches it, ends it.
 
-Started as `python -I -S supervisor.py FD [user=UID] [enclosed]`. Standard library only; imports nothing of
-lmboot. FD is a stream socket to lmboot: one JSON object a line in both directions, descriptors
-beside it.
+Started as `python -I -S supervisor.py FD [user=UID] [enclosed]`. Standard library only; imports
+nothing of lmboot. FD is a stream socket to lmboot: one JSON object a line in both directions,
+descriptors beside it.
 
     lmboot says     launch (with descriptors)   begin   interrupt   stop   end
     it answers      ready   started (with descriptors)   fault   gone

@@ -147,9 +147,8 @@ class Runtime:
         Raises UsageFault when the folder is not empty; everything else is in the report.
         """
         files = dict(self._job.files)
-        if self._child.folders:
+        if self._standby.workspace is None or self._child.folders:
             return await asyncio.to_thread(copy_out, self._child.folders[0], files, folder)
-        assert self._standby.workspace is not None  # what has no folders open has one on disk
         source = os.open(self._standby.workspace.app, os.O_RDONLY | os.O_DIRECTORY)
         try:
             return await asyncio.to_thread(copy_out, source, files, folder)

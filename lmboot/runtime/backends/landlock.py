@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import os
 import platform
 import sys
 from dataclasses import dataclass
@@ -47,7 +46,7 @@ class Landlock:
 
     def plan(self, *, disk_bytes: int, workspace: str) -> Plan:
         """Return what to start in a workspace, a folder with `app`, `tmp` and the plan's files."""
-        home, temporary = f"{workspace}/app", f"{workspace}/tmp"
+        home, temporary = f"{workspace}/app", f"{workspace}/tmp"  # noqa: S108 (its own)
         python = (self.python, "-I", "-S", "-B")
         return Plan(
             argv=(
