@@ -91,9 +91,12 @@ class Order:
 class Supervisor:
     """A started supervisor that has nothing to do yet; it serves one launch."""
 
-    def __init__(self, process: subprocess.Popen[bytes], link: _Link) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], link: _Link, *, enclosed: bool = False
+    ) -> None:
         self._process = process
         self._link = link
+        self._enclosed = enclosed
 
     @classmethod
     async def start(cls, uid: int | None = None, *, enclosed: bool = False) -> Supervisor:
@@ -115,7 +118,7 @@ class Supervisor:
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,  # a Ctrl+C in lmboot's terminal is not meant for it
             )
-        return cls(process, _Link(ours))
+        return cls(process, _Link(ours), enclosed=enclosed)
 
     async def launch(self, order: Order) -> Child:
         """Start the child and return it once its launcher waits; raise StartFailed."""
@@ -157,6 +160,15 @@ class Supervisor:
             )
         finally:
             _close_all([*given.values(), order.channel])
+
+    def left_nothing(self) -> bool:
+        """Say, of a supervisor that was lost, whether its guard has ended all that it started.
+
+        Without a guard there is nobody who could tell.
+        """
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return not self._enclosed or self._process.wait(LOST_SECONDS) == 0
+        return False
 
     async def _answer(self, name: str) -> dict[str, Any]:
         """Wait for an answer; raise StartFailed when another one comes in its place."""
@@ -379,6 +391,7 @@ class Child:
         answer = await self._link.answer("gone")
         if answer["event"] == "lost":
             clean = await asyncio.to_thread(_kill, self._handles)
+            clean = clean and await asyncio.to_thread(self._supervisor.left_nothing)
             ended = Ended(KILLED, None, clean)
         else:
             code = KILLED if answer["code"] is None else answer["code"]

@@ -1,8 +1,8 @@
 """The small plain process between lmboot and one runtime: starts it, watches it, ends it.
 
-Started as `python -I -S supervisor.py FD [user=UID] [enclosed]`. Standard library only; imports
-nothing of lmboot. FD is a stream socket to lmboot: one JSON object a line in both directions,
-descriptors beside it.
+Started as `python -I -S supervisor.py FD [user=UID] [enclosed]`. Standard library only; of lmboot
+it imports two modules that are its own parts. FD is a stream socket to lmboot: one JSON object a
+line in both directions, descriptors beside it.
 
     lmboot says     launch (with descriptors)   begin   interrupt   stop   end
     it answers      ready   started (with descriptors)   fault   gone
@@ -12,13 +12,11 @@ nothing later; with `begin` the limits and their clocks are on.
 
 The end of that socket means that lmboot is gone: the whole tree is killed at once. UID is the
 unprivileged user that it becomes first (lmboot runs as root). It is the subreaper of everything
-that it starts, so "no child is left" proves that the tree is gone. `enclosed`: Landlock keeps its
-signals, and those of all that it starts, among themselves, so that SIGKILL to everybody is the
-end of the tree and of nothing else: where there is no process space whose first process takes all
-others along, this is what a storm of forks can't outrun.
+that it starts, so "no child is left" proves that the tree is gone. `enclosed` is for a tree that
+has no process space, whose first process would take all others along: see `enclosure.py`.
 
-Other systems than Linux lack what `_subreaper`, `_children` and `_facts` use; each says what it
-returns then.
+Other systems than Linux lack what `become_subreaper`, `_children` and `_facts` use; each says what
+it returns then.
 """
 
 from __future__ import annotations
@@ -30,12 +28,17 @@ import os
 import select
 import signal
 import socket
-import stat
-import struct
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, NamedTuple
+
+if __name__ == "__main__":
+    # As the last one; -I leaves it out.
+    sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from lmboot.enclosure import become_subreaper, kill_everybody, leave_a_guard
+from lmboot.holdings import Holdings
 
 READY_SECONDS = 20.0  # from spawning to the launcher's READY; a cold disk needs about one
 ENDING_SECONDS = 1.0  # from the closing of a process's descriptors to its status
@@ -48,11 +51,6 @@ FILL_BYTES_PER_SECOND = 2 << 30  # how fast a runtime is taken to be able to fil
 ABOVE_TARGETS = 64  # where received descriptors wait, clear of the numbers that they will get
 NEVER = float("inf")
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
-PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 36, 38
-LANDLOCK_CREATE_RULESET, LANDLOCK_RESTRICT_SELF = 444, 446
-LANDLOCK_SCOPE_SIGNAL = 2
-DISK_SHARE = 0.1  # of the time may be spent on walking through folders
-MAX_LEVELS = 64  # of folders within folders; whoever nests deeper has something to hide
 
 
 class Fault(Exception):
@@ -83,36 +81,6 @@ def become(uid: int) -> None:
     with contextlib.suppress(PermissionError):
         os.setresuid(0, 0, 0)
         raise Fault("root's rights could not be given up")
-
-
-def _subreaper() -> bool:
-    """Have orphans beneath this process become its children; False where that can't be done."""
-    if not sys.platform.startswith("linux"):
-        return False
-    import ctypes  # slow to import; this process is started ahead of need
-
-    return bool(ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
-
-
-def _enclose() -> None:
-    """Keep the signals of this process and of all that it starts among themselves, or raise."""
-    import ctypes
-
-    libc = ctypes.CDLL(None, use_errno=True)
-    scopes = struct.pack("=QQQ", 0, 0, LANDLOCK_SCOPE_SIGNAL)
-    size, none = ctypes.c_size_t(len(scopes)), ctypes.c_uint32()
-    rules = libc.syscall(ctypes.c_long(LANDLOCK_CREATE_RULESET), scopes, size, none)
-    put_on = (
-        rules >= 0
-        and libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
-        and libc.syscall(ctypes.c_long(LANDLOCK_RESTRICT_SELF), rules, none) == 0
-    )
-    if not put_on:
-        raise Fault(f"Landlock can't enclose the supervisor: {os.strerror(ctypes.get_errno())}")
-    os.close(rules)
-    with contextlib.suppress(PermissionError):
-        os.kill(os.getppid(), 0)  # before anybody relies on it: a signal to all must not be one
-        raise Fault("Landlock does not keep the supervisor's signals in")
 
 
 def _children(pid: int) -> list[int]:
@@ -215,84 +183,6 @@ class CpuLedger:
         return max(used, elapsed) if key in self._fresh and last.running else used
 
 
-# ---------------------------------------------------------------- folders on a shared disk
-
-
-class Uncountable(Exception):
-    """A folder can't be walked through to its end."""
-
-
-class Holdings:
-    """How much is kept in folders that nothing bounds, from a walk through them now and then."""
-
-    def __init__(self, bounds: dict[int, int]) -> None:
-        self._bounds = bounds
-        self._entries = 0.0
-        self._next = 0.0
-
-    def entries(self, now: float, pids: Iterable[int]) -> float:
-        """Return how many files there are, NEVER's worth when a folder holds more than it may.
-
-        The walk may take its share of the time, no more; in between, the last answer holds.
-        """
-        if now >= self._next:
-            self._entries = self._walk(pids)
-            self._next = now + (time.monotonic() - now) / DISK_SHARE
-        return self._entries
-
-    def _walk(self, pids: Iterable[int]) -> float:
-        entries = 0
-        unnamed = sum(_unnamed(pids).values())
-        try:
-            for folder, bound in self._bounds.items():
-                sizes = dict(_sizes(folder, MAX_LEVELS))
-                entries += len(sizes)
-                if sum(sizes.values()) + unnamed > bound:
-                    return NEVER
-        except Uncountable:
-            return NEVER
-        return entries
-
-
-def _sizes(folder: int, levels: int) -> Iterator[tuple[int, int]]:
-    """Yield (inode, bytes on disk) of all beneath an open folder, following no link."""
-    if levels == 0:
-        raise Uncountable
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            try:
-                found = entry.stat(follow_symlinks=False)
-                yield found.st_ino, found.st_blocks * 512
-                if stat.S_ISDIR(found.st_mode):
-                    yield from _sizes_in(folder, entry.name, levels)
-            except (FileNotFoundError, NotADirectoryError):
-                continue  # it changes while it is walked through
-            except OSError:
-                raise Uncountable from None
-
-
-def _sizes_in(parent: int, name: str, levels: int) -> Iterator[tuple[int, int]]:
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-    folder = os.open(name, flags, dir_fd=parent)
-    try:
-        yield from _sizes(folder, levels - 1)
-    finally:
-        os.close(folder)
-
-
-def _unnamed(pids: Iterable[int]) -> dict[tuple[int, int], int]:
-    """Return the sizes of files that processes hold open and that are in no folder any more."""
-    sizes = {}
-    for pid in pids:
-        with contextlib.suppress(OSError), os.scandir(f"/proc/{pid}/fd") as entries:
-            for entry in entries:
-                with contextlib.suppress(OSError):
-                    found = entry.stat()
-                    if stat.S_ISREG(found.st_mode) and found.st_nlink == 0:
-                        sizes[found.st_dev, found.st_ino] = found.st_blocks * 512
-    return sizes
-
-
 # ---------------------------------------------------------------- the process itself
 
 
@@ -368,6 +258,7 @@ class Supervisor:
             pass
         except Exception as bug:  # noqa: BLE001 whatever it is, the tree must not outlive it
             fault = f"the supervisor failed: {bug!r}"
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # what it asks for is being done
         clean = self._kill_all(GONE_SECONDS)
         if fault is not None:
             self._control.tell(event="fault", text=fault, clean=clean)
@@ -549,7 +440,7 @@ class Supervisor:
                 with contextlib.suppress(OSError):
                     os.killpg(self._main, signal.SIGKILL)
             if self._enclosed:
-                _signal(-1, signal.SIGKILL)  # all at once: nobody forks in between
+                kill_everybody()
             for pid in _descendants(os.getpid()):
                 _signal(pid, signal.SIGKILL)
             if time.monotonic() > deadline:
@@ -620,12 +511,12 @@ def main(arguments: list[str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     enclosed = "enclosed" in arguments
     try:
-        _subreaper()  # before: Python's own files may lie where the other user can't read
+        become_subreaper()  # before: Python's own files may lie where the other user can't read
         for argument in arguments[1:]:
             if argument.startswith("user="):
                 become(int(argument[5:]))
         if enclosed:
-            _enclose()
+            leave_a_guard(control.connection)
     except (OSError, Fault) as error:
         control.tell(event="fault", text=str(error), clean=True)
         return

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lmboot.app import doctor
-from lmboot.runtime.posture import in_words
+from lmboot.runtime.properties import in_words
 from lmboot.text import reveal
 
 _NO_ENGINE = "none, so no .gguf file can be run: pip install 'lmboot[engine]'"

@@ -6,7 +6,7 @@ from lmboot.errors import SandboxFault
 from lmboot.process import Ended, Output
 from lmboot.runtime import posture
 from lmboot.runtime.policy import Limits
-from lmboot.runtime.posture import IN_WORDS, Properties, in_words
+from lmboot.runtime.properties import IN_WORDS, Properties, in_words
 from lmboot.runtime.run import Box, Job, Runtime
 from lmboot.workspace import CopyReport
 

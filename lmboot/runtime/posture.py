@@ -19,7 +19,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol, get_args
+from typing import Any, NamedTuple, Protocol, get_args
 
 from platformdirs import user_cache_path
 
@@ -28,92 +28,21 @@ from lmboot.errors import ConsentImpossible, SandboxFault, UsageFault
 from lmboot.process import Ended
 from lmboot.runtime import seccomp
 from lmboot.runtime.backends import CHANNEL, NOT_BUILT, Backend, bubblewrap, landlock, none
-from lmboot.runtime.policy import Limits
+from lmboot.runtime.properties import (
+    ABSENT,
+    PROBE_LIMITS,
+    PROPERTIES,
+    WATCHED,
+    Level,
+    Properties,
+    judge,
+    lacking,
+)
 from lmboot.runtime.run import Box, Job
 from lmboot.workspace import private_folder
 
-Level = Literal["enforced", "partial", "absent"]
-Properties = Mapping[str, Level]
-
-PROPERTIES = (
-    "fs_read",
-    "fs_write",
-    "net_ip",
-    "net_loopback",
-    "unix_abstract",
-    "unix_path",
-    "proc_view",
-    "signals",
-    "syscalls",
-    "pids",
-    "mem_total",
-    "disk_total",
-    "tree_kill",
-    "env",
-    "fds",
-    "own_paths",
-)
-IN_WORDS = {  # of a property that is enforced; the program is what they speak of
-    "fs_read": "can't read your files",
-    "fs_write": "can't write outside its folder",
-    "net_ip": "has no network",
-    "net_loopback": "can't reach servers on this machine",
-    "unix_abstract": "can't reach abstract sockets (X11, D-Bus)",
-    "unix_path": "can't reach sockets in the file system",
-    "proc_view": "can't see other processes",
-    "signals": "can't signal other processes",
-    "syscalls": "can't use risky system calls",
-    "pids": "its processes are limited",
-    "mem_total": "its memory is limited as a whole",
-    "disk_total": "its disk space is limited as a whole",
-    "tree_kill": "ends with all its processes",
-    "env": "sees no environment of yours",
-    "fds": "has no open files of yours",
-    "own_paths": "has an /app, a /tmp and a /dev/shm of its own",
-}
-PARTLY = {  # what remains possible where the words above hold in part
-    "fs_read": "can learn of a path that it guesses whether it is there, its size and its date",
-    "proc_view": "can find out which process numbers are taken, and by which user",
-    "pids": "by looking: more of them may be there for a moment",
-    "mem_total": "by looking: it may use more for a moment",
-    "disk_total": "by looking: it may use more for a moment",
-    "own_paths": "they lie elsewhere: its HOME and its TMPDIR name two, and there is no third",
-}
-
-
-def in_words(name: str, level: str) -> str:
-    """Return what a property means; with what remains possible where it holds in part."""
-    remains = f" ({PARTLY[name]})" if level == "partial" and name in PARTLY else ""
-    return IN_WORDS[name] + remains
-
-
-# Without all of these, as far as said here, there is no border to speak of, and nothing is run.
-# In part is enough where what is left are names and numbers, and no content: a back end without
-# namespaces can refuse to open what it can't hide.
-REQUIRED: Mapping[str, Level] = {
-    "fs_read": "partial",
-    "fs_write": "enforced",
-    "net_ip": "enforced",
-    "net_loopback": "enforced",
-    "unix_abstract": "enforced",
-    "proc_view": "partial",
-    "signals": "enforced",
-    "tree_kill": "enforced",
-    "env": "enforced",
-    "fds": "enforced",
-}
-ABSENT: Properties = dict.fromkeys(PROPERTIES, "absent")
-
 PROBE_SECONDS = 30.0
-PROBE_LIMITS = Limits(memory_mb=128, cpu_seconds=20, wall_seconds=20, processes=12, disk_mb=4)
-SCRATCH_MB = 16
-WATCHED = "watched"  # the outcome of an attempt that the supervisor put an end to
 _TOO_MUCH = int(PROBE_LIMITS.memory_mb * 1.5) << 20
-_CHANGES = (
-    *("write_usr", "write_root", "write_dev"),
-    *("chmod_canary", "touch_canary", "mark_canary"),
-)
-_ALLOWED_NAMES = {"PATH", "LANG", "HOME", "TMPDIR"}
 _PROBED_CALLS = ("ptrace", "keyctl", "add_key", "io_uring_setup", "unshare", "bpf", "memfd_create")
 _PROBE = Path(__file__).parent / "guest" / "probe.py"
 
@@ -226,21 +155,12 @@ async def prove(backend: Backend) -> Posture:
         visited = bait.visited()
     if tried is None:
         return _unusable(backend.name, "its probe brought nothing back")
-    properties = judge(tried, ended, visited=visited)
+    limit, clean = ended.limit, ended.clean
+    properties = judge(tried, visited=visited, limit=limit, clean=clean, channel=CHANNEL)
     missing = lacking(properties)
     if missing:
         return _unusable(backend.name, f"it does not enforce {', '.join(missing)}", properties)
     return Posture(backend.name, usable=True, properties=properties)
-
-
-def lacking(properties: Properties) -> list[str]:
-    """Return what is required and not there, or not as far as it must be; pure."""
-    ranks: tuple[Level, ...] = ("absent", "partial", "enforced")
-    return [
-        name
-        for name, least in REQUIRED.items()
-        if ranks.index(properties[name]) < ranks.index(least)
-    ]
 
 
 async def _probe(backend: Backend, bait: _Bait) -> tuple[dict[str, str] | None, Ended]:
@@ -314,69 +234,6 @@ def _tried(said: bytes, nonce: str) -> dict[str, str] | None:
     except (ValueError, LookupError, TypeError):
         return None
     return {str(name): str(outcome) for name, outcome in tried.items()} if tried else None
-
-
-def judge(tried: Mapping[str, str], ended: Ended, *, visited: bool) -> Properties:
-    """Return what the outcomes prove; what was not tried counts as absent; pure."""
-
-    def closed(*names: str) -> bool:
-        return all(not tried.get(name, "ok").startswith("ok") for name in names)
-
-    def refused(*names: str) -> Level:
-        return _level(closed(*names))
-
-    def listed(name: str) -> list[Any]:
-        outcome = tried.get(name, "")
-        return list(json.loads(outcome[3:].replace("'", '"'))) if outcome.startswith("ok") else []
-
-    def within(name: str, most: int) -> Level:
-        word, _, number = tried.get(name, "").partition(" ")
-        if word == "ok" and int(number) <= most:
-            return "enforced"
-        return "partial" if word == WATCHED else "absent"
-
-    calls = [outcome for name, outcome in tried.items() if name.startswith("call_")]
-    names = set(listed("env"))
-    alone = 0 < len(listed("pids")) <= 3
-    disk = within("disk", int(PROBE_LIMITS.disk_mb))
-    scratch = {within("shm", SCRATCH_MB), within("tmp", SCRATCH_MB)}
-    return {
-        "fs_read": _graded(
-            closed("read_canary", "read_home", "read_passwd", "watch_home", "link_canary"),
-            wholly=closed("stat_passwd"),
-        ),
-        "fs_write": refused(*_CHANGES),
-        "net_ip": refused("inet", "inet6", "vsock", "netlink"),
-        "net_loopback": _level(
-            not visited and refused("tcp_loopback", "tcp6_loopback") == "enforced"
-        ),
-        "unix_abstract": refused("unix_abstract"),
-        "unix_path": refused("unix_path"),
-        "proc_view": _graded(closed("read_host") and (alone or closed("pids")), wholly=alone),
-        "signals": refused("kill_host", "renice_host", "limit_host"),
-        "syscalls": _level(bool(calls) and all(call in ("EPERM", "ENOSYS") for call in calls)),
-        "pids": within("forks", int(PROBE_LIMITS.processes)),
-        # Watched, not contained: between two looks it can be exceeded for a moment.
-        "mem_total": "partial" if ended.limit == "memory" else "absent",
-        "disk_total": disk if scratch == {"enforced"} or disk == "absent" else "partial",
-        "tree_kill": _level(ended.clean),
-        "env": _level(
-            bool(names)
-            and all(name in _ALLOWED_NAMES or name.startswith("LMBOOT_") for name in names)
-        ),
-        "fds": _level(listed("fds") == [0, 1, 2, CHANNEL]),
-        "own_paths": _graded(
-            tried.get("folder", "").startswith("ok"), wholly=tried.get("folder") == "ok /app"
-        ),
-    }
-
-
-def _graded(basis: bool, *, wholly: bool) -> Level:
-    return "enforced" if basis and wholly else "partial" if basis else "absent"
-
-
-def _level(proven: bool) -> Level:
-    return "enforced" if proven else "absent"
 
 
 class _Bait:

@@ -74,7 +74,7 @@ class Standby:
             release.callback(standby.channel.close)
             standby.unpacks = backend.isolates
             if plan.info is None:  # no space of its own, in which only its processes would count
-                standby.beside = None if user is None else 1  # its supervisor
+                standby.beside = None if user is None else 2  # its supervisor, and the guard
             enclosed = backend.isolates and plan.info is None
             supervisor = await Supervisor.start(user, enclosed=enclosed)
             release.push_async_callback(supervisor.close)
