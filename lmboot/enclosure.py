@@ -16,8 +16,9 @@ import sys
 import time
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 36, 38
-CREATE_RULESET, RESTRICT_SELF = 444, 446
+CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
 SCOPE_SIGNAL = 2
+PATH_BENEATH, REFER = 1, 1 << 13
 LINGER_SECONDS = 30.0  # how long a guard goes on killing
 
 
@@ -35,11 +36,15 @@ def enclose() -> None:
     import ctypes
 
     libc = ctypes.CDLL(None, use_errno=True)
-    scopes = struct.pack("=QQQ", 0, 0, SCOPE_SIGNAL)
-    size, none = ctypes.c_size_t(len(scopes)), ctypes.c_uint32()
-    rules = libc.syscall(ctypes.c_long(CREATE_RULESET), scopes, size, none)
+    handled = struct.pack("=QQQ", REFER, 0, SCOPE_SIGNAL)
+    size, none = ctypes.c_size_t(len(handled)), ctypes.c_uint32()
+    rules = libc.syscall(ctypes.c_long(CREATE_RULESET), handled, size, none)
+    # To move files from folder to folder is the one right that is refused unless it is granted.
+    root = os.open("/", os.O_PATH | os.O_CLOEXEC)
+    everywhere = struct.pack("=Qi", REFER, root)
     put_on = (
         rules >= 0
+        and libc.syscall(ctypes.c_long(ADD_RULE), rules, PATH_BENEATH, everywhere, none) == 0
         and libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
         and libc.syscall(ctypes.c_long(RESTRICT_SELF), rules, none) == 0
     )
@@ -47,6 +52,7 @@ def enclose() -> None:
         number = ctypes.get_errno()
         raise OSError(number, f"Landlock can't enclose the supervisor: {os.strerror(number)}")
     os.close(rules)
+    os.close(root)
     with contextlib.suppress(PermissionError):
         os.kill(os.getppid(), 0)  # before anybody relies on it: a signal to all must not be one
         raise OSError("Landlock does not keep the supervisor's signals in")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -353,13 +354,19 @@ async def test_nothing_survives_the_death_of_the_supervisor(sandbox: str, which:
     async with started(DAEMON_FOREVER, sandbox=sandbox) as guest:
         await guest.until(b"ready\n")
         below = [c for c in psutil.Process().children(recursive=True) if _lives(c.pid)]
-        supervisors = [c for c in below if "supervisor.py" in " ".join(c.cmdline())]
+        supervisors = [process for process in below if _is_supervisor(process)]
 
         supervisors[which].kill()
 
         await guest.finish()
         assert guest.ended == Ended(137, None, clean=True)
         assert leaks.wait_until(lambda: not any(_lives(process.pid) for process in below), 2.0)
+
+
+def _is_supervisor(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return any("supervisor.py" in word for word in process.cmdline())
+    return False
 
 
 async def test_a_sandbox_that_died_while_it_waited_is_replaced() -> None:

@@ -13,7 +13,7 @@ from platformdirs import user_cache_path
 
 from lmboot.errors import ConsentImpossible, SandboxFault, UsageFault
 from lmboot.process import Ended
-from lmboot.runtime import posture
+from lmboot.runtime import posture, properties
 from lmboot.runtime.backends import NOT_BUILT, bubblewrap, landlock
 from lmboot.runtime.launcher import Launcher
 from lmboot.runtime.posture import choose, prove, survey
@@ -297,7 +297,7 @@ async def test_nothing_is_run_where_no_back_end_works(monkeypatch: pytest.Monkey
 async def test_a_back_end_that_lacks_what_is_required_is_refused_by_name(
     monkeypatch: pytest.MonkeyPatch, fresh: Path
 ) -> None:
-    monkeypatch.setattr(posture, "REQUIRED", {"proc_view": "enforced"})
+    monkeypatch.setattr(properties, "REQUIRED", {"proc_view": "enforced"})
 
     with pytest.raises(SandboxFault, match="does not enforce proc_view"):
         await Launcher.prepare("landlock")
