@@ -111,11 +111,12 @@ def test_the_guest_needs_nothing_but_the_standard_library(module: Path) -> None:
     assert roots - sys.stdlib_module_names == set()
 
 
-def test_the_supervisor_needs_nothing_but_the_standard_library() -> None:
+@pytest.mark.parametrize("module", ["supervisor", "enclosure", "holdings", "__init__"])
+def test_the_supervisor_and_its_parts_need_nothing_but_the_standard_library(module: str) -> None:
     """It runs isolated (-I -S), as another user, and before anything else is imported."""
-    roots = {name.split(".")[0] for name in imported(PACKAGE / "supervisor.py")}
+    names = imported(PACKAGE / f"{module}.py") - {"lmboot.enclosure", "lmboot.holdings"}
 
-    assert roots - sys.stdlib_module_names == set()
+    assert {name.split(".")[0] for name in names} - sys.stdlib_module_names == set()
 
 
 def test_tkinter_is_the_windows_alone() -> None:

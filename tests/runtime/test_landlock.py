@@ -13,6 +13,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -24,6 +25,7 @@ from lmboot.runtime import seccomp
 from lmboot.runtime.backends import Plan, landlock
 from lmboot.runtime.backends.landlock import DEVICES, LIBRARIES, Landlock
 from lmboot.runtime.policy import Limits
+from lmboot.runtime.posture import prove
 from lmboot.workspace import PASSABLE
 from tests import leaks
 from tests.runtime.guests import run, started
@@ -194,6 +196,31 @@ def test_root_is_not_confined_but_refused() -> None:
 
     assert done.returncode == 1
     assert "this is still root" in done.stderr
+
+
+# ---------------------------------------------------------------- the proof
+
+
+@pytest.mark.sandbox
+async def test_landlock_proves_itself_here() -> None:
+    proven = await prove(landlock.find())
+
+    in_part = {name for name, level in proven.properties.items() if level == "partial"}
+    assert (proven.usable, proven.reason, proven.remedy) == (True, "", "")
+    assert "absent" not in proven.properties.values()
+    assert in_part - {"pids", "disk_total"} == {"fs_read", "proc_view", "mem_total", "own_paths"}
+    assert ("pids" in in_part) == (os.geteuid() != 0)  # a user of its own has a number of its own
+
+
+@pytest.mark.sandbox
+async def test_without_the_filter_landlock_is_not_enough() -> None:
+    backend = replace(landlock.find(), filter=b"\x06\x00\x00\x00\x00\x00\xff\x7f")
+
+    proven = await prove(backend)
+
+    assert not proven.usable
+    assert proven.properties["syscalls"] == "absent"
+    assert proven.properties["net_ip"] == "absent"
 
 
 # ---------------------------------------------------------------- what can't be hidden is refused
@@ -528,7 +555,6 @@ async def test_what_was_written_comes_out_and_the_folder_is_gone(tmp_path: Path)
 
 
 @pytest.mark.sandbox
-@pytest.mark.skipif(os.geteuid() != 0, reason="a plain user's runs have one user")
 async def test_two_runs_can_t_reach_each_other() -> None:
     async with started(
         "import os, time; print(os.getcwd(), os.getpid()); time.sleep(60)", sandbox="landlock"

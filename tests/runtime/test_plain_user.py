@@ -36,7 +36,6 @@ exec setpriv --reuid "$3" --regid "$3" --clear-groups -- \\
         "test_lifecycle.py",
         "test_copy_out.py",
         "test_landlock.py",
-        "test_posture.py",
     ],
 )
 def test_everything_holds_for_a_plain_user(part: str) -> None:

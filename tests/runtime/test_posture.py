@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -167,28 +166,6 @@ async def test_bubblewrap_proves_itself_here() -> None:
         "enforced"
     }
     assert set(found["none"].properties.values()) == {"absent"}
-
-
-@pytest.mark.sandbox
-async def test_landlock_proves_itself_here() -> None:
-    proven = await prove(landlock.find())
-
-    in_part = {name for name, level in proven.properties.items() if level == "partial"}
-    assert (proven.usable, proven.reason, proven.remedy) == (True, "", "")
-    assert "absent" not in proven.properties.values()
-    assert in_part - {"pids", "disk_total"} == {"fs_read", "proc_view", "mem_total", "own_paths"}
-    assert ("pids" in in_part) == (os.geteuid() != 0)  # a user of its own has a number of its own
-
-
-@pytest.mark.sandbox
-async def test_without_the_filter_landlock_is_not_enough() -> None:
-    backend = replace(landlock.find(), filter=b"\x06\x00\x00\x00\x00\x00\xff\x7f")
-
-    proven = await prove(backend)
-
-    assert not proven.usable
-    assert proven.properties["syscalls"] == "absent"
-    assert proven.properties["net_ip"] == "absent"
 
 
 @pytest.mark.sandbox
