@@ -139,7 +139,7 @@ def judge(
     `clean` whether nothing was left of it; `channel` the one descriptor that it may have.
     """
     found = Outcomes(tried)
-    return {
+    levels: dict[str, Level] = {
         **_of_files(found),
         **_of_sockets(found, visited=visited),
         **_of_processes(found),
@@ -149,6 +149,7 @@ def judge(
         "env": _level(_is_scrubbed(set(found.listed("env")))),
         "fds": _level(found.listed("fds") == [0, 1, 2, channel]),
     }
+    return {name: levels[name] for name in PROPERTIES}
 
 
 def _of_files(found: Outcomes) -> Properties:
