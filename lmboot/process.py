@@ -72,7 +72,8 @@ class Order:
     `descriptors` maps the child's numbers (from 3) to ours; `stdin` is the number at which the
     launcher inside finds what it makes its 0. `channel` is the host's end of the
     socket on which the launcher inside answers READY and `nonce`. `folders` are opened inside
-    before anything runs; `info` is where a sandbox tells the first process of its inside.
+    before anything runs, and may hold `bounds` bytes each (none: they bound themselves); `info`
+    is where a sandbox tells the first process of its inside.
     """
 
     argv: tuple[str, ...]
@@ -83,22 +84,31 @@ class Order:
     nonce: str
     cwd: str = "/"
     folders: tuple[str, ...] = ()
+    bounds: tuple[int, ...] = ()
     info: int | None = None
 
 
 class Supervisor:
     """A started supervisor that has nothing to do yet; it serves one launch."""
 
-    def __init__(self, process: subprocess.Popen[bytes], link: _Link) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], link: _Link, *, enclosed: bool = False
+    ) -> None:
         self._process = process
         self._link = link
+        self._enclosed = enclosed
 
     @classmethod
-    async def start(cls, uid: int | None = None) -> Supervisor:
-        """Start one, as an unprivileged user if `uid` is given."""
+    async def start(cls, uid: int | None = None, *, enclosed: bool = False) -> Supervisor:
+        """Start one, as an unprivileged user if `uid` is given.
+
+        `enclosed`: it and all that it starts can signal nobody else, so that one signal to
+        everybody ends the whole tree at once (Linux 6.12; else a fault).
+        """
         ours, theirs = socket.socketpair()
         descriptor = theirs.fileno()
-        arguments = [str(descriptor), *([] if uid is None else [str(uid)])]
+        arguments = [str(descriptor), *([] if uid is None else [f"user={uid}"])]
+        arguments += ["enclosed"] if enclosed else []
         with theirs:
             process = subprocess.Popen(  # noqa: ASYNC220 (a fork; there is nothing to wait for)
                 [sys.executable, "-I", "-S", str(_SCRIPT), *arguments],
@@ -108,7 +118,7 @@ class Supervisor:
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,  # a Ctrl+C in lmboot's terminal is not meant for it
             )
-        return cls(process, _Link(ours))
+        return cls(process, _Link(ours), enclosed=enclosed)
 
     async def launch(self, order: Order) -> Child:
         """Start the child and return it once its launcher waits; raise StartFailed."""
@@ -146,9 +156,19 @@ class Supervisor:
                 nonce=order.nonce,
                 cwd=order.cwd,
                 folders=order.folders,
+                bounds=order.bounds,
             )
         finally:
             _close_all([*given.values(), order.channel])
+
+    def left_nothing(self) -> bool:
+        """Say, of a supervisor that was lost, whether its guard has ended all that it started.
+
+        Without a guard there is nobody who could tell.
+        """
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return not self._enclosed or self._process.wait(LOST_SECONDS) == 0
+        return False
 
     async def _answer(self, name: str) -> dict[str, Any]:
         """Wait for an answer; raise StartFailed when another one comes in its place."""
@@ -371,6 +391,7 @@ class Child:
         answer = await self._link.answer("gone")
         if answer["event"] == "lost":
             clean = await asyncio.to_thread(_kill, self._handles)
+            clean = clean and await asyncio.to_thread(self._supervisor.left_nothing)
             ended = Ended(KILLED, None, clean)
         else:
             code = KILLED if answer["code"] is None else answer["code"]

@@ -1,8 +1,8 @@
 """The small plain process between lmboot and one runtime: starts it, watches it, ends it.
 
-Started as `python -I -S supervisor.py FD [UID]`. Standard library only; imports nothing of
-lmboot. FD is a stream socket to lmboot: one JSON object a line in both directions, descriptors
-beside it.
+Started as `python -I -S supervisor.py FD [user=UID] [enclosed]`. Standard library only; of lmboot
+it imports two modules that are its own parts. FD is a stream socket to lmboot: one JSON object a
+line in both directions, descriptors beside it.
 
     lmboot says     launch (with descriptors)   begin   interrupt   stop   end
     it answers      ready   started (with descriptors)   fault   gone
@@ -12,10 +12,11 @@ nothing later; with `begin` the limits and their clocks are on.
 
 The end of that socket means that lmboot is gone: the whole tree is killed at once. UID is the
 unprivileged user that it becomes first (lmboot runs as root). It is the subreaper of everything
-that it starts, so "no child is left" proves that the tree is gone.
+that it starts, so "no child is left" proves that the tree is gone. `enclosed` is for a tree that
+has no process space, whose first process would take all others along: see `enclosure.py`.
 
-Other systems than Linux lack what `_subreaper`, `_children` and `_facts` use; each says what it
-returns then.
+Other systems than Linux lack what `become_subreaper`, `_children` and `_facts` use; each says what
+it returns then.
 """
 
 from __future__ import annotations
@@ -32,6 +33,13 @@ import time
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+if __name__ == "__main__":
+    # As the last one; -I leaves it out.
+    sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from lmboot.enclosure import become_subreaper, kill_everybody, leave_a_guard
+from lmboot.holdings import Holdings
+
 READY_SECONDS = 20.0  # from spawning to the launcher's READY; a cold disk needs about one
 ENDING_SECONDS = 1.0  # from the closing of a process's descriptors to its status
 TERM_SECONDS = 0.5  # from the closing of stdin to SIGTERM
@@ -43,7 +51,6 @@ FILL_BYTES_PER_SECOND = 2 << 30  # how fast a runtime is taken to be able to fil
 ABOVE_TARGETS = 64  # where received descriptors wait, clear of the numbers that they will get
 NEVER = float("inf")
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
-PR_SET_CHILD_SUBREAPER = 36
 
 
 class Fault(Exception):
@@ -74,15 +81,6 @@ def become(uid: int) -> None:
     with contextlib.suppress(PermissionError):
         os.setresuid(0, 0, 0)
         raise Fault("root's rights could not be given up")
-
-
-def _subreaper() -> bool:
-    """Have orphans beneath this process become its children; False where that can't be done."""
-    if not sys.platform.startswith("linux"):
-        return False
-    import ctypes  # slow to import; this process is started ahead of need
-
-    return bool(ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
 
 
 def _children(pid: int) -> list[int]:
@@ -230,8 +228,9 @@ def _out_of_the_way(descriptor: int) -> int:
 class Supervisor:
     """One runtime's life, from the order to launch it to the proof that nothing of it is left."""
 
-    def __init__(self, control: Control) -> None:
+    def __init__(self, control: Control, *, enclosed: bool) -> None:
         self._control = control
+        self._enclosed = enclosed
         self._inbox: list[dict[str, Any]] = []
         self._woken = _wake_on_child()
         self._main = 0  # the child that we started: the sandbox's outer process, or the runtime
@@ -241,6 +240,7 @@ class Supervisor:
         self._limit: str | None = None
         self._limits: dict[str, float | None] = {}
         self._folders: list[int] = []
+        self._holdings: Holdings | None = None  # None: the folders are bounded file systems
         self._ledger = CpuLedger()
         self._born: float | None = None  # when the payload was let in
         self._looked = 0.0
@@ -258,6 +258,7 @@ class Supervisor:
             pass
         except Exception as bug:  # noqa: BLE001 whatever it is, the tree must not outlive it
             fault = f"the supervisor failed: {bug!r}"
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # what it asks for is being done
         clean = self._kill_all(GONE_SECONDS)
         if fault is not None:
             self._control.tell(event="fault", text=fault, clean=clean)
@@ -287,7 +288,9 @@ class Supervisor:
         self._await_ready(channel, order["nonce"])
         if order["info"] is not None:
             self._find_inside(info)
-            self._open_folders(order["folders"])
+        self._open_folders(order["folders"])
+        if order["bounds"]:
+            self._holdings = Holdings(dict(zip(self._folders, order["bounds"], strict=True)))
         pids = [pid for pid in (self._init, self._main) if pid]
         self._control.tell(self._folders[:1], event="started", pids=pids)
         os.close(channel)
@@ -344,7 +347,7 @@ class Supervisor:
     def _open_folders(self, folders: list[str]) -> None:
         """Hold on to the runtime's writable file systems, so that they outlive it."""
         try:
-            inside = f"/proc/{_children(self._init or 0)[0]}/root"
+            inside = "" if self._init is None else f"/proc/{_children(self._init)[0]}/root"
             flags = os.O_DIRECTORY | os.O_RDONLY
             self._folders = [os.open(inside + folder, flags) for folder in folders]
         except (OSError, IndexError) as error:
@@ -403,7 +406,7 @@ class Supervisor:
             "memory": self._memory(guests),
             "processes": len(guests),
             "wall": now - (self._born or now),
-            "inodes": max(map(_inodes, self._folders), default=0),
+            "inodes": self._inodes(now, guests),
         }
         for name, amount in used.items():
             ceiling = self._limits.get(name)
@@ -411,6 +414,12 @@ class Supervisor:
                 self._limit = "disk" if name == "inodes" else name
         room = (self._limits.get("memory") or 0) - used["memory"]
         return min(max(room / FILL_BYTES_PER_SECOND, QUICKEST_LOOK), SLOWEST_LOOK)
+
+    def _inodes(self, now: float, guests: list[int]) -> float:
+        """Return how many files there are; more than any limit when they are too big."""
+        if self._holdings is None:
+            return max(map(_inodes, self._folders), default=0)
+        return self._holdings.entries(now, guests)
 
     def _memory(self, guests: list[int]) -> int:
         """Return the tree's memory; exact (and slow to find) only when it may be too much."""
@@ -430,6 +439,8 @@ class Supervisor:
             if self._main and self._code is None:
                 with contextlib.suppress(OSError):
                     os.killpg(self._main, signal.SIGKILL)
+            if self._enclosed:
+                kill_everybody()
             for pid in _descendants(os.getpid()):
                 _signal(pid, signal.SIGKILL)
             if time.monotonic() > deadline:
@@ -498,15 +509,19 @@ def main(arguments: list[str]) -> None:
     control.connection.set_inheritable(False)
     os.chdir("/")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    enclosed = "enclosed" in arguments
     try:
-        _subreaper()  # before: Python's own files may lie where the other user can't read
-        if len(arguments) > 1:
-            become(int(arguments[1]))
+        become_subreaper()  # before: Python's own files may lie where the other user can't read
+        for argument in arguments[1:]:
+            if argument.startswith("user="):
+                become(int(argument[5:]))
+        if enclosed:
+            leave_a_guard(control.connection)
     except (OSError, Fault) as error:
         control.tell(event="fault", text=str(error), clean=True)
         return
     signal.signal(signal.SIGTERM, _abandon)
-    supervisor = Supervisor(control)
+    supervisor = Supervisor(control, enclosed=enclosed)
     control.tell(event="ready")
     supervisor.serve()
 

@@ -28,6 +28,7 @@ MAX_COPIED_BYTES = 1 << 30
 MAX_SEEN_ENTRIES = 200_000
 REMOVE_SECONDS = 20.0
 CHUNK = 1 << 20
+PASSABLE = Path("/run/lmboot/workspaces")  # root's, for runs as somebody else
 
 if sys.platform != "win32":
     import fcntl
@@ -42,29 +43,54 @@ if sys.platform != "win32":
 
 
 class Workspace:
-    """A fresh private folder for one run, removed with it; `app` and `tmp` are in it."""
+    """A fresh private folder for one run, removed with it; `app` and `tmp` are in it.
 
-    def __init__(self, base: Path, name: str, lock: int) -> None:
+    It is the run's own user's, where that is another one than lmboot's.
+    """
+
+    def __init__(self, base: Path, name: str, lock: int, owner: int | None) -> None:
         self._base = base
         self._name = name
         self._lock = lock
+        self._owner = owner
         self.path = base / name
         self.app = self.path / "app"
         self.tmp = self.path / "tmp"
 
     @classmethod
-    def create(cls, base: Path | None = None) -> Workspace:
-        """Make one in the user's private folder, after removing what dead runs left there."""
-        base = private_folder(base or user_cache_path("lmboot") / "workspaces")
+    def create(cls, base: Path | None = None, *, owner: int | None = None) -> Workspace:
+        """Make one in the user's private folder, after removing what dead runs left there.
+
+        With an `owner` (lmboot is root then) it is where he can go, and his.
+        """
+        if owner is None:
+            base = private_folder(base or user_cache_path("lmboot") / "workspaces")
+        else:
+            base = _passable_folder(base or PASSABLE)
         with _locked(base / "lock"):
             _reap(base)
             name = f"run-{secrets.token_hex(8)}"
             lock = os.open(base / f"{name}.lock", _NEW, 0o600)
             fcntl.flock(lock, fcntl.LOCK_EX)
-            workspace = cls(base, name, lock)
+            workspace = cls(base, name, lock, owner)
             for folder in (workspace.path, workspace.app, workspace.tmp):
                 folder.mkdir(mode=0o700)
+                workspace._give(folder)
         return workspace
+
+    def place(self, files: Mapping[str, bytes]) -> None:
+        """Write files beneath it that are none of the run's own; before the run begins."""
+        for name, content in files.items():
+            path = self.path / name
+            for folder in reversed(path.relative_to(self.path).parents[:-1]):
+                (self.path / folder).mkdir(mode=0o700, exist_ok=True)
+                self._give(self.path / folder)
+            path.write_bytes(content)
+            self._give(path)
+
+    def _give(self, path: Path) -> None:
+        if self._owner is not None:
+            os.chown(path, self._owner, self._owner)
 
     def remove(self) -> bool:
         """Remove it with all that is in it; say whether nothing is left. Idempotent.
@@ -88,6 +114,17 @@ def private_folder(path: Path) -> Path:
         raise SandboxFault(f"{path} is not a folder of yours", hint=f"Move {path} away.")
     if found.st_mode & 0o077:
         path.chmod(0o700)
+    return path
+
+
+def _passable_folder(path: Path) -> Path:
+    """Return a folder of root's that others can go through, but not look into."""
+    path.mkdir(mode=0o711, parents=True, exist_ok=True)
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != 0:
+        raise SandboxFault(f"{path} is not a folder of root's", hint=f"Move {path} away.")
+    for folder in (path, path.parent):
+        folder.chmod(0o711)  # whatever the umask was
     return path
 
 

@@ -13,6 +13,7 @@ import psutil
 from platformdirs import user_cache_path
 
 from lmboot.process import UIDS
+from lmboot.workspace import PASSABLE
 
 PATIENCE_SECONDS = 5.0  # for what is already dying
 
@@ -43,6 +44,7 @@ def folders() -> set[Path]:
     workspaces = user_cache_path("lmboot") / "workspaces"
     return {
         *workspaces.glob("run-*"),
+        *PASSABLE.glob("run-*"),
         *user_cache_path("lmboot").glob("canary-*"),
         *Path(tempfile.gettempdir()).glob("lmboot-probe-*"),
     }

@@ -20,9 +20,11 @@ LARGER = {  # one format, one protocol, one tree: in two files they would be har
     "gguf.py": 600,
     "process.py": 550,
     "supervisor.py": 550,
-    "workspace.py": 500,
+    "workspace.py": 550,
 }
 LINUX_ONLY = (  # what other systems need there is still to come; nothing else may rest on Linux
+    "lmboot/enclosure.py",
+    "lmboot/holdings.py",
     "lmboot/process.py",
     "lmboot/supervisor.py",
     "lmboot/workspace.py",
@@ -109,11 +111,12 @@ def test_the_guest_needs_nothing_but_the_standard_library(module: Path) -> None:
     assert roots - sys.stdlib_module_names == set()
 
 
-def test_the_supervisor_needs_nothing_but_the_standard_library() -> None:
+@pytest.mark.parametrize("module", ["supervisor", "enclosure", "holdings", "__init__"])
+def test_the_supervisor_and_its_parts_need_nothing_but_the_standard_library(module: str) -> None:
     """It runs isolated (-I -S), as another user, and before anything else is imported."""
-    roots = {name.split(".")[0] for name in imported(PACKAGE / "supervisor.py")}
+    names = imported(PACKAGE / f"{module}.py") - {"lmboot.enclosure", "lmboot.holdings"}
 
-    assert roots - sys.stdlib_module_names == set()
+    assert {name.split(".")[0] for name in names} - sys.stdlib_module_names == set()
 
 
 def test_tkinter_is_the_windows_alone() -> None:

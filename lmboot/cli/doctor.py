@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lmboot.app import doctor
-from lmboot.runtime.posture import IN_WORDS
+from lmboot.runtime.properties import in_words
 from lmboot.text import reveal
 
 _NO_ENGINE = "none, so no .gguf file can be run: pip install 'lmboot[engine]'"
@@ -55,4 +55,4 @@ def _sandbox_lines(posture: dict[str, Any]) -> Iterator[str]:
         yield f"          {posture['remedy']}"
         return
     for key, level in posture["properties"].items():
-        yield f"          {level:9} {IN_WORDS[key]}"
+        yield f"          {level:9} {in_words(key, level)}"

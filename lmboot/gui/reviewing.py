@@ -9,7 +9,7 @@ from lmboot.bootstrap.review import Review, limits_in_words
 from lmboot.gui.messages import ConsentWanted
 from lmboot.gui.modelrows import size_words
 from lmboot.gui.shown import for_review
-from lmboot.runtime.launcher import IN_WORDS
+from lmboot.runtime.launcher import IN_WORDS, in_words
 from lmboot.text import brief
 
 _SHORT = 300
@@ -77,7 +77,7 @@ def _warnings(review: Review) -> Iterator[str]:
     for key, level in _levels(review):
         if level != "enforced":
             word = "only partly enforced" if level == "partial" else "not enforced"
-            yield f"{word} by {review.sandbox}: “{IN_WORDS[key]}”"
+            yield f"{word} by {review.sandbox}: “{in_words(key, level)}”"
     yield from (for_review(sentence) for sentence in review.warnings)
     verdict = review.verdict
     for note in [each for each in verdict.notes if each.code != "import"][:_MOST_NOTES]:

@@ -6,11 +6,21 @@ from lmboot.errors import SandboxFault
 from lmboot.process import Ended, Output
 from lmboot.runtime import posture
 from lmboot.runtime.policy import Limits
-from lmboot.runtime.posture import IN_WORDS, Properties
+from lmboot.runtime.properties import IN_WORDS, Properties, in_words
 from lmboot.runtime.run import Box, Job, Runtime
 from lmboot.workspace import CopyReport
 
-__all__ = ["IN_WORDS", "CopyReport", "Ended", "Job", "Launcher", "Output", "Properties", "Runtime"]
+__all__ = [
+    "IN_WORDS",
+    "CopyReport",
+    "Ended",
+    "Job",
+    "Launcher",
+    "Output",
+    "Properties",
+    "Runtime",
+    "in_words",
+]
 
 
 class Launcher:

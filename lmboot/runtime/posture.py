@@ -16,10 +16,10 @@ import platform
 import secrets
 import socket
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple, Protocol, get_args
 
 from platformdirs import user_cache_path
 
@@ -27,68 +27,22 @@ from lmboot import __version__
 from lmboot.errors import ConsentImpossible, SandboxFault, UsageFault
 from lmboot.process import Ended
 from lmboot.runtime import seccomp
-from lmboot.runtime.backends import CHANNEL, NOT_BUILT, Backend, bubblewrap, none
-from lmboot.runtime.policy import Limits
+from lmboot.runtime.backends import CHANNEL, NOT_BUILT, Backend, bubblewrap, landlock, none
+from lmboot.runtime.properties import (
+    ABSENT,
+    PROBE_LIMITS,
+    PROPERTIES,
+    WATCHED,
+    Level,
+    Properties,
+    judge,
+    lacking,
+)
 from lmboot.runtime.run import Box, Job
 from lmboot.workspace import private_folder
 
-Level = Literal["enforced", "partial", "absent"]
-Properties = Mapping[str, Level]
-
-PROPERTIES = (
-    "fs_read",
-    "fs_write",
-    "net_ip",
-    "net_loopback",
-    "unix_abstract",
-    "unix_path",
-    "proc_view",
-    "signals",
-    "syscalls",
-    "pids",
-    "mem_total",
-    "disk_total",
-    "tree_kill",
-    "env",
-    "fds",
-)
-IN_WORDS = {  # of a property that is enforced; the program is what they speak of
-    "fs_read": "can't read your files",
-    "fs_write": "can't write outside its folder",
-    "net_ip": "has no network",
-    "net_loopback": "can't reach servers on this machine",
-    "unix_abstract": "can't reach abstract sockets (X11, D-Bus)",
-    "unix_path": "can't reach sockets in the file system",
-    "proc_view": "can't see other processes",
-    "signals": "can't signal other processes",
-    "syscalls": "can't use risky system calls",
-    "pids": "its processes are limited",
-    "mem_total": "its memory is limited as a whole",
-    "disk_total": "its disk space is limited as a whole",
-    "tree_kill": "ends with all its processes",
-    "env": "sees no environment of yours",
-    "fds": "has no open files of yours",
-}
-# Without all of these there is no border to speak of, and nothing is run.
-REQUIRED = (
-    "fs_read",
-    "fs_write",
-    "net_ip",
-    "net_loopback",
-    "unix_abstract",
-    "proc_view",
-    "signals",
-    "tree_kill",
-    "env",
-    "fds",
-)
-ABSENT: Properties = dict.fromkeys(PROPERTIES, "absent")
-
 PROBE_SECONDS = 30.0
-PROBE_LIMITS = Limits(memory_mb=128, cpu_seconds=20, wall_seconds=20, processes=12, disk_mb=4)
-SCRATCH_MB = 16
 _TOO_MUCH = int(PROBE_LIMITS.memory_mb * 1.5) << 20
-_ALLOWED_NAMES = {"PATH", "LANG", "HOME", "TMPDIR"}
 _PROBED_CALLS = ("ptrace", "keyctl", "add_key", "io_uring_setup", "unshare", "bpf", "memfd_create")
 _PROBE = Path(__file__).parent / "guest" / "probe.py"
 
@@ -106,17 +60,26 @@ class Posture:
 
 async def survey() -> list[Posture]:
     """Probe every back end of this version, now."""
-    return [await _survey_bubblewrap(), _UNCONFINED]
+    return [*[await _survey(name) for name in BACKENDS], _UNCONFINED]
 
+
+class _Finder(Protocol):
+    """A module with a back end."""
+
+    def find(self) -> Backend: ...
+
+
+# In the order in which `auto` takes the first that is usable.
+BACKENDS: Mapping[str, _Finder] = {"bubblewrap": bubblewrap, "landlock": landlock}
 
 _UNCONFINED = Posture("none", usable=True, reason="no border: the runtime has your own rights")
 
 
-async def _survey_bubblewrap() -> Posture:
+async def _survey(name: str) -> Posture:
     try:
-        backend = await asyncio.to_thread(bubblewrap.find)
+        backend = await asyncio.to_thread(BACKENDS[name].find)
     except SandboxFault as fault:
-        return Posture("bubblewrap", usable=False, reason=str(fault), remedy=fault.hint)
+        return Posture(name, usable=False, reason=str(fault), remedy=fault.hint)
     posture = await prove(backend)
     _remember(backend, posture)
     return posture
@@ -139,7 +102,7 @@ async def choose(sandbox: str, *, no_border: bool) -> Chosen:
             f"this version of lmboot has no {sandbox} back end yet",
             hint="Use --sandbox auto: it takes the best one that works on this machine.",
         )
-    if sandbox not in ("auto", "bubblewrap", "none"):
+    if sandbox not in ("auto", "none", *BACKENDS):
         raise UsageFault(f"there is no sandbox {sandbox!r}", hint="Use --sandbox auto.")
     if sandbox == "none":
         if not no_border:
@@ -148,12 +111,32 @@ async def choose(sandbox: str, *, no_border: bool) -> Chosen:
                 hint="Add --no-border if that is what you want.",
             )
         return Chosen(none.Unconfined(), ABSENT)
-    backend = await asyncio.to_thread(bubblewrap.find)
+    faults: dict[str, SandboxFault] = {}
+    for name in BACKENDS if sandbox == "auto" else [sandbox]:
+        try:
+            return await _proven(name)
+        except SandboxFault as fault:
+            faults[name] = fault
+    raise _together(faults)
+
+
+async def _proven(name: str) -> Chosen:
+    """Return a back end with its proof, be it remembered; raise where it is not usable."""
+    backend = await asyncio.to_thread(BACKENDS[name].find)
     posture = _remembered(backend) or await prove(backend)
     _remember(backend, posture)
     if not posture.usable:
         raise SandboxFault(posture.reason, hint=posture.remedy)
     return Chosen(backend, posture.properties)
+
+
+def _together(faults: Mapping[str, SandboxFault]) -> SandboxFault:
+    """Return one fault for all: every reason, and the remedy of the back end to be preferred."""
+    first, *others = faults.values()
+    if not others:
+        return first
+    reasons = "; ".join(f"{name}: {fault}" for name, fault in faults.items())
+    return SandboxFault(f"no sandbox is usable here; {reasons}", hint=first.hint)
 
 
 # ---------------------------------------------------------------- the proof
@@ -164,21 +147,38 @@ async def prove(backend: Backend) -> Posture:
     with _bait() as bait:
         try:
             async with asyncio.timeout(PROBE_SECONDS):
-                box = await Box.open(backend, PROBE_LIMITS)
-                said, ended = await _listen(box, _probe_job(bait))
+                tried, ended = await _probe(backend, bait)
         except SandboxFault as fault:
             return Posture(backend.name, usable=False, reason=str(fault), remedy=fault.hint)
         except TimeoutError:
-            said, ended = b"", Ended(0, None, clean=False)
+            tried, ended = None, Ended(0, None, clean=False)
         visited = bait.visited()
-    tried = _tried(said, bait.nonce)
     if tried is None:
         return _unusable(backend.name, "its probe brought nothing back")
-    properties = judge(tried, ended, visited=visited)
-    missing = [name for name in REQUIRED if properties[name] != "enforced"]
+    limit, clean = ended.limit, ended.clean
+    properties = judge(tried, visited=visited, limit=limit, clean=clean, channel=CHANNEL)
+    missing = lacking(properties)
     if missing:
         return _unusable(backend.name, f"it does not enforce {', '.join(missing)}", properties)
     return Posture(backend.name, usable=True, properties=properties)
+
+
+async def _probe(backend: Backend, bait: _Bait) -> tuple[dict[str, str] | None, Ended]:
+    """Return all outcomes, and the last end.
+
+    An attempt at which a limit ended the probe was watched; the others are tried once more.
+    """
+    watched: dict[str, str] = {}
+    while True:
+        box = await Box.open(backend, PROBE_LIMITS)
+        said, ended = await _listen(box, _probe_job(bait, without=watched))
+        word, _, attempt = (
+            said.rstrip().rpartition(b"\n")[2].decode(errors="replace").partition(" ")
+        )
+        if word != "trying" or attempt in watched or ended.limit not in ("processes", "disk"):
+            tried = _tried(said, bait.nonce)
+            return tried and {**tried, **watched}, ended
+        watched[attempt] = WATCHED
 
 
 def _unusable(name: str, why: str, properties: Properties = ABSENT) -> Posture:
@@ -191,7 +191,7 @@ def _unusable(name: str, why: str, properties: Properties = ABSENT) -> Posture:
     )
 
 
-def _probe_job(bait: _Bait) -> Job:
+def _probe_job(bait: _Bait, without: Iterable[str]) -> Job:
     column = seccomp.ARCHES[platform.machine()].column if _known_machine() else None
     tables = {**seccomp.DENIED, **seccomp.ABSENT}
     calls = {} if column is None else {name: tables[name][column] for name in _PROBED_CALLS}
@@ -201,6 +201,7 @@ def _probe_job(bait: _Bait) -> Job:
         "processes": int(PROBE_LIMITS.processes),
         "disk_mb": int(PROBE_LIMITS.disk_mb),
         "too_much": _TOO_MUCH,
+        "without": ",".join(without),
     }
     argv = ("probe.py", *(f"{name}={value}" for name, value in given.items()))
     return Job((("probe.py", _PROBE.read_bytes()),), argv, PROBE_LIMITS, {})
@@ -233,53 +234,6 @@ def _tried(said: bytes, nonce: str) -> dict[str, str] | None:
     except (ValueError, LookupError, TypeError):
         return None
     return {str(name): str(outcome) for name, outcome in tried.items()} if tried else None
-
-
-def judge(tried: Mapping[str, str], ended: Ended, *, visited: bool) -> Properties:
-    """Return what the outcomes prove; what was not tried counts as absent; pure."""
-
-    def refused(*names: str) -> Level:
-        return _level(all(not tried.get(name, "ok").startswith("ok") for name in names))
-
-    def listed(name: str) -> list[Any]:
-        outcome = tried.get(name, "")
-        return list(json.loads(outcome[3:].replace("'", '"'))) if outcome.startswith("ok") else []
-
-    def within(name: str, most: int) -> bool:
-        word, _, number = tried.get(name, "").partition(" ")
-        return word == "ok" and int(number) <= most
-
-    calls = [outcome for name, outcome in tried.items() if name.startswith("call_")]
-    names = set(listed("env"))
-    disk = within("disk", int(PROBE_LIMITS.disk_mb))
-    scratch = within("shm", SCRATCH_MB) and within("tmp", SCRATCH_MB)
-    return {
-        "fs_read": refused("read_canary", "read_home", "read_passwd"),
-        "fs_write": refused("write_usr", "write_root", "write_dev"),
-        "net_ip": refused("inet", "inet6", "vsock", "netlink"),
-        "net_loopback": _level(
-            not visited and refused("tcp_loopback", "tcp6_loopback") == "enforced"
-        ),
-        "unix_abstract": refused("unix_abstract"),
-        "unix_path": refused("unix_path"),
-        "proc_view": _level(0 < len(listed("pids")) <= 3),
-        "signals": refused("kill_host"),
-        "syscalls": _level(bool(calls) and all(call in ("EPERM", "ENOSYS") for call in calls)),
-        "pids": _level(within("forks", int(PROBE_LIMITS.processes))),
-        # Watched, not contained: between two looks it can be exceeded for a moment.
-        "mem_total": "partial" if ended.limit == "memory" else "absent",
-        "disk_total": "enforced" if disk and scratch else "partial" if disk else "absent",
-        "tree_kill": _level(ended.clean),
-        "env": _level(
-            bool(names)
-            and all(name in _ALLOWED_NAMES or name.startswith("LMBOOT_") for name in names)
-        ),
-        "fds": _level(listed("fds") == [0, 1, 2, CHANNEL]),
-    }
-
-
-def _level(proven: bool) -> Level:
-    return "enforced" if proven else "absent"
 
 
 class _Bait:
@@ -352,8 +306,8 @@ def _secret(otherwise: Path) -> Path:
 # ---------------------------------------------------------------- what was proven before
 
 
-def _cache_path() -> Path:
-    return user_cache_path("lmboot") / "posture.json"
+def _cache_path(name: str) -> Path:
+    return user_cache_path("lmboot") / f"posture-{name}.json"
 
 
 def _key(backend: Backend) -> dict[str, Any]:
@@ -376,7 +330,7 @@ def _key(backend: Backend) -> dict[str, Any]:
 def _remembered(backend: Backend) -> Posture | None:
     """Return what was proven since the machine started; None when that is nothing or damaged."""
     try:
-        descriptor = os.open(_cache_path(), os.O_RDONLY | os.O_NOFOLLOW)
+        descriptor = os.open(_cache_path(backend.name), os.O_RDONLY | os.O_NOFOLLOW)
         with open(descriptor, "rb") as file:
             found = os.fstat(descriptor)
             if found.st_uid != os.geteuid() or found.st_mode & 0o022:
@@ -394,7 +348,7 @@ def _remembered(backend: Backend) -> Posture | None:
 
 def _remember(backend: Backend, posture: Posture) -> None:
     """Keep a proof until the next boot; a failure is not kept: its remedy must work at once."""
-    path = _cache_path()
+    path = _cache_path(backend.name)
     with contextlib.suppress(OSError, SandboxFault):
         private_folder(path.parent)
         if not posture.usable:
@@ -407,6 +361,7 @@ def _remember(backend: Backend, posture: Posture) -> None:
 
 
 def forget() -> None:
-    """Forget what was proven: a launch failed that should not have."""
-    with contextlib.suppress(OSError):
-        _cache_path().unlink(missing_ok=True)
+    """Forget all that was proven: a launch failed that should not have."""
+    for name in BACKENDS:
+        with contextlib.suppress(OSError):
+            _cache_path(name).unlink(missing_ok=True)

@@ -51,6 +51,8 @@ class Standby:
         self.plan = plan
         self.workspace = workspace
         self.release = release  # everything that this run holds
+        self.unpacks = True  # the launcher inside writes the files, in the runtime's own name
+        self.beside: int | None = 0  # processes of the runtime's user that are not the runtime's
         self.channel, self._theirs = socket.socketpair()
         self.payload = new_file_in_memory()
         self.child: Child
@@ -59,16 +61,22 @@ class Standby:
     async def set_up(cls, backend: Backend, disk_bytes: int) -> Standby:
         """Set up a sandbox; raise StartFailed."""
         async with AsyncExitStack() as release:
-            workspace = None
-            if not backend.isolates:
-                workspace = await asyncio.to_thread(Workspace.create)
+            workspace, user = None, unprivileged_user() if backend.isolates else None
+            if backend.on_disk:
+                workspace = await asyncio.to_thread(Workspace.create, owner=user)
                 release.push_async_callback(asyncio.to_thread, workspace.remove)
             place = str(workspace.path) if workspace else ""
-            standby = cls(backend.plan(disk_bytes=disk_bytes, workspace=place), release, workspace)
+            plan = backend.plan(disk_bytes=disk_bytes, workspace=place)
+            if workspace is not None:
+                await asyncio.to_thread(workspace.place, plan.files)
+            standby = cls(plan, release, workspace)
             release.callback(os.close, standby.payload)
             release.callback(standby.channel.close)
-            user = unprivileged_user() if backend.isolates else None
-            supervisor = await Supervisor.start(user)
+            standby.unpacks = backend.isolates
+            if plan.info is None:  # no space of its own, in which only its processes would count
+                standby.beside = None if user is None else 2  # its supervisor, and the guard
+            enclosed = backend.isolates and plan.info is None
+            supervisor = await Supervisor.start(user, enclosed=enclosed)
             release.push_async_callback(supervisor.close)
             standby.child = await supervisor.launch(standby._order())
             release.push_async_callback(standby.child.close)
@@ -92,14 +100,16 @@ class Standby:
             nonce=nonce,
             cwd=self.plan.cwd,
             folders=self.plan.folders,
+            bounds=self.plan.bounds,
             info=self.plan.info,
         )
 
     async def begin(self, job: Job) -> None:
         """Give it the payload and let that run; raise StartFailed if it can't be set up."""
-        if self.workspace is not None:
+        if self.workspace is not None and not self.unpacks:
             await asyncio.to_thread(_write, self.workspace, job)
-        write_once(self.payload, packed(job, self.plan.library, unpack=self.workspace is None))
+        library, unpack, beside = self.plan.library, self.unpacks, self.beside
+        write_once(self.payload, packed(job, library, unpack=unpack, beside=beside))
         await self.child.begin(self.channel, watched(job.limits))
 
 
@@ -137,7 +147,7 @@ class Runtime:
         Raises UsageFault when the folder is not empty; everything else is in the report.
         """
         files = dict(self._job.files)
-        if self._standby.workspace is None:
+        if self._standby.workspace is None or self._child.folders:
             return await asyncio.to_thread(copy_out, self._child.folders[0], files, folder)
         source = os.open(self._standby.workspace.app, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -217,10 +227,10 @@ def _write(workspace: Workspace, job: Job) -> None:
         os.close(folder)
 
 
-def packed(job: Job, library: str, *, unpack: bool) -> bytes:
+def packed(job: Job, library: str, *, unpack: bool, beside: int | None = 0) -> bytes:
     """Return all that the launcher inside needs, as netstrings; `unpack`: the files too."""
     routes = " ".join(f"{name}={route}" for name, route in job.routes.items())
-    header = "\n".join([library, routes, *rlimits(job.limits, shared=not unpack)])
+    header = "\n".join([library, routes, *rlimits(job.limits, beside=beside)])
     strings = [header.encode(), b"%d" % len(job.argv), *(part.encode() for part in job.argv)]
     for path, content in job.files if unpack else ():
         strings += [path.encode(), content]
@@ -242,16 +252,17 @@ def watched(limits: Limits) -> dict[str, float | None]:
     }
 
 
-def rlimits(limits: Limits, *, shared: bool) -> list[str]:
+def rlimits(limits: Limits, *, beside: int | None) -> list[str]:
     """Return what the kernel bounds for each process by itself: `NAME soft hard` lines.
 
-    `shared`: the user is the person's own, whose other processes NPROC would count.
+    `beside` are processes that NPROC counts and that are not the runtime's; None: nobody knows
+    how many, because the user is the person's own.
     """
     cpu = math.ceil(limits.cpu_seconds) + 1  # the supervisor, which sees the whole tree, is first
     space = 2 * int(limits.memory_mb * MB) + 512 * MB  # addresses: far more than what is used
     values = {"AS": space, "FSIZE": _disk_bytes(limits), "NOFILE": 256, "CORE": 0}
-    if not shared:
-        values["NPROC"] = max(1, int(limits.processes))
+    if beside is not None:
+        values["NPROC"] = max(1, int(limits.processes)) + beside
     return [*(f"{name} {value} {value}" for name, value in values.items()), f"CPU {cpu} {cpu + 1}"]
 
 

@@ -4,6 +4,9 @@ What no table names is allowed: a Python program needs hundreds of calls, and wh
 reach is already out of sight. The tables close what namespaces leave open: kernel interfaces with
 a record of holes, sockets of every family (the way out is an inherited socketpair), namespaces
 within namespaces, and memory that no process is charged for.
+
+Where no namespace separates the runtime from the host, a second set of tables closes what would
+act on the user's other processes, on the memory that they share, and on the files that they own.
 """
 
 from __future__ import annotations
@@ -106,6 +109,75 @@ ABSENT: dict[str, tuple[int | None, int | None]] = {
 }
 
 
+# The following only where the runtime is not separated from the host's processes and files.
+
+# What acts on other processes of the user, or on objects that they share; chown, of his groups.
+UNSEPARATED: dict[str, tuple[int | None, int | None]] = {
+    "setpriority": (141, 140),
+    "ioprio_set": (251, 30),
+    "shmat": (30, 196),
+    "shmctl": (31, 195),
+    "semop": (65, 193),
+    "semtimedop": (220, 192),
+    "semctl": (66, 191),
+    "msgsnd": (69, 189),
+    "msgrcv": (70, 188),
+    "msgctl": (71, 187),
+    "mq_open": (240, 180),
+    "mq_unlink": (241, 181),
+    "inotify_init": (253, None),  # it would tell what happens in folders that can't be opened
+    "inotify_init1": (294, 26),
+    "statmount": (457, 457),
+    "listmount": (458, 458),
+    "chown": (92, None),
+    "fchown": (93, 55),
+    "lchown": (94, None),
+    "fchownat": (260, 54),
+    "file_setattr": (469, 469),
+}
+# Attributes can be read and set by path where the file itself can't be opened.
+ATTRIBUTES: dict[str, tuple[int | None, int | None]] = {
+    "setxattr": (188, 5),
+    "lsetxattr": (189, 6),
+    "fsetxattr": (190, 7),
+    "getxattr": (191, 8),
+    "lgetxattr": (192, 9),
+    "fgetxattr": (193, 10),
+    "listxattr": (194, 11),
+    "llistxattr": (195, 12),
+    "flistxattr": (196, 13),
+    "removexattr": (197, 14),
+    "lremovexattr": (198, 15),
+    "fremovexattr": (199, 16),
+    "setxattrat": (463, 463),
+    "getxattrat": (464, 464),
+    "listxattrat": (465, 465),
+    "removexattrat": (466, 466),
+    "file_getattr": (468, 468),
+}
+# Modes and times: Landlock has no rule for them, and the user owns more than the workspace. They
+# are answered as if it had been done, as on a file system that keeps none (vfat's `quiet`), so
+# that shutil.copy and all that is built on it go on working.
+QUIET: dict[str, tuple[int | None, int | None]] = {
+    "chmod": (90, None),
+    "fchmod": (91, 52),
+    "fchmodat": (268, 53),
+    "fchmodat2": (452, 452),
+    "utime": (132, None),
+    "utimes": (235, None),
+    "futimesat": (261, None),
+    "utimensat": (280, 88),
+}
+# Allowed for the caller itself (0), and for no other process.
+OF_ONESELF: dict[str, tuple[int | None, int | None]] = {
+    "prlimit64": (302, 261),
+    "sched_setparam": (142, 118),
+    "sched_setscheduler": (144, 119),
+    "sched_setattr": (314, 274),
+    "sched_setaffinity": (203, 122),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Arch:
     """One architecture: its audit number, its column of the tables, and the calls with rules."""
@@ -125,8 +197,11 @@ ARCHES = {
 }
 
 
-def build(machine: str) -> bytes:
-    """Return the program for an architecture; raise KeyError for one that has no tables."""
+def build(machine: str, *, separated: bool = True) -> bytes:
+    """Return the program for an architecture; raise KeyError for one that has no tables.
+
+    `separated`: namespaces keep the runtime from the host's processes and files.
+    """
     arch = ARCHES[machine]
     lines = [_load(_ARCH_AT), _test(_EQUAL, arch.audit, 1, 0), _return(KILL_PROCESS)]
     lines += [_load(_NUMBER_AT)]
@@ -139,7 +214,21 @@ def build(machine: str) -> bytes:
     typing = [_test(_EQUAL, TIOCSTI, 1, 0), _test(_EQUAL, TIOCLINUX, 0, 1)]
     lines += _when(arch.ioctl, 1, typing, errno.EPERM)
     lines += _when(arch.socketpair, 0, [_test(_EQUAL, AF_UNIX, 1, 0)], errno.EAFNOSUPPORT)
+    if not separated:
+        lines += _for_unseparated(arch)
     return b"".join([*lines, _return(ALLOW)])
+
+
+def _for_unseparated(arch: Arch) -> list[bytes]:
+    """Return the instructions of the second set of tables."""
+    lines = _always(UNSEPARATED, arch, errno.EPERM)
+    lines += _always(ATTRIBUTES, arch, errno.EOPNOTSUPP)
+    lines += _always(QUIET, arch, 0)
+    for row in OF_ONESELF.values():
+        number = row[arch.column]
+        if number is not None:
+            lines += _when(number, 0, [_test(_EQUAL, 0, 1, 0)], errno.EPERM)
+    return lines
 
 
 def _always(table: dict[str, tuple[int | None, int | None]], arch: Arch, code: int) -> list[bytes]:

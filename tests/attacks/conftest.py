@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.leaks import nothing_left
+from tests.runtime import guests
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -23,3 +24,10 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def _clean(own_cache: Path) -> Iterator[None]:
     with nothing_left():
         yield
+
+
+@pytest.fixture(params=["bubblewrap", "landlock"], autouse=True)
+def sandbox(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Run every attack in each back end that may be chosen by itself."""
+    monkeypatch.setattr(guests, "SANDBOX", request.param)
+    return str(request.param)

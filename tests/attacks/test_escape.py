@@ -14,10 +14,15 @@ from pathlib import Path
 
 import pytest
 
+from lmboot.process import UIDS
 from lmboot.runtime import seccomp
 from tests.runtime.guests import run, started
 
 pytestmark = [pytest.mark.attack, pytest.mark.sandbox]
+
+# What only a sandbox with a view of its own can promise: the host's things are not there. Where they
+# are refused instead, see tests/runtime/test_landlock.py.
+HIDING = pytest.mark.parametrize("sandbox", ["bubblewrap"], indirect=True)
 
 # Every attempt is a line `name: outcome`, where the outcome is an error's name or LEAK.
 TRY = """
@@ -47,7 +52,7 @@ def canary(tmp_path: Path) -> Iterator[Path]:
     path.unlink()
 
 
-async def test_case_28_secrets_of_the_user(canary: Path) -> None:
+async def test_case_28_secrets_of_the_user(canary: Path, sandbox: str) -> None:
     found = await outcomes(
         """
         for path in sys.argv[1:]:
@@ -57,9 +62,10 @@ async def test_case_28_secrets_of_the_user(canary: Path) -> None:
         *(str(canary), str(Path.home()), "/root/.ssh", "/root/.aws", "/home", "/mnt", "/work"),
     )
 
-    assert set(found.values()) == {"ENOENT"}
+    assert set(found.values()) == {"ENOENT" if sandbox == "bubblewrap" else "EACCES"}
 
 
+@HIDING
 async def test_case_29_files_of_the_system() -> None:
     names = ["passwd", "shadow", "machine-id", "hostname", "resolv.conf", "hosts", "ssl", "fstab"]
     found = await outcomes(
@@ -71,6 +77,7 @@ async def test_case_29_files_of_the_system() -> None:
     assert set(found.values()) == {"ENOENT"}
 
 
+@HIDING
 async def test_case_30_writing_where_nothing_may_be_written() -> None:
     found = await outcomes(
         """
@@ -87,13 +94,23 @@ async def test_case_30_writing_where_nothing_may_be_written() -> None:
     assert set(found.values()) <= {"EROFS", "EACCES", "ENOENT", "EPERM"}, found
 
 
-async def test_case_31_the_environment() -> None:
-    guest = await run("print(open('/proc/self/environ').read().replace('\\0', '\\n'))")
+ENVIRONMENT = """
+import ctypes
+start = ctypes.c_void_p.in_dll(ctypes.CDLL(None), "environ").value  # what the process was given
+while ctypes.c_char_p.from_address(start).value is not None:
+    print(ctypes.c_char_p.from_address(start).value.decode())
+    start += ctypes.sizeof(ctypes.c_char_p)
+"""
+
+
+async def test_case_31_the_environment(sandbox: str) -> None:
+    guest = await run(ENVIRONMENT)
 
     names = {line.split("=")[0] for line in guest.text.split("\n") if line}
-    assert names == {"PATH", "LANG", "HOME", "TMPDIR", "LMBOOT_FD", "PWD"}
+    assert names - {"PWD"} == {"PATH", "LANG", "HOME", "TMPDIR", "LMBOOT_FD", "LMBOOT_ROUTES"}
 
 
+@HIDING
 async def test_case_32_other_processes() -> None:
     guest = await run(
         f"""
@@ -161,6 +178,7 @@ async def test_cases_34_41_42_44_every_call_of_the_tables() -> None:
     assert found == expected
 
 
+@HIDING
 async def test_case_35_signals_to_everybody() -> None:
     guest = await run(
         f"""
@@ -249,13 +267,14 @@ async def test_cases_38_39_sockets_of_the_desktop(tmp_path: Path) -> None:
             attempt("abstract", lambda: connect("\\0" + sys.argv[1]))
             attempt("path", lambda: connect(sys.argv[2]))
             for path in ("/tmp/.X11-unix", "/run/user", "/run/dbus", "/var/run/docker.sock", sys.argv[2]):
-                attempt(path, lambda: os.stat(path))
+                attempt(path, lambda: os.open(path, os.O_RDONLY))
             """,
             abstract,
             str(tmp_path / "socket"),
         )
 
-    assert set(found.values()) == {"EAFNOSUPPORT", "ENOENT"}
+    assert set(found.values()) <= {"EAFNOSUPPORT", "ENOENT", "EACCES", "ENXIO"}
+    assert (found["abstract"], found["path"]) == ("EAFNOSUPPORT", "EAFNOSUPPORT")
 
 
 async def test_the_pair_of_sockets_that_is_needed_can_be_made() -> None:
@@ -284,7 +303,7 @@ async def test_case_43_namespaces() -> None:
     lines = [f"call('unshare {flag:x}', {unshare}, {flag})" for flag in flags]
     lines += [f"call('clone {flag:x}', {clone}, {flag | 17}, 0, 0, 0, 0)" for flag in flags]
     lines += [
-        "print('filters:', [l for l in open('/proc/self/status') if 'Seccomp' in l][0][9:10])"
+        "print('filters:', libc.prctl(21, 0, 0, 0, 0))",  # PR_GET_SECCOMP
     ]
 
     guest = await run(CALL + "\n".join(lines))
@@ -320,6 +339,7 @@ async def test_case_45_calls_of_the_old_architecture() -> None:
     assert guest.code in (128 + 31, 128 + 11)  # SIGSYS; SIGSEGV where the kernel has no 32 bits
 
 
+@HIDING
 async def test_case_46_typing_into_the_host_s_terminal() -> None:
     found = await outcomes(
         """
@@ -342,11 +362,11 @@ async def test_case_46_typing_into_the_host_s_terminal() -> None:
     }
 
 
-async def test_case_47_programs_with_their_owner_s_rights() -> None:
+async def test_case_47_programs_with_their_owner_s_rights(sandbox: str) -> None:
     guest = await run(
         """
-        import os, shutil, subprocess
-        print([l.split()[1] for l in open("/proc/self/status") if l.startswith(("NoNewPrivs", "CapBnd"))])
+        import ctypes, os, shutil, subprocess
+        print(ctypes.CDLL(None).prctl(39, 0, 0, 0, 0))  # PR_GET_NO_NEW_PRIVS
         for name in ("su", "sudo", "mount", "passwd", "newgrp"):
             path = shutil.which(name)
             if path:
@@ -360,9 +380,10 @@ async def test_case_47_programs_with_their_owner_s_rights() -> None:
     )
 
     lines = guest.text.splitlines()
-    assert lines[0] == "['0000000000000000', '1']"
+    assert lines[0] == "1"
     assert not any(line.endswith("True") for line in lines[1:])
-    assert lines[-1] == str(errno.EINVAL)  # there is no such user in here
+    # In a user namespace there is no such user; outside, he may not become him.
+    assert lines[-1] == str(errno.EINVAL if sandbox == "bubblewrap" else errno.EPERM)
 
 
 async def test_case_48_links_to_the_host_left_for_the_next_run(tmp_path: Path) -> None:
@@ -417,6 +438,7 @@ async def test_case_50_a_folder_swapped_for_a_link_before_it_is_copied(tmp_path:
     assert [name for name, _ in report.refused] == ["d"]
 
 
+@HIDING
 async def test_case_51_shared_memory_with_the_host() -> None:
     path = Path(f"/dev/shm/lmboot-canary-{os.getpid()}")
     path.write_text("canary")
@@ -442,7 +464,7 @@ async def test_case_52_core_dumps() -> None:
     assert (guest.text, guest.code) == ("(0, 0)\n", 134)
 
 
-async def test_case_53_native_code_has_no_more_rights() -> None:
+async def test_case_53_native_code_has_no_more_rights(sandbox: str) -> None:
     guest = await run(
         """
         import ctypes
@@ -450,9 +472,12 @@ async def test_case_53_native_code_has_no_more_rights() -> None:
         """
     )
 
-    assert guest.text == "42 65534\n"
+    number, user = map(int, guest.text.split())
+    assert number == 42
+    assert user == 65534 or (sandbox == "landlock" and user in {*UIDS, os.geteuid()} - {0})
 
 
+@HIDING
 async def test_case_54_what_the_machine_is_called_and_asks() -> None:
     guest = await run(
         """
@@ -501,7 +526,7 @@ async def test_the_channel_to_the_host_obeys_nothing_a_payload_says() -> None:
         for text in (b"GO\n", b"READY x\n", b"FAULT x\n", b"RUN\n", b'{"do":"end","limit":"x"}\n'):
             os.write(channel, text)
         with socket.socket(fileno=os.dup(channel)) as s:
-            folder = os.open("/", os.O_RDONLY)
+            folder = os.open(".", os.O_RDONLY)
             try:
                 for _ in range(20):
                     socket.send_fds(s, [b"x"], [folder] * 50)

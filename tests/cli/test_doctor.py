@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 
-from lmboot.runtime.posture import PROPERTIES
+from lmboot.runtime.properties import PROPERTIES
 from tests.cli.program import Bench
 from tests.connections.lookalike import Lookalike
 
@@ -19,7 +19,8 @@ async def test_the_report_has_everything_and_no_path_of_the_users(bench: Bench) 
         "sandboxes", "display", "drag_and_drop", "keyring",
     }  # fmt: skip
     assert {"server": server.base, "kind": "lmstudio"} in report["servers"]
-    bubblewrap, none = report["sandboxes"]
+    bubblewrap, landlock, none = report["sandboxes"]
+    assert landlock["name"] == "landlock"
     assert (bubblewrap["name"], bubblewrap["usable"]) == ("bubblewrap", True)
     assert set(bubblewrap["properties"]) == set(PROPERTIES)
     assert set(none["properties"].values()) == {"absent"}

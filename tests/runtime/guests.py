@@ -13,6 +13,7 @@ from lmboot.runtime.launcher import Launcher
 from lmboot.runtime.policy import Limits, Route
 from lmboot.runtime.run import Job, Runtime
 
+SANDBOX = "bubblewrap"  # where nothing else is said
 SECONDS = 60.0  # nothing here takes as long; a hang must end
 
 
@@ -95,9 +96,10 @@ async def started(
     *arguments: str,
     limits: Limits | None = None,
     routes: Mapping[str, Route] | None = None,
-    sandbox: str = "bubblewrap",
+    sandbox: str | None = None,
 ) -> AsyncIterator[Guest]:
     """Start a payload; whatever becomes of it, it is released at the end."""
+    sandbox = sandbox or SANDBOX
     launcher = await Launcher.prepare(sandbox, no_border=sandbox == "none", limits=limits)
     try:
         yield Guest(await launcher.launch(job(program, *arguments, limits=limits, routes=routes)))
@@ -111,7 +113,7 @@ async def run(
     lines: bytes = b"",
     limits: Limits | None = None,
     routes: Mapping[str, Route] | None = None,
-    sandbox: str = "bubblewrap",
+    sandbox: str | None = None,
 ) -> Guest:
     """Run a payload to its end with these lines as its input."""
     async with started(

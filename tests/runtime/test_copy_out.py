@@ -11,10 +11,10 @@ from lmboot.runtime.policy import Limits
 from tests.runtime.guests import started
 
 pytestmark = pytest.mark.sandbox
-BOTH = pytest.mark.parametrize("sandbox", ["bubblewrap", "none"])
+EVERY = pytest.mark.parametrize("sandbox", ["bubblewrap", "landlock", "none"])
 
 
-@BOTH
+@EVERY
 async def test_what_was_written_is_there_after_the_end(sandbox: str, tmp_path: Path) -> None:
     program = """
         import os
@@ -37,7 +37,7 @@ async def test_what_was_written_is_there_after_the_end(sandbox: str, tmp_path: P
     assert (tmp_path / "keep/out/deep/result.txt").read_text() == "42"
 
 
-@BOTH
+@EVERY
 async def test_what_was_written_survives_a_kill(sandbox: str, tmp_path: Path) -> None:
     program = "open('a', 'w').write('x'); print('ready'); import time; time.sleep(60)"
     async with started(program, sandbox=sandbox) as guest:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -14,13 +15,14 @@ import psutil
 import pytest
 
 from lmboot.errors import SandboxFault
-from lmboot.process import Ended, Output
+from lmboot.process import UIDS, Ended, Output
 from lmboot.runtime.launcher import Launcher
+from lmboot.workspace import Workspace
 from tests import leaks
 from tests.runtime.guests import Guest, job, run, started
 
 pytestmark = pytest.mark.sandbox
-BOTH = pytest.mark.parametrize("sandbox", ["bubblewrap", "none"])
+EVERY = pytest.mark.parametrize("sandbox", ["bubblewrap", "landlock", "none"])
 ROOT = Path(__file__).parents[2]
 
 IGNORE_ALL = """
@@ -30,7 +32,7 @@ IGNORE_ALL = """
     """
 
 
-@BOTH
+@EVERY
 async def test_a_runtime_that_reads_its_input_ends_with_it(sandbox: str) -> None:
     program = """
         import sys
@@ -50,7 +52,7 @@ async def test_a_runtime_that_reads_its_input_ends_with_it(sandbox: str) -> None
     assert time.monotonic() - began < 1.5  # long before the first signal, unless the machine is
 
 
-@BOTH
+@EVERY
 async def test_a_runtime_that_ignores_its_input_gets_a_termination_signal(sandbox: str) -> None:
     program = """
         import signal, sys, time
@@ -70,7 +72,7 @@ async def test_a_runtime_that_ignores_its_input_gets_a_termination_signal(sandbo
     assert (guest.text, guest.code) == ("ready\nterminated\n", 9)
 
 
-@BOTH
+@EVERY
 async def test_a_runtime_that_ignores_everything_is_killed_within_two_seconds(
     sandbox: str,
 ) -> None:
@@ -87,7 +89,7 @@ async def test_a_runtime_that_ignores_everything_is_killed_within_two_seconds(
     assert took < 2.0  # the contract's own figure
 
 
-@BOTH
+@EVERY
 async def test_a_stopped_runtime_is_killed(sandbox: str) -> None:
     program = "import os, signal; print('ready'); os.kill(os.getpid(), signal.SIGSTOP)"
     if sandbox == "none":
@@ -116,7 +118,7 @@ DAEMON = (
 )
 
 
-@BOTH
+@EVERY
 async def test_a_daemon_of_its_own_session_is_gone_after_a_stop(sandbox: str) -> None:
     async with started(DAEMON + "\n    time.sleep(600)", sandbox=sandbox) as guest:
         await guest.until(b"ready\n")
@@ -127,14 +129,14 @@ async def test_a_daemon_of_its_own_session_is_gone_after_a_stop(sandbox: str) ->
     assert guest.ended.clean
 
 
-@BOTH
+@EVERY
 async def test_a_daemon_is_gone_when_the_runtime_ends_by_itself(sandbox: str) -> None:
     guest = await run(DAEMON, sandbox=sandbox)
 
     assert guest.ended == Ended(0, None, clean=True)
 
 
-@BOTH
+@EVERY
 async def test_the_end_is_told_though_a_grandchild_holds_the_pipe(sandbox: str) -> None:
     began = time.monotonic()
 
@@ -152,7 +154,7 @@ async def test_the_end_is_told_though_a_grandchild_holds_the_pipe(sandbox: str) 
     assert time.monotonic() - began < 10
 
 
-@BOTH
+@EVERY
 async def test_sixty_descendants_are_gone(sandbox: str) -> None:
     program = (
         IGNORE_ALL
@@ -177,7 +179,7 @@ async def test_sixty_descendants_are_gone(sandbox: str) -> None:
     assert guest.ended.clean
 
 
-@BOTH
+@EVERY
 async def test_a_runtime_that_closes_its_stdout_is_still_running(sandbox: str) -> None:
     program = """
         import os, sys
@@ -234,7 +236,7 @@ async def test_a_megabyte_of_output_without_a_newline_arrives() -> None:
     assert len(guest.out) == 4 << 20
 
 
-@BOTH
+@EVERY
 async def test_a_runtime_that_never_reads_does_not_hold_its_user_up(sandbox: str) -> None:
     async with started("import time; print('ready'); time.sleep(60)", sandbox=sandbox) as guest:
         await guest.until(b"ready\n")
@@ -307,7 +309,14 @@ time.sleep(600)
 """
 
 
-@BOTH
+def remove_what_the_dead_left() -> None:
+    """Do what whoever comes next does: a workspace on disk outlives the death of lmboot."""
+    Workspace.create().remove()
+    if os.geteuid() == 0:
+        Workspace.create(owner=UIDS[0]).remove()
+
+
+@EVERY
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGABRT])
 def test_nothing_survives_the_death_of_lmboot(sandbox: str, number: int) -> None:
     before = leaks.processes()
@@ -327,10 +336,7 @@ def test_nothing_survives_the_death_of_lmboot(sandbox: str, number: int) -> None
 
         assert len(tree) >= 3
         assert leaks.wait_until(lambda: not any(map(_lives, tree)), 2.0)
-    if sandbox == "none":  # its folder is removed by whoever comes next
-        from lmboot.workspace import Workspace
-
-        Workspace.create().remove()
+    remove_what_the_dead_left()
 
 
 def _lives(pid: int) -> bool:
@@ -340,16 +346,27 @@ def _lives(pid: int) -> bool:
         return False
 
 
-async def test_nothing_survives_the_death_of_the_supervisor() -> None:
-    async with started("import time; print('ready'); time.sleep(600)") as guest:
+@pytest.mark.parametrize(
+    ("sandbox", "which"), [("bubblewrap", 0), ("landlock", 0), ("landlock", 1)]
+)
+async def test_nothing_survives_the_death_of_the_supervisor(sandbox: str, which: int) -> None:
+    """Landlock's has a guard before it: each of the two is enough."""
+    async with started(DAEMON_FOREVER, sandbox=sandbox) as guest:
         await guest.until(b"ready\n")
-        children = psutil.Process().children()
-        supervisor = next(c for c in children if "supervisor.py" in " ".join(c.cmdline()))
+        below = [c for c in psutil.Process().children(recursive=True) if _lives(c.pid)]
+        supervisors = [process for process in below if _is_supervisor(process)]
 
-        supervisor.kill()
+        supervisors[which].kill()
 
         await guest.finish()
-    assert guest.ended == Ended(137, None, clean=True)
+        assert guest.ended == Ended(137, None, clean=True)
+        assert leaks.wait_until(lambda: not any(_lives(process.pid) for process in below), 2.0)
+
+
+def _is_supervisor(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return any("supervisor.py" in word for word in process.cmdline())
+    return False
 
 
 async def test_a_sandbox_that_died_while_it_waited_is_replaced() -> None:
@@ -390,7 +407,7 @@ async def test_many_runs_cost_no_descriptors() -> None:
     assert leaks.descriptors() == before
 
 
-@BOTH
+@EVERY
 async def test_closing_twice_and_without_an_end_is_fine(sandbox: str) -> None:
     async with started("import time; time.sleep(600)", sandbox=sandbox) as guest:
         await guest.runtime.close()

@@ -9,10 +9,10 @@ from lmboot.runtime.policy import Limits
 from tests.runtime.guests import run, started
 
 pytestmark = pytest.mark.sandbox
-BOTH = pytest.mark.parametrize("sandbox", ["bubblewrap", "none"])
+EVERY = pytest.mark.parametrize("sandbox", ["bubblewrap", "landlock", "none"])
 
 
-@BOTH
+@EVERY
 async def test_memory_of_one_process(sandbox: str) -> None:
     guest = await run(
         "held = bytearray(200 << 20)\nprint('held')\nimport time; time.sleep(60)",
@@ -24,7 +24,7 @@ async def test_memory_of_one_process(sandbox: str) -> None:
     assert (guest.ended.limit, guest.ended.clean) == ("memory", True)
 
 
-@BOTH
+@EVERY
 async def test_memory_of_many_processes_that_are_each_within_it(sandbox: str) -> None:
     guest = await run(
         """
@@ -43,7 +43,7 @@ async def test_memory_of_many_processes_that_are_each_within_it(sandbox: str) ->
     assert (guest.ended.limit, guest.ended.clean) == ("memory", True)
 
 
-@BOTH
+@EVERY
 async def test_memory_that_is_shared_counts_once(sandbox: str) -> None:
     guest = await run(
         """
@@ -72,7 +72,7 @@ async def test_memory_that_can_t_be_had_at_all_is_a_memory_error() -> None:
     assert guest.code == 1
 
 
-@BOTH
+@EVERY
 async def test_cpu_time_of_one_process(sandbox: str) -> None:
     guest = await run("while True: pass", limits=Limits(cpu_seconds=0.5), sandbox=sandbox)
 
@@ -80,7 +80,7 @@ async def test_cpu_time_of_one_process(sandbox: str) -> None:
     assert guest.ended.limit == "cpu"
 
 
-@BOTH
+@EVERY
 async def test_cpu_time_of_children_that_were_waited_for(sandbox: str) -> None:
     guest = await run(
         """
@@ -122,7 +122,7 @@ async def test_cpu_time_of_children_whose_end_nobody_wants_to_know(turns: int) -
     assert guest.ended.limit == "cpu"
 
 
-@BOTH
+@EVERY
 async def test_wall_clock(sandbox: str) -> None:
     guest = await run(
         "import os, time; os.close(1); time.sleep(60)",

@@ -29,7 +29,14 @@ exec setpriv --reuid "$3" --regid "$3" --clear-groups -- \\
 @pytest.mark.timeout(400)
 @pytest.mark.skipif(os.geteuid() != 0, reason="this is already the second round")
 @pytest.mark.parametrize(
-    "part", ["test_world.py", "test_limits.py", "test_lifecycle.py", "test_copy_out.py"]
+    "part",
+    [
+        "test_world.py",
+        "test_limits.py",
+        "test_lifecycle.py",
+        "test_copy_out.py",
+        "test_landlock.py",
+    ],
 )
 def test_everything_holds_for_a_plain_user(part: str) -> None:
     home = Path(tempfile.mkdtemp(prefix="lmboot-home-", dir="/tmp"))

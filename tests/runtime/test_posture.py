@@ -12,21 +12,36 @@ from platformdirs import user_cache_path
 
 from lmboot.errors import ConsentImpossible, SandboxFault, UsageFault
 from lmboot.process import Ended
-from lmboot.runtime import posture
-from lmboot.runtime.backends import NOT_BUILT, bubblewrap
+from lmboot.runtime import posture, properties
+from lmboot.runtime.backends import NOT_BUILT, bubblewrap, landlock
 from lmboot.runtime.launcher import Launcher
-from lmboot.runtime.posture import PROPERTIES, REQUIRED, choose, judge, prove, survey
+from lmboot.runtime.posture import choose, prove, survey
+from lmboot.runtime.properties import (
+    IN_WORDS,
+    PARTLY,
+    PROPERTIES,
+    REQUIRED,
+    Properties,
+    in_words,
+    lacking,
+)
+from lmboot.runtime.properties import judge as judge_outcomes
 
 GOOD = {
     **dict.fromkeys(
-        ["read_canary", "read_home", "read_passwd", "write_usr", "write_root", "write_dev"],
+        [
+            *("read_canary", "read_home", "read_passwd", "stat_passwd", "watch_home"),
+            *("link_canary", "chmod_canary", "touch_canary", "mark_canary", "read_host"),
+            *("write_usr", "write_root", "write_dev"),
+        ],
         "ENOENT",
     ),
     **dict.fromkeys(
         ["inet", "inet6", "vsock", "netlink", "tcp_loopback", "tcp6_loopback"], "EAFNOSUPPORT"
     ),
     **dict.fromkeys(["unix_abstract", "unix_path"], "EAFNOSUPPORT"),
-    "kill_host": "ESRCH",
+    **dict.fromkeys(["kill_host", "renice_host", "limit_host"], "ESRCH"),
+    "folder": "ok /app",
     "pids": "ok [1, 2]",
     "env": "ok ['HOME', 'LANG', 'LMBOOT_FD', 'PATH', 'TMPDIR']",
     "fds": "ok [0, 1, 2, 3]",
@@ -38,6 +53,11 @@ GOOD = {
     "call_memfd_create": "ENOSYS",
 }
 END = Ended(137, "memory", clean=True)
+
+
+def judge(tried: dict[str, str], ended: Ended, *, visited: bool) -> Properties:
+    limit, clean = ended.limit, ended.clean
+    return judge_outcomes(tried, visited=visited, limit=limit, clean=clean, channel=3)
 
 
 def test_all_denials_prove_all_properties() -> None:
@@ -60,7 +80,11 @@ def test_all_denials_prove_all_properties() -> None:
         ("unix_abstract", "ok None", "unix_abstract"),
         ("unix_path", "ok None", "unix_path"),
         ("pids", "ok [1, 2, 3, 4711]", "proc_view"),
-        ("pids", "EACCES", "proc_view"),
+        ("read_host", "ok python", "proc_view"),
+        ("watch_home", "ok None", "fs_read"),
+        ("chmod_canary", "ok None", "fs_write"),
+        ("limit_host", "ok (1, 1)", "signals"),
+        ("folder", "ENOENT", "own_paths"),
         ("kill_host", "ok None", "signals"),
         ("call_ptrace", "ok None", "syscalls"),
         ("call_ptrace", "EFAULT", "syscalls"),
@@ -75,6 +99,42 @@ def test_one_way_out_costs_its_property_alone(attempt: str, outcome: str, lost: 
     proven = judge({**GOOD, attempt: outcome}, END, visited=False)
 
     assert [name for name, level in proven.items() if level == "absent"] == [lost]
+
+
+@pytest.mark.parametrize(
+    ("attempt", "outcome", "lessened"),
+    [
+        ("stat_passwd", "ok 1262", "fs_read"),
+        ("pids", "EACCES", "proc_view"),
+        ("forks", "watched", "pids"),
+        ("disk", "watched", "disk_total"),
+        ("tmp", "watched", "disk_total"),
+        ("shm", "ok 20", "disk_total"),
+        ("folder", "ok /home/u/.cache/lmboot/workspaces/run-1/app", "own_paths"),
+    ],
+)
+def test_what_is_closed_but_not_hidden_or_only_watched_holds_in_part(
+    attempt: str, outcome: str, lessened: str
+) -> None:
+    proven = judge({**GOOD, attempt: outcome}, END, visited=False)
+
+    in_part = [name for name, level in proven.items() if level == "partial"]
+    assert set(in_part) == {"mem_total", lessened}
+    assert "absent" not in proven.values()
+    assert lacking(proven) == []
+
+
+@pytest.mark.parametrize("name", REQUIRED)
+def test_a_required_property_that_is_absent_is_lacking(name: str) -> None:
+    proven = {**dict.fromkeys(PROPERTIES, "enforced"), name: "absent"}
+
+    assert lacking(proven) == [name]  # type: ignore[arg-type]  # levels, as text
+
+
+def test_only_names_and_numbers_may_be_left_in_the_open() -> None:
+    in_part = dict.fromkeys(PROPERTIES, "partial")
+
+    assert set(REQUIRED) - set(lacking(in_part)) == {"fs_read", "proc_view"}  # type: ignore[arg-type]
 
 
 def test_what_was_not_tried_is_not_proven() -> None:
@@ -182,14 +242,42 @@ async def test_consent_to_no_border_does_not_make_auto_mean_none() -> None:
     assert (await choose("auto", no_border=True)).backend.name == "bubblewrap"
 
 
-async def test_nothing_is_run_where_bubblewrap_does_not_work(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(bubblewrap, "TRUSTED_FOLDERS", (str(tmp_path),))
+@pytest.fixture
+def without_bubblewrap(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(bubblewrap._binary, "__defaults__", ((str(tmp_path),),))
 
-    with pytest.raises(SandboxFault, match="is not installed"):
+
+@pytest.mark.sandbox
+@pytest.mark.usefixtures("without_bubblewrap")
+async def test_landlock_is_taken_where_bubblewrap_does_not_work() -> None:
+    assert (await choose("auto", no_border=False)).backend.name == "landlock"
+
+
+@pytest.mark.usefixtures("without_bubblewrap")
+async def test_a_back_end_that_was_named_is_never_replaced() -> None:
+    with pytest.raises(SandboxFault, match="bubblewrap, the sandbox"):
+        await Launcher.prepare("bubblewrap")
+
+
+@pytest.mark.usefixtures("without_bubblewrap")
+async def test_nothing_is_run_where_no_back_end_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(landlock, "_version", lambda: 5)
+
+    with pytest.raises(SandboxFault, match="is not installed") as caught:
         await Launcher.prepare("auto")
+
+    assert "landlock: Landlock of this kernel is version 5" in str(caught.value)
+    assert "apt install bubblewrap" in caught.value.hint
+
+
+@pytest.mark.sandbox
+async def test_a_back_end_that_lacks_what_is_required_is_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, fresh: Path
+) -> None:
+    monkeypatch.setattr(properties, "REQUIRED", {"proc_view": "enforced"})
+
+    with pytest.raises(SandboxFault, match="does not enforce proc_view"):
+        await Launcher.prepare("landlock")
 
 
 async def test_another_system_gets_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,7 +300,7 @@ async def test_another_processor_gets_a_sentence(monkeypatch: pytest.MonkeyPatch
 @pytest.fixture
 def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return user_cache_path("lmboot") / "posture.json"
+    return user_cache_path("lmboot") / "posture-bubblewrap.json"
 
 
 @pytest.mark.sandbox
@@ -285,5 +373,12 @@ async def test_no_cache_folder_is_no_obstacle(
     assert (await choose("auto", no_border=False)).backend.name == "bubblewrap"
 
 
-def test_what_is_required_can_be_proven() -> None:
+def test_what_is_required_can_be_proven_and_has_words() -> None:
     assert set(REQUIRED) <= set(PROPERTIES)
+    assert set(PARTLY) <= set(IN_WORDS) == set(PROPERTIES)
+
+
+def test_what_holds_in_part_is_said_with_what_remains() -> None:
+    assert in_words("proc_view", "enforced") == "can't see other processes"
+    assert in_words("proc_view", "partial") == f"can't see other processes ({PARTLY['proc_view']})"
+    assert in_words("env", "partial") == IN_WORDS["env"]

@@ -65,7 +65,7 @@ def test_files_on_disk_are_not_packed() -> None:
 def test_the_limits_of_a_process() -> None:
     limits = Limits(memory_mb=100, cpu_seconds=1.5, processes=7.9, disk_mb=2)
 
-    assert rlimits(limits, shared=False) == [
+    assert rlimits(limits, beside=0) == [
         f"AS {(2 * 100 + 512) * MB} {(2 * 100 + 512) * MB}",
         f"FSIZE {2 * MB} {2 * MB}",
         "NOFILE 256 256",
@@ -73,14 +73,14 @@ def test_the_limits_of_a_process() -> None:
         "NPROC 7 7",
         "CPU 3 4",
     ]
-    assert not any(line.startswith("NPROC") for line in rlimits(limits, shared=True))
+    assert not any(line.startswith("NPROC") for line in rlimits(limits, beside=None))
 
 
 def test_no_limit_is_rounded_to_nothing() -> None:
     tiny = Limits(memory_mb=0.001, cpu_seconds=0.001, processes=0.1, disk_mb=0.0001)
 
-    assert "FSIZE 4096 4096" in rlimits(tiny, shared=False)
-    assert "NPROC 1 1" in rlimits(tiny, shared=False)
+    assert "FSIZE 4096 4096" in rlimits(tiny, beside=0)
+    assert "NPROC 1 1" in rlimits(tiny, beside=0)
     assert watched(tiny)["processes"] == 1
 
 

@@ -13,11 +13,15 @@ from lmboot.runtime.seccomp import (
     ABSENT,
     ALLOW,
     ARCHES,
+    ATTRIBUTES,
     DENIED,
     ERRNO,
     KILL_PROCESS,
+    OF_ONESELF,
+    QUIET,
     TIOCLINUX,
     TIOCSTI,
+    UNSEPARATED,
     build,
 )
 
@@ -64,6 +68,48 @@ def test_a_call_of_the_tables_gets_its_error(
 
     assert got == dict.fromkeys(got, ERRNO | code)
     assert len(got) >= len(table) - 9  # nine old calls exist on x86_64 alone
+
+
+@pytest.mark.parametrize("machine", ARCHES)
+@pytest.mark.parametrize(
+    ("table", "code"),
+    [(UNSEPARATED, errno.EPERM), (ATTRIBUTES, errno.EOPNOTSUPP), (QUIET, 0)],
+    ids=["unseparated", "attributes", "quiet"],
+)
+def test_a_call_of_the_second_tables_gets_its_error_where_nothing_separates(
+    machine: str, table: dict[str, tuple[int | None, int | None]], code: int
+) -> None:
+    arch = ARCHES[machine]
+    program, separated = build(machine, separated=False), build(machine)
+    numbers = [row[arch.column] for row in table.values() if row[arch.column] is not None]
+
+    got = {verdict(program, number, arch.audit) for number in numbers if number is not None}
+
+    assert got == {ERRNO | code}
+    assert {verdict(separated, n, arch.audit) for n in numbers if n is not None} == {ALLOW}
+
+
+@pytest.mark.parametrize("machine", ARCHES)
+def test_some_calls_are_for_the_caller_itself_alone(machine: str) -> None:
+    arch = ARCHES[machine]
+    program = build(machine, separated=False)
+
+    for row in OF_ONESELF.values():
+        number = row[arch.column]
+        assert number is not None
+        assert verdict(program, number, arch.audit, 0) == ALLOW
+        assert verdict(program, number, arch.audit, 4711) == ERRNO | errno.EPERM
+        assert verdict(program, number, arch.audit, 0xFFFFFFFF) == ERRNO | errno.EPERM
+
+
+@pytest.mark.parametrize("machine", ARCHES)
+def test_the_second_tables_add_and_take_nothing_away(machine: str) -> None:
+    arch = ARCHES[machine]
+    one, two = build(machine), build(machine, separated=False)
+
+    refused = [n for n in range(500) if verdict(one, n, arch.audit) != ALLOW]
+
+    assert all(verdict(one, n, arch.audit) == verdict(two, n, arch.audit) for n in refused)
 
 
 @pytest.mark.parametrize("machine", ARCHES)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
 # The runtime's descriptors beside 0, 1 and 2. The launcher inside is told of the channel's and
@@ -11,7 +11,9 @@ from typing import ClassVar, Protocol
 # given to them as 0, so that nobody would learn that the runtime has closed it.
 CHANNEL, PAYLOAD, STDIN, SECCOMP, INFO, START, LIBRARY = range(3, 10)
 
-NOT_BUILT = ("podman", "docker", "landlock", "wasm", "firejail", "seatbelt", "appcontainer")
+SCRATCH_BYTES = 16 << 20  # what a runtime may keep in TMPDIR, beside its workspace
+
+NOT_BUILT = ("podman", "docker", "wasm", "firejail", "seatbelt", "appcontainer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +22,11 @@ class Plan:
 
     `library` is where the host's library lies for the runtime. `contents` maps the runtime's
     descriptor numbers to the bytes that they hold; `info` is the number on which a sandbox tells
-    its first process; `folders` are the writable file systems, the workspace first; `cwd` is
-    where a back end without an inside starts.
+    its first process, None where the processes are the host's; `folders` are where the runtime
+    can write, the workspace first; `cwd` is where a back end without an inside starts.
+
+    Only where the workspace is a folder on disk: `files` are to be in it beforehand, by their
+    paths beneath it; `bounds` is how many bytes each of `folders` may hold.
     """
 
     argv: tuple[str, ...]
@@ -31,6 +36,8 @@ class Plan:
     cwd: str = "/"
     info: int | None = None
     folders: tuple[str, ...] = ()
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    bounds: tuple[int, ...] = ()
 
 
 class Backend(Protocol):
@@ -38,6 +45,7 @@ class Backend(Protocol):
 
     name: ClassVar[str]
     isolates: ClassVar[bool]  # False: the runtime has its user's rights, and his folders
+    on_disk: ClassVar[bool]  # whether the workspace is a folder of the host's
 
     def plan(self, *, disk_bytes: int, workspace: str) -> Plan:
         """Return what to start: up to the launcher inside, which then waits for a payload."""

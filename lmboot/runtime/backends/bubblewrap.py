@@ -17,6 +17,7 @@ from lmboot.runtime import seccomp
 from lmboot.runtime.backends import (
     INFO,
     LIBRARY,
+    SCRATCH_BYTES,
     SECCOMP,
     START,
     Plan,
@@ -28,7 +29,6 @@ TRUSTED_FOLDERS = ("/usr/bin", "/bin", "/usr/local/bin")
 SYSTEM_PYTHON = "/usr/bin/python3"
 OLDEST, OLDEST_TEXT = (0, 7), "0.7"  # the first with --size
 OLDEST_PYTHON = (3, 9)
-SCRATCH_BYTES = 16 << 20  # /tmp and /dev/shm each
 
 _GUEST = Path(__file__).parents[1] / "guest"
 _INSIDE = "/run/lmboot"
@@ -40,6 +40,7 @@ class Bubblewrap:
 
     name: ClassVar[str] = "bubblewrap"
     isolates: ClassVar[bool] = True
+    on_disk: ClassVar[bool] = False
 
     binary: str
     version: tuple[int, ...]
@@ -127,7 +128,7 @@ def find() -> Bubblewrap:
             f"{binary} is too old: it can't bound the size of a file system",
             hint=f"Install bubblewrap {OLDEST_TEXT} or newer.",
         )
-    python, prefix = _interpreter()
+    python, prefix = interpreter()
     return Bubblewrap(
         binary=binary,
         version=version,
@@ -166,7 +167,7 @@ def _version(binary: str) -> tuple[int, ...]:
     return tuple(int(part) for part in words[-1].split(".") if part.isdigit()) if words else ()
 
 
-def _interpreter() -> tuple[str, str | None]:
+def interpreter() -> tuple[str, str | None]:
     """Return the path of a Python that is new enough, and its prefix if not under /usr."""
     line = f"import sys; print(sys.version_info >= {OLDEST_PYTHON})"
     if _say([SYSTEM_PYTHON, "-I", "-S", "-c", line]) == "True":

@@ -21,6 +21,7 @@ class Unconfined:
 
     name: ClassVar[str] = "none"
     isolates: ClassVar[bool] = False
+    on_disk: ClassVar[bool] = True
 
     python: str = sys.executable
     guest: str = str(_GUEST)

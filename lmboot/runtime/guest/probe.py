@@ -2,18 +2,23 @@
 
 Arguments are NAME=VALUE: what the host put up for this purpose. The last line printed is JSON:
 {"nonce": ..., "tried": {attempt: outcome}}, where an outcome is "ok ..." or an error's name.
+`trying ATTEMPT` is printed before each that may be this program's end where a limit is watched
+instead of contained; what it has gained, it then keeps for a moment, so that it is seen.
 """
 
 import ctypes
 import errno
 import json
 import os
+import resource
 import signal
 import socket
 import sys
 import time
 from collections.abc import Callable
 from functools import partial
+
+SEEN_SECONDS = 2.0  # far more than lies between two looks of whoever watches
 
 given = dict(argument.split("=", 1) for argument in sys.argv[1:])
 
@@ -52,6 +57,33 @@ def syscall(number: int, *arguments: int) -> None:
         raise OSError(ctypes.get_errno(), "")
 
 
+def watch(folder: str) -> None:
+    """Ask to be told what happens in a folder."""
+    library = ctypes.CDLL(None, use_errno=True)
+    watcher = library.inotify_init1(0)
+    if watcher < 0:
+        raise OSError(ctypes.get_errno(), "")
+    number = library.inotify_add_watch(watcher, folder.encode(), 0x100)
+    error = ctypes.get_errno()
+    os.close(watcher)
+    if number < 0:
+        raise OSError(error, "")
+
+
+def change(path: str, action: Callable[[], None]) -> None:
+    """Change what is known of a file; an action that claims success and did nothing is refused."""
+    before = os.stat(path)
+    action()
+    after = os.stat(path)
+    if (before.st_mode, before.st_mtime) == (after.st_mode, after.st_mtime):
+        raise PermissionError(errno.EPERM, "")
+
+
+def renice(pid: int) -> None:
+    """Set a process's priority, to what it is."""
+    os.setpriority(os.PRIO_PROCESS, pid, os.getpriority(os.PRIO_PROCESS, pid))
+
+
 def fork_until_refused() -> int:
     """Return how many children could be had at once beside this process."""
     children: list[int] = []
@@ -62,6 +94,7 @@ def fork_until_refused() -> int:
             if child == 0:
                 signal.pause()
             children.append(child)
+        time.sleep(SEEN_SECONDS)
     except BlockingIOError:
         pass
     for child in children:
@@ -78,6 +111,7 @@ def fill(folder: str, megabytes: int) -> int:
         for path in paths:
             with open(path, "wb", buffering=0) as file:
                 written += file.write(bytes(1 << 20)) >> 20
+        time.sleep(SEEN_SECONDS)
     except OSError:
         pass
     for path in paths:
@@ -117,6 +151,12 @@ attempts: dict[str, Callable[[], object]] = {
     "read_canary": lambda: read(given["canary"]),
     "read_home": lambda: os.listdir(given["home"]),
     "read_passwd": lambda: read("/etc/passwd"),
+    "stat_passwd": lambda: os.stat("/etc/passwd").st_size,
+    "watch_home": lambda: watch(given["home"]),
+    "chmod_canary": lambda: change(given["canary"], lambda: os.chmod(given["canary"], 0o604)),
+    "touch_canary": lambda: change(given["canary"], lambda: os.utime(given["canary"], (0, 0))),
+    "mark_canary": lambda: os.setxattr(given["canary"], "user.lmboot", b"x"),
+    "link_canary": lambda: os.link(given["canary"], "linked"),
     "write_usr": lambda: write("/usr/lmboot-probe"),
     "write_root": lambda: write("/lmboot-probe"),
     "write_dev": lambda: write("/dev/lmboot-probe"),
@@ -129,10 +169,16 @@ attempts: dict[str, Callable[[], object]] = {
     "vsock": lambda: make(40, socket.SOCK_STREAM),
     "netlink": lambda: make(16, socket.SOCK_RAW),
     "kill_host": lambda: os.kill(host, 0),
+    "renice_host": lambda: renice(host),
+    "limit_host": lambda: resource.prlimit(host, resource.RLIMIT_NOFILE),
+    "read_host": lambda: read(f"/proc/{host}/cmdline"),
+    "folder": os.getcwd,
     "socketpair": lambda: socket.socketpair()[0].close(),
     "pids": lambda: [int(name) for name in os.listdir("/proc") if name.isdigit()],
     "env": lambda: sorted(os.environ),
     "fds": descriptors,
+}
+risky: dict[str, Callable[[], object]] = {
     "forks": fork_until_refused,
     "disk": lambda: fill(".", int(given["disk_mb"]) + 4),
     "shm": lambda: fill("/dev/shm", 20),  # noqa: S108
@@ -143,6 +189,10 @@ for name in ("ptrace", "keyctl", "add_key", "io_uring_setup", "unshare", "bpf", 
         attempts["call_" + name] = partial(syscall, int(given[name]), 0x10000000, 0, 0, 0)
 
 tried = {name: outcome(attempt) for name, attempt in attempts.items()}
+for name, attempt in risky.items():
+    if name not in given["without"].split(","):
+        print("trying", name)
+        tried[name] = outcome(attempt)
 leave_a_daemon()
 print(json.dumps({"nonce": given["nonce"], "tried": tried}))
 too_much = bytearray(int(given["too_much"]))  # the last attempt: whoever watches ends it here

@@ -1,0 +1,91 @@
+"""How much a runtime keeps in folders that share their disk with others; the supervisor's.
+
+Standard library only: this is imported by a process that has nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import time
+from collections.abc import Iterable, Iterator
+
+DISK_SHARE = 0.1  # of the time may be spent on walking through folders
+MAX_LEVELS = 64  # of folders within folders; whoever nests deeper has something to hide
+TOO_MUCH = float("inf")
+
+
+class Uncountable(Exception):
+    """A folder can't be walked through to its end."""
+
+
+class Holdings:
+    """How much is kept in folders that nothing bounds, from a walk through them now and then."""
+
+    def __init__(self, bounds: dict[int, int]) -> None:
+        self._bounds = bounds
+        self._entries = 0.0
+        self._next = 0.0
+
+    def entries(self, now: float, pids: Iterable[int]) -> float:
+        """Return how many files there are, TOO_MUCH when a folder holds more than it may.
+
+        The walk may take its share of the time, no more; in between, the last answer holds.
+        """
+        if now >= self._next:
+            self._entries = self._walk(pids)
+            self._next = now + (time.monotonic() - now) / DISK_SHARE
+        return self._entries
+
+    def _walk(self, pids: Iterable[int]) -> float:
+        entries = 0
+        unnamed = sum(_unnamed(pids).values())
+        try:
+            for folder, bound in self._bounds.items():
+                sizes = dict(_sizes(folder, MAX_LEVELS))
+                entries += len(sizes)
+                if sum(sizes.values()) + unnamed > bound:
+                    return TOO_MUCH
+        except Uncountable:
+            return TOO_MUCH
+        return entries
+
+
+def _sizes(folder: int, levels: int) -> Iterator[tuple[int, int]]:
+    """Yield (inode, bytes on disk) of all beneath an open folder, following no link."""
+    if levels == 0:
+        raise Uncountable
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            try:
+                found = entry.stat(follow_symlinks=False)
+                yield found.st_ino, found.st_blocks * 512
+                if stat.S_ISDIR(found.st_mode):
+                    yield from _sizes_in(folder, entry.name, levels)
+            except (FileNotFoundError, NotADirectoryError):
+                continue  # it changes while it is walked through
+            except OSError:
+                raise Uncountable from None
+
+
+def _sizes_in(parent: int, name: str, levels: int) -> Iterator[tuple[int, int]]:
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    folder = os.open(name, flags, dir_fd=parent)
+    try:
+        yield from _sizes(folder, levels - 1)
+    finally:
+        os.close(folder)
+
+
+def _unnamed(pids: Iterable[int]) -> dict[tuple[int, int], int]:
+    """Return the sizes of files that processes hold open and that are in no folder any more."""
+    sizes = {}
+    for pid in pids:
+        with contextlib.suppress(OSError), os.scandir(f"/proc/{pid}/fd") as entries:
+            for entry in entries:
+                with contextlib.suppress(OSError):
+                    found = entry.stat()
+                    if stat.S_ISREG(found.st_mode) and found.st_nlink == 0:
+                        sizes[found.st_dev, found.st_ino] = found.st_blocks * 512
+    return sizes

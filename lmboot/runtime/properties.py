@@ -1,0 +1,201 @@
+"""What a back end enforces, property by property: in words, and from what a probe tells; pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from lmboot.runtime.policy import Limits
+
+Level = Literal["enforced", "partial", "absent"]
+Properties = Mapping[str, Level]
+
+PROPERTIES = (
+    "fs_read",
+    "fs_write",
+    "net_ip",
+    "net_loopback",
+    "unix_abstract",
+    "unix_path",
+    "proc_view",
+    "signals",
+    "syscalls",
+    "pids",
+    "mem_total",
+    "disk_total",
+    "tree_kill",
+    "env",
+    "fds",
+    "own_paths",
+)
+IN_WORDS = {  # of a property that is enforced; the program is what they speak of
+    "fs_read": "can't read your files",
+    "fs_write": "can't write outside its folder",
+    "net_ip": "has no network",
+    "net_loopback": "can't reach servers on this machine",
+    "unix_abstract": "can't reach abstract sockets (X11, D-Bus)",
+    "unix_path": "can't reach sockets in the file system",
+    "proc_view": "can't see other processes",
+    "signals": "can't signal other processes",
+    "syscalls": "can't use risky system calls",
+    "pids": "its processes are limited",
+    "mem_total": "its memory is limited as a whole",
+    "disk_total": "its disk space is limited as a whole",
+    "tree_kill": "ends with all its processes",
+    "env": "sees no environment of yours",
+    "fds": "has no open files of yours",
+    "own_paths": "has an /app, a /tmp and a /dev/shm of its own",
+}
+PARTLY = {  # what remains possible where the words above hold in part
+    "fs_read": "can learn of a path that it guesses whether it is there, its size and its date",
+    "proc_view": "can find out which process numbers are taken, and by which user",
+    "pids": "by looking: more of them may be there for a moment",
+    "mem_total": "by looking: it may use more for a moment",
+    "disk_total": "by looking: it may use more for a moment",
+    "own_paths": "they lie elsewhere: its HOME and its TMPDIR name two, and there is no third",
+}
+
+
+def in_words(name: str, level: str) -> str:
+    """Return what a property means; with what remains possible where it holds in part."""
+    remains = f" ({PARTLY[name]})" if level == "partial" and name in PARTLY else ""
+    return IN_WORDS[name] + remains
+
+
+# Without all of these, as far as said here, there is no border to speak of, and nothing is run.
+# In part is enough where what is left are names and numbers, and no content: a back end without
+# namespaces can refuse to open what it can't hide.
+REQUIRED: Mapping[str, Level] = {
+    "fs_read": "partial",
+    "fs_write": "enforced",
+    "net_ip": "enforced",
+    "net_loopback": "enforced",
+    "unix_abstract": "enforced",
+    "proc_view": "partial",
+    "signals": "enforced",
+    "tree_kill": "enforced",
+    "env": "enforced",
+    "fds": "enforced",
+}
+ABSENT: Properties = dict.fromkeys(PROPERTIES, "absent")
+
+PROBE_LIMITS = Limits(memory_mb=128, cpu_seconds=20, wall_seconds=20, processes=12, disk_mb=4)
+SCRATCH_MB = 16
+WATCHED = "watched"  # the outcome of an attempt that the supervisor put an end to
+
+_READS = ("read_canary", "read_home", "read_passwd", "watch_home", "link_canary")
+_CHANGES = (
+    *("write_usr", "write_root", "write_dev"),
+    *("chmod_canary", "touch_canary", "mark_canary"),
+)
+_ALLOWED_NAMES = {"PATH", "LANG", "HOME", "TMPDIR"}
+
+
+def lacking(properties: Properties) -> list[str]:
+    """Return what is required and not there, or not as far as it must be; pure."""
+    ranks: tuple[Level, ...] = ("absent", "partial", "enforced")
+    return [
+        name
+        for name, least in REQUIRED.items()
+        if ranks.index(properties[name]) < ranks.index(least)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """What became of each attempt of a probe, by its name; what was not tried has no outcome."""
+
+    tried: Mapping[str, str]
+
+    def closed(self, *names: str) -> bool:
+        """Say whether each of these was tried and refused."""
+        return all(not self.tried.get(name, "ok").startswith("ok") for name in names)
+
+    def refused(self, *names: str) -> Level:
+        """Return `enforced` if all of these were refused."""
+        return _level(self.closed(*names))
+
+    def listed(self, name: str) -> list[Any]:
+        """Return what an attempt found; nothing when it was refused."""
+        outcome = self.tried.get(name, "")
+        return list(json.loads(outcome[3:].replace("'", '"'))) if outcome.startswith("ok") else []
+
+    def within(self, name: str, most: float) -> Level:
+        """Return whether an attempt was bounded: at once, by somebody who looked, or not."""
+        word, _, number = self.tried.get(name, "").partition(" ")
+        if word == "ok" and int(number) <= most:
+            return "enforced"
+        return "partial" if word == WATCHED else "absent"
+
+
+def judge(
+    tried: Mapping[str, str], *, visited: bool, limit: str | None, clean: bool, channel: int
+) -> Properties:
+    """Return what the outcomes prove; what was not tried counts as absent.
+
+    `visited`: somebody came to one of the host's servers. `limit` is what ended the probe, and
+    `clean` whether nothing was left of it; `channel` the one descriptor that it may have.
+    """
+    found = Outcomes(tried)
+    levels: dict[str, Level] = {
+        **_of_files(found),
+        **_of_sockets(found, visited=visited),
+        **_of_processes(found),
+        # Watched, not contained: between two looks it can be exceeded for a moment.
+        "mem_total": "partial" if limit == "memory" else "absent",
+        "tree_kill": _level(clean),
+        "env": _level(_is_scrubbed(set(found.listed("env")))),
+        "fds": _level(found.listed("fds") == [0, 1, 2, channel]),
+    }
+    return {name: levels[name] for name in PROPERTIES}
+
+
+def _of_files(found: Outcomes) -> Properties:
+    disk = found.within("disk", PROBE_LIMITS.disk_mb)
+    scratch = {found.within("shm", SCRATCH_MB), found.within("tmp", SCRATCH_MB)}
+    folder = found.tried.get("folder", "")
+    return {
+        "fs_read": _graded(found.closed(*_READS), wholly=found.closed("stat_passwd")),
+        "fs_write": found.refused(*_CHANGES),
+        "disk_total": disk if scratch == {"enforced"} or disk == "absent" else "partial",
+        "own_paths": _graded(folder.startswith("ok"), wholly=folder == "ok /app"),
+    }
+
+
+def _of_sockets(found: Outcomes, *, visited: bool) -> Properties:
+    loopback = found.closed("tcp_loopback", "tcp6_loopback") and not visited
+    return {
+        "net_ip": found.refused("inet", "inet6", "vsock", "netlink"),
+        "net_loopback": _level(loopback),
+        "unix_abstract": found.refused("unix_abstract"),
+        "unix_path": found.refused("unix_path"),
+    }
+
+
+def _of_processes(found: Outcomes) -> Properties:
+    alone = 0 < len(found.listed("pids")) <= 3
+    unread = found.closed("read_host") and (alone or found.closed("pids"))
+    calls = [outcome for name, outcome in found.tried.items() if name.startswith("call_")]
+    return {
+        "proc_view": _graded(unread, wholly=alone),
+        "signals": found.refused("kill_host", "renice_host", "limit_host"),
+        "syscalls": _level(bool(calls) and all(call in ("EPERM", "ENOSYS") for call in calls)),
+        "pids": found.within("forks", PROBE_LIMITS.processes),
+    }
+
+
+def _is_scrubbed(names: set[str]) -> bool:
+    """Say whether an environment holds something, and nothing that is not a runtime's."""
+    return bool(names) and all(
+        name in _ALLOWED_NAMES or name.startswith("LMBOOT_") for name in names
+    )
+
+
+def _graded(basis: bool, *, wholly: bool) -> Level:
+    return "enforced" if basis and wholly else "partial" if basis else "absent"
+
+
+def _level(proven: bool) -> Level:
+    return "enforced" if proven else "absent"
