@@ -240,6 +240,8 @@ class Tour:
         wait_for(app, "ai", ANSWER[-10:])
         self._shoot(app, "running")
         app.type(":r")
+        typed = monotonic()
+        app.wait_until(lambda: monotonic() > typed + 0.5, "what can follow")
         self._shoot(app, "hints")
         app.key("BackSpace", "BackSpace", "ctrl+f")
         app.type("oak")
