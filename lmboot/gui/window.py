@@ -34,6 +34,7 @@ from lmboot.text import brief
 
 BUSY_MS, AWAKE_MS, IDLE_MS = 8, 25, 100  # between two looks into the outbox
 AWAKE_SECONDS = 3.0  # how long it is looked often after the last thing that happened
+COMPLETE_MS = 700  # until then the worker needs the processor more, to list the models
 CLOCK_SECONDS = 0.25
 NOTICE_SECONDS = 20.0
 MOST_NOTICE = 500  # characters; the log has all
@@ -77,7 +78,7 @@ class Window:
         self._handlers: dict[type, Callable[[Any], None]] = {}
         self._since = self._lively = clock()
         self._retry_at = self._clock_at = 0.0
-        self._timer = ""
+        self._timer = self._later = ""
         self._notice_until = 0.0
         self.take(
             {
@@ -125,10 +126,11 @@ class Window:
         if file:
             self.choosing.open_file(file)
         self._timer = self.root.after(BUSY_MS, self._tick)
-        self.root.after_idle(self._complete)
+        self._later = self.root.after(COMPLETE_MS, self._complete)
 
     def _complete(self) -> None:
         """Do what the first sight did not need."""
+        self._later = ""
         from lmboot.gui.drop import accept_files
 
         self.frame.make_all()
@@ -180,8 +182,9 @@ class Window:
         self.closed = True
         for part in (self.choosing, self.asking):
             part.forget_timers()
-        if self._timer:
-            self.root.after_cancel(self._timer)
+        for timer in (self._timer, self._later):
+            if timer:
+                self.root.after_cancel(timer)
 
     def _show_times(self) -> None:
         """Keep the times on the screen right, a few times a second."""
