@@ -511,6 +511,14 @@ def test_what_it_remembers_is_handed_over_with_its_place(stand: Stand) -> None:
     assert memory.geometry.startswith("900x600+")  # type: ignore[attr-defined]
 
 
+def test_leaving_the_search_in_a_file_does_not_refuse_the_payload(stand: Stand) -> None:
+    reach(stand, "review")
+
+    stand.key("<Control-f>", "<Key-p>", "<Escape>")
+
+    assert (stand.state, stand.keyboard, stand.calls) == ("review", "the file", [])
+
+
 # ---------------------------------------------------------------------- from pane to pane
 
 

@@ -27,7 +27,8 @@ def display() -> Iterator[str]:
         return
     read, write = os.pipe()
     command = [server, "-displayfd", str(write), "-screen", "0", SCREEN, "-nolisten", "tcp"]
-    with subprocess.Popen(command, pass_fds=[write], stderr=subprocess.DEVNULL) as process:
+    quiet = subprocess.DEVNULL  # also for a reader of ours: it must not wait for the server
+    with subprocess.Popen(command, pass_fds=[write], stdout=quiet, stderr=quiet) as process:
         os.close(write)
         with os.fdopen(read) as pipe:
             os.environ["DISPLAY"] = f":{pipe.readline().strip()}"
