@@ -11,9 +11,10 @@ from pathlib import Path
 
 from lmboot.app.view import Chooser, Says
 from lmboot.assets import asset
+from lmboot.bootstrap import prompts
 from lmboot.connections.addresses import named_server
 from lmboot.connections.engine import Engine
-from lmboot.connections.interface import Ask, Connection, Event, Model
+from lmboot.connections.interface import Ask, Connection, Event, Message, Model
 from lmboot.connections.listing import Server, find_model, list_models
 from lmboot.connections.openai_http import OpenAIConnection
 from lmboot.connections.servers import discover, identify
@@ -234,6 +235,12 @@ async def open_model(model: Model, token: str | None, *, context: int, says: Say
     says.note(f"{model.name} loaded in {engine.load_seconds:.1f} s")
     loaded = replace(model, state="loaded", context_loaded=context)
     return EngineConnection(loaded, engine)
+
+
+async def warm(connection: Connection) -> None:
+    """Read the primer into a loaded model's cache, so that Bootstrap answers at once."""
+    messages = [Message("system", prompts.PRIMER), Message("user", prompts.TRIGGER)]
+    await connection.warm(messages)
 
 
 class EngineConnection(OpenAIConnection):

@@ -133,6 +133,7 @@ class Window:
         self._later = ""
         from lmboot.gui.drop import accept_files
 
+        self.worker.post(lambda stage: stage.prepare())
         self.frame.make_all()
         why_not = accept_files(self.root, self.choosing.dropped)
         self.frame.models.show_hint(not why_not)

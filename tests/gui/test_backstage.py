@@ -7,6 +7,8 @@ import errno
 import json
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -494,3 +496,15 @@ async def test_a_history_that_is_no_text_is_none(state: Path) -> None:
 
     assert isinstance(found, m.Ready)
     assert json.loads(found.history.split("\n")[1]) == {"pane": "rt", "text": "x"}
+
+
+def test_nothing_that_only_a_session_needs_is_imported_before_the_models_are_listed() -> None:
+    """The payload's schema alone takes longer than a server needs to list its models."""
+    program = "import sys, lmboot.gui.backstage; print(*sys.modules)"
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+
+    dear = {"pydantic", "lmboot.app.boot", "lmboot.gui.view", "pygments", "tomlkit", "keyring"}
+    assert dear & set(done.stdout.split()) == set()

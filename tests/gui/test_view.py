@@ -33,10 +33,11 @@ from lmboot.errors import (
 )
 from lmboot.gui import messages as m
 from lmboot.gui.fold import LONGEST, WIDTH
+from lmboot.gui.lobby import WindowLobby
 from lmboot.gui.outbox import Budget, Drained, Item, Outbox
 from lmboot.gui.shown import for_review, unescape, visible
 from lmboot.gui.textstyle import CUT, FOLDED
-from lmboot.gui.view import FIGURES_SECONDS, PAYLOAD, WindowLobby, WindowView
+from lmboot.gui.view import FIGURES_SECONDS, PAYLOAD, WindowView
 from lmboot.runtime.policy import Limits
 from tests.fakes import GOOD, REPLY, FakeView, model
 
