@@ -200,12 +200,8 @@ class Desk:
             base = named_server(server, self._environ) or self.settings.window.server
             if isinstance(error, TokenRefused) and base:
                 found.locked[base] = error
-        if not (problem or found.tokens or found.complaints):
-            problem = NoServer(
-                "no model server was found on this machine",
-                hint="Start LM Studio's server (Developer tab, or `lms server start`), or name "
-                "another one above.",
-            )
+        if not (problem or found.tokens):
+            problem = found.complaints[0] if found.complaints else _nobody()
         self._tell(found)
         return None if found.locked else problem
 
@@ -436,3 +432,11 @@ def _library(folder: Path) -> Library:
     from lmboot.bootstrap.library import Library
 
     return Library(folder)
+
+
+def _nobody() -> NoServer:
+    return NoServer(
+        "no model server was found on this machine",
+        hint="Start LM Studio's server (Developer tab, or `lms server start`), or name another "
+        "one above.",
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 HISTORY = "history.jsonl"
 _MOST_HISTORY = 4 << 20
+_PARTS = re.compile(r"[^\n]*\n|[^\n]+")
 
 
 class Backstage:
@@ -199,13 +201,16 @@ def copy_transcript(source: Path, target: Path) -> None:
 
 
 def _as_text(lines: Iterator[bytes]) -> Iterator[str]:
-    pane = ""  # whose line has begun and not ended
+    pane, begun = "", False  # whose line it is, and whether it has begun and not ended
     for line in lines:
         shown = json.loads(line)
-        if shown["pane"] != pane:
-            yield ("\n" if pane else "") + f"{shown['pane']}| "
-        partial = shown.get("partial") or shown["pane"] == "ai"
-        yield shown["text"] + ("" if partial else "\n")
-        pane = shown["pane"] if partial else ""
-    if pane:
+        if begun and shown["pane"] != pane:
+            yield "\n"
+            begun = False
+        pane = shown["pane"]
+        end = "" if shown.get("partial") or pane == "ai" else "\n"
+        for part in _PARTS.findall(shown["text"] + end):
+            yield part if begun else f"{pane}| {part}"
+            begun = not part.endswith("\n")
+    if begun:
         yield "\n"

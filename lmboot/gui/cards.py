@@ -18,8 +18,8 @@ STEPS = (
     ),
     (
         "You talk",
-        "The program starts in a sandbox.  :rt  reaches the program,  :ai  the model,  "
-        ":quit  ends both.",
+        "The program starts in a sandbox: no network, none of your files, a folder of its own. "
+        ":rt  reaches the program,  :ai  the model,  :quit  ends the program.",
     ),
 )
 

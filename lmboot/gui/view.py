@@ -52,6 +52,7 @@ class WindowView:
         self._half_answered = False  # the answer's row has not ended
         self._payload = LastLine()
         self._figures = _Figures(clock)
+        self._due: asyncio.TimerHandle | None = None  # when what is untold is told
         self._reply = self._mending = ""
         self._told = ""  # the last words on `sys`
         self.refused: Refused | None = None  # what the model can be asked to mend
@@ -118,8 +119,7 @@ class WindowView:
             await self._judged(step)
 
     async def _judged(self, step: Repairing | Accepted | Refused) -> None:
-        if last := self._figures.last():
-            self._tell(last)
+        self._tell_figures()
         if isinstance(step, Repairing):
             self._mending = _why(step)
             self._tell(m.Said("repair", self._mending))
@@ -130,9 +130,19 @@ class WindowView:
             shown = await asyncio.to_thread(for_review, step.reply)
             self._tell(m.Refused(_problems(step.verdict.problems), step.reply, shown))
 
+    def _tell_figures(self) -> None:
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
+        if last := self._figures.last():
+            self._tell(last)
+
     async def _stream(self, step: Streaming) -> None:
         if figures := self._figures.after(step.progress):
             self._tell(figures)
+        elif self._due is None:  # the reply may pause here
+            loop = asyncio.get_running_loop()
+            self._due = loop.call_later(FIGURES_SECONDS, self._tell_figures)
         if step.thinking:
             return
         _write(self._payload, step.text)
