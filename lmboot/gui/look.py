@@ -75,6 +75,7 @@ class Look:
         self.factor = 1.0  # how much larger texts are than at this scale
         self.theme = theme
         self.style = ttk.Style(root)
+        self._nothing = tk.PhotoImage(master=root, width=styles.LARGE[0], height=styles.LARGE[1])
         self._images: dict[tuple[object, ...], tk.PhotoImage] = {}
         self._painters: dict[tuple[object, ...], Callable[[], bytes]] = {}
         self._labels: set[tuple[str, str, str]] = set()
@@ -163,7 +164,7 @@ class Look:
         *,
         radius: float = styles.RADIUS,
         width: float = 1.0,
-        core: int = 24,
+        core: tuple[int, int] = styles.CORE,
     ) -> tk.PhotoImage:
         """Return a rounded rectangle to be stretched; lengths for scale 1."""
 
@@ -174,10 +175,14 @@ class Look:
                 rim,
                 radius=radius * self.scale,
                 width=width * self.scale,
-                core=self.px(core),
+                core=(self.px(core[0]), self.px(core[1])),
             )
 
         return self._image(("shape", fill, edge, radius, width, core), paint)
+
+    def nothing(self) -> tk.PhotoImage:
+        """Return a picture with nothing in it, for what shows itself in some states only."""
+        return self._nothing
 
     def strokes(
         self, colour: str, *points: drawing.Point, size: float = 12, width: float = 1.6
@@ -200,7 +205,7 @@ class Look:
 
     def dot(self, colour: str, *, hollow: bool = False) -> tk.PhotoImage:
         """Return the dot of a state; a hollow one is told apart without its colour."""
-        return self.shape(None if hollow else colour, colour, radius=4, width=1.5, core=0)
+        return self.shape(None if hollow else colour, colour, radius=4, width=1.5, core=(0, 0))
 
     def point(self, colour: str) -> tk.PhotoImage:
         """Return a small dot on as much room as a tick takes, to stand where a tick will."""

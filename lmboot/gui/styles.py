@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from lmboot.gui.look import Look
 
 RADIUS, CARD, RING = 6, 8, 2
+# What a picture has between its corners, across and down. To fill a surface Tk repeats it, which
+# costs a round trip to the display each time; but it has to be made before the window is there.
+CORE, LARGE = (72, 24), (64, 64)
 ROUTES = {"EMULATE": "accent", "HOST": "warn", "DENY": "bad"}
 SEGMENTS = {**ROUTES, "Choice": "accent"}  # a style of radio buttons: its colour
 KINDS: dict[str, tuple[str | None, str, str, str | None, str]] = {
@@ -79,7 +82,7 @@ def _layout(look: Look, name: str, *nodes: Node) -> None:
 
 def _frames(look: Look) -> None:
     for card, (fill, edge) in CARDS.items():
-        _element(look, f"{card}.bg", look.shape(fill, edge, radius=CARD, core=64), inset=CARD)
+        _element(look, f"{card}.bg", look.shape(fill, edge, radius=CARD, core=LARGE), inset=CARD)
         _layout(look, f"{card}.TFrame", node(f"{card}.bg"))
     _element(look, "Track.bg", look.shape(TRACK))
     _layout(look, "Track.TFrame", node("Track.bg"))
@@ -123,7 +126,7 @@ def checks(look: Look) -> None:
         return
 
     def box(fill: str, edge: str | None = None, width: float = 1.0) -> tk.PhotoImage:
-        return look.shape(fill, edge, radius=4, width=width, core=10)
+        return look.shape(fill, edge, radius=4, width=width, core=(10, 10))
 
     pictures = (
         ("disabled", box(TRACK)),
@@ -159,12 +162,12 @@ def _fields(look: Look) -> None:
 
 def _lists(look: Look) -> None:
     ring = look.shape(None, "accent:45:panel")  # the row in it has the strong one
-    _element(look, "Tree.ring", _states(look.shape(), ("focus", ring)))
+    _element(look, "Tree.ring", _states(look.nothing(), ("focus", ring)))
     _layout(
         look, "Treeview", node("Tree.ring", node("Treeview.padding", node("Treeview.treearea")))
     )
     row = _states(  # a row has the state "focus" only while the list has the keyboard
-        look.shape(),
+        look.nothing(),
         ("selected", "focus", look.shape("select", "accent", width=1.5)),
         ("selected", look.shape("select")),
         ("focus", look.shape(None, "accent", width=1.5)),
@@ -186,21 +189,21 @@ def _tabs(look: Look) -> None:
         sticky="nsew",
     )
     ring = look.shape(None, "accent", width=RING)
-    _element(look, "Tab.ring", _states(look.shape(), ("focus", ring)))
-    _element(look, "Flat.client", look.shape())  # clam's own client keeps 2 px for a relief
+    _element(look, "Tab.ring", _states(look.nothing(), ("focus", ring)))
+    _element(look, "Flat.client", look.nothing())  # clam's own client keeps 2 px for a relief
     _layout(look, "TNotebook", node("Flat.client"))
     label = node("Notebook.padding", node("Notebook.label", sticky=""))
     _layout(look, "TNotebook.Tab", node("Tab.bg", node("Tab.ring", label)))
 
 
 def _bars(look: Look) -> None:
-    thumb, hover = (look.shape(name, radius=4, core=16) for name in ("edge", "faint"))
+    thumb, hover = (look.shape(name, radius=4, core=(16, 64)) for name in ("edge", "faint"))
     _element(look, "Slim.thumb", _states(thumb, ("active", hover), ("pressed", hover)), inset=4)
     for way, side in (("Vertical", "ns"), ("Horizontal", "we")):
         bar = node("Slim.thumb", expand=True)
         _layout(look, f"{way}.TScrollbar", node(f"{way}.Scrollbar.trough", bar, sticky=side))
     for part, name in (("trough", "line"), ("pbar", "fill")):
-        _element(look, f"Pill.{part}", look.shape(name, radius=2, core=32), inset=2, least=4)
+        _element(look, f"Pill.{part}", look.shape(name, radius=2, core=(64, 32)), inset=2, least=4)
     bar = node("Pill.pbar", side="left", sticky="ns")
     _layout(look, "Horizontal.TProgressbar", node("Pill.trough", bar))
 

@@ -6,6 +6,7 @@ at a time, so that no flood takes the keyboard away.
 
 from __future__ import annotations
 
+import gc
 import tkinter as tk
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -131,6 +132,7 @@ class Window:
     def _complete(self) -> None:
         """Do what the first sight did not need."""
         self._later = ""
+        gc.enable()  # `start` had it wait
         from lmboot.gui.drop import accept_files
 
         self.worker.post(lambda stage: stage.prepare())
