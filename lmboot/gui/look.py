@@ -78,6 +78,7 @@ class Look:
         self._nothing = tk.PhotoImage(master=root, width=styles.LARGE[0], height=styles.LARGE[1])
         self._images: dict[tuple[object, ...], tk.PhotoImage] = {}
         self._painters: dict[tuple[object, ...], Callable[[], bytes]] = {}
+        self._empty: set[tuple[object, ...]] = set()  # the pictures that `finish` paints
         self._labels: set[tuple[str, str, str]] = set()
         self._followers: dict[str, Callable[[], None]] = {}
         fonts.make_fonts(root, self.scale)
@@ -128,6 +129,7 @@ class Look:
         self.theme = theme
         for key, image in self._images.items():
             image.configure(data=self._painters[key](), format="png")
+        self._empty.clear()
         self._repaint()
 
     def zoom(self, factor: float) -> None:
@@ -165,8 +167,12 @@ class Look:
         radius: float = styles.RADIUS,
         width: float = 1.0,
         core: tuple[int, int] = styles.CORE,
+        later: bool = False,
     ) -> tk.PhotoImage:
-        """Return a rounded rectangle to be stretched; lengths for scale 1."""
+        """Return a rounded rectangle to be stretched; lengths for scale 1.
+
+        What is for `later` stays empty until `finish`.
+        """
 
         def paint() -> bytes:
             face, rim = (self[name] if name else None for name in (fill, edge))
@@ -178,7 +184,7 @@ class Look:
                 core=(self.px(core[0]), self.px(core[1])),
             )
 
-        return self._image(("shape", fill, edge, radius, width, core), paint)
+        return self._image(("shape", fill, edge, radius, width, core), paint, later)
 
     def nothing(self) -> tk.PhotoImage:
         """Return a picture with nothing in it, for what shows itself in some states only."""
@@ -235,10 +241,22 @@ class Look:
             background=self[surface],
         )
 
-    def _image(self, key: tuple[object, ...], paint: Callable[[], bytes]) -> tk.PhotoImage:
+    def finish(self) -> None:
+        """Paint what the first sight of a window did not need."""
+        for key in self._empty:
+            self._images[key].configure(data=self._painters[key](), format="png")
+        self._empty.clear()
+
+    def _image(
+        self, key: tuple[object, ...], paint: Callable[[], bytes], later: bool = False
+    ) -> tk.PhotoImage:
         if key not in self._images:
             self._painters[key] = paint
-            self._images[key] = tk.PhotoImage(master=self.root, data=paint(), format="png")
+            self._images[key] = tk.PhotoImage(master=self.root)
+            self._empty.add(key)
+        if key in self._empty and not later:
+            self._images[key].configure(data=paint(), format="png")
+            self._empty.remove(key)
         return self._images[key]
 
 

@@ -6,6 +6,7 @@ A picture of an element keeps its name when the palette changes, so only styles 
 from __future__ import annotations
 
 import tkinter as tk
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -89,16 +90,17 @@ def _frames(look: Look) -> None:
 
 
 def _buttons(look: Look) -> None:
+    later = partial(look.shape, later=True)
     for kind, (normal, hover, pressed, edge, _) in KINDS.items():
         ring = "text" if kind == "Accent" else "accent"
         pictures = _states(
             look.shape(normal, edge),
             ("disabled", look.shape(TRACK if normal else None)),
-            ("pressed", look.shape(pressed, edge)),
-            ("selected", "focus", look.shape(pressed, ring, width=RING)),
-            ("selected", look.shape(pressed, "edge")),  # a button that stays down
-            ("focus", look.shape(normal, ring, width=RING)),
-            ("active", look.shape(hover, edge)),
+            ("pressed", later(pressed, edge)),
+            ("selected", "focus", later(pressed, ring, width=RING)),
+            ("selected", later(pressed, "edge")),  # a button that stays down
+            ("focus", later(normal, ring, width=RING)),
+            ("active", later(hover, edge)),
         )
         _element(look, f"{kind}.bg", pictures)
         label = node("Button.padding", node("Button.label", sticky=""))
@@ -106,14 +108,15 @@ def _buttons(look: Look) -> None:
 
 
 def _segments(look: Look) -> None:
+    later = partial(look.shape, later=True)
     for word, role in SEGMENTS.items():
-        chosen, track = f"{role}:16:raised", look.shape(TRACK)
+        chosen, track = f"{role}:16:raised", later(TRACK)
         pictures = _states(
             track,
-            ("selected", "focus", look.shape(chosen, role, radius=5, width=RING)),
-            ("selected", look.shape(chosen, f"{role}:60:raised", radius=5)),
-            ("focus", look.shape(TRACK, "accent", radius=5, width=RING)),
-            ("active", "!disabled", look.shape("hover", radius=5)),
+            ("selected", "focus", later(chosen, role, radius=5, width=RING)),
+            ("selected", later(chosen, f"{role}:60:raised", radius=5)),
+            ("focus", later(TRACK, "accent", radius=5, width=RING)),
+            ("active", "!disabled", later("hover", radius=5)),
         )
         _element(look, f"{word}.bg", pictures)
         label = node("Radiobutton.padding", node("Radiobutton.label", sticky=""))
@@ -148,8 +151,8 @@ def checks(look: Look) -> None:
 
 
 def _fields(look: Look) -> None:
-    ring = look.shape("raised", "accent", width=RING)
-    bad = look.shape("raised", "bad", width=RING)
+    ring = look.shape("raised", "accent", width=RING, later=True)
+    bad = look.shape("raised", "bad", width=RING, later=True)
     pictures = _states(look.shape("raised", "edge"), ("invalid", bad), ("focus", ring))
     _element(look, "Field.bg", pictures)
     chevron = look.strokes("muted", (2.5, 4.5), (6, 8), (9.5, 4.5))
@@ -161,16 +164,17 @@ def _fields(look: Look) -> None:
 
 
 def _lists(look: Look) -> None:
-    ring = look.shape(None, "accent:45:panel")  # the row in it has the strong one
+    ring = look.shape(None, "accent:45:panel", later=True)  # the row in it has the strong one
     _element(look, "Tree.ring", _states(look.nothing(), ("focus", ring)))
     _layout(
         look, "Treeview", node("Tree.ring", node("Treeview.padding", node("Treeview.treearea")))
     )
+    later = partial(look.shape, later=True)
     row = _states(  # a row has the state "focus" only while the list has the keyboard
         look.nothing(),
-        ("selected", "focus", look.shape("select", "accent", width=1.5)),
-        ("selected", look.shape("select")),
-        ("focus", look.shape(None, "accent", width=1.5)),
+        ("selected", "focus", later("select", "accent", width=1.5)),
+        ("selected", later("select")),
+        ("focus", later(None, "accent", width=1.5)),
     )
     _element(look, "Treerow.bg", row)
     _layout(look, "Treeview.Row", node("Treerow.bg"))
@@ -188,7 +192,7 @@ def _tabs(look: Look) -> None:
         border=(0, 0, 0, look.px(2)),
         sticky="nsew",
     )
-    ring = look.shape(None, "accent", width=RING)
+    ring = look.shape(None, "accent", width=RING, later=True)
     _element(look, "Tab.ring", _states(look.nothing(), ("focus", ring)))
     _element(look, "Flat.client", look.nothing())  # clam's own client keeps 2 px for a relief
     _layout(look, "TNotebook", node("Flat.client"))

@@ -126,6 +126,7 @@ class Window:
         self.choosing.look()
         if file:
             self.choosing.open_file(file)
+        self.root.after_idle(self.look.finish)
         self._timer = self.root.after(BUSY_MS, self._tick)
         self._later = self.root.after(COMPLETE_MS, self._complete)
 

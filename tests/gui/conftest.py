@@ -26,7 +26,9 @@ def session_root() -> Iterator[tk.Tk]:
 
 @pytest.fixture(scope="session")
 def look(session_root: tk.Tk) -> Look:
-    return Look(session_root, "light", 1.0)
+    made = Look(session_root, "light", 1.0)
+    made.finish()
+    return made
 
 
 @pytest.fixture
