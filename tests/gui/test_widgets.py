@@ -232,6 +232,41 @@ def test_tab_completes_or_leaves(entry: EntryLine, root: tk.Tk) -> None:
     assert root.focus_get() is not entry.entry
 
 
+def test_tab_goes_from_the_target_to_the_field_and_on_to_send(
+    entry: EntryLine, root: tk.Tk
+) -> None:
+    there = [entry.target, entry.entry, button_of(entry, "Send")]
+    there[0].focus_force()
+    order = [pressed(root, "<Tab>") for _ in there[1:]]
+
+    back = [pressed(root, "<Shift-Tab>") for _ in there[1:]]
+
+    assert order == there[1:]
+    assert back == there[1::-1]
+
+
+def test_going_back_completes_nothing(entry: EntryLine, root: tk.Tk) -> None:
+    entry.complete = lambda *_: ":rt "
+    entry.typed = ":r"
+
+    keys(entry.entry, "<Shift-Tab>")
+
+    assert entry.typed == ":r"
+    assert root.focus_get() is entry.target
+
+
+def button_of(widget: tk.Misc, words: str) -> tk.Misc:
+    return next(each for each in mapped(widget) if shown_one(each) == words)
+
+
+def pressed(root: tk.Tk, sequence: str) -> tk.Misc | None:
+    """Press a key on what has the keyboard, and return what has it then."""
+    focus = root.focus_get()
+    assert focus is not None
+    keys(focus, sequence)
+    return root.focus_get()
+
+
 def test_hints_go_with_escape(entry: EntryLine, base: Box) -> None:
     entry.show_hints([(":rt TEXT", "to the program", "Tab")])
     settle(base)
