@@ -237,7 +237,7 @@ class ModelList(Box):
 
 
 class Details(Box):
-    """What is known about the chosen model, and the one filled button of the window."""
+    """What is known about the chosen model, and the button that starts it all."""
 
     def __init__(self, parent: Box) -> None:
         super().__init__(parent, "panel", padding=parent.look.pads(16, 12))
@@ -266,6 +266,11 @@ class Details(Box):
         """Say what the button does, and whether it can."""
         self.button_bootstrap.configure(text=label)
         self.button_bootstrap.state(["!disabled" if enabled else "disabled"])
+
+    def fill_button(self, filled: bool) -> None:
+        """Fill the button, or draw it plain while another one is the screen's filled one."""
+        kind = "Accent" if filled else "Plain"
+        self.button_bootstrap.configure(style=f"{self.surface}.{kind}.TButton")
 
     def show_note(self, words: str) -> None:
         """Replace the small line under the button."""

@@ -192,6 +192,30 @@ def test_a_window_comes_to_rest(frame: Frame) -> None:
     assert changes == []
 
 
+def filled(frame: Frame) -> list[str]:
+    """Return the words of the filled buttons on the screen."""
+    tkroot.settle(frame.root)
+    buttons = [each for each in tkroot.mapped(frame.root) if each.winfo_class() == "TButton"]
+    return [str(each["text"]) for each in buttons if ".Accent." in str(each["style"])]
+
+
+def test_the_question_for_a_token_has_the_only_filled_button(frame: Frame) -> None:
+    frame.root.deiconify()
+    before = filled(frame)
+    frame.session.token.show("http://127.0.0.1:1234", "It refused the one before.")
+    frame.session.show("token")
+    asked = filled(frame)
+    frame.tabs.show("Log")
+    elsewhere = filled(frame)
+    frame.tabs.show("Session")
+    again = filled(frame)
+
+    frame.session.show("welcome")
+
+    assert before == elsewhere == filled(frame) == ["Bootstrap"]
+    assert asked == again == ["Use the token"]
+
+
 def test_the_models_leave_and_come_back_with_their_width(frame: Frame) -> None:
     frame.root.geometry(f"{frame.look.px(1040)}x{frame.look.px(700)}")
     frame.root.deiconify()
