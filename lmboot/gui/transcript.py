@@ -362,16 +362,10 @@ class TranscriptPane(Reader):
         )
         if line.fold:
             return
-        middle = top[1] + top[3] / 2
-        options: dict[str, Any] = {"font": "MonoSmall"}
-        self.gutter.create_text(
-            room(PREFIX_END), middle, text=line.pane, anchor="e", fill=colour, **options
-        )
+        self.write_beside(room(PREFIX_END), top, line.pane, PANES[line.pane], "ne")
         above = self.lines[number - 2] if number > 1 and not first else None
         if above is None or above.time != line.time or above.pane != line.pane:
-            self.gutter.create_text(
-                room(16), middle, text=line.time, anchor="w", fill=look["faint"], **options
-            )
+            self.write_beside(room(16), top, line.time, "faint")
 
 
 def unfolded(lines: Sequence[Line], *, prefixes: bool = False) -> str:
