@@ -173,6 +173,7 @@ class ReviewPane(Box):
         self._texts = {path: text for path, _, text in files}
         self._flags, self._allowed = flags or {}, True
         self._seen = set(self._texts) if agreed_before else set()
+        self.code.show("", "")  # Tk tells of a choice late, and till then the old file stays
         self._question.configure(text=question)
         self._show_facts(facts)
         self._routes.show(routes)
