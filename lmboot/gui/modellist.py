@@ -17,10 +17,10 @@ COLUMNS: tuple[
     tuple[str, str, int, Literal["w", "e"]], ...
 ] = (  # key, heading, width, anchor; the list hides the last ones first when it is narrow
     ("#0", "Model", 150, "w"),
-    ("size", "Size", 60, "e"),
-    ("quant", "Quant", 66, "w"),
-    ("state", "State", 78, "w"),
-    ("context", "Context", 58, "e"),
+    ("size", "Size", 64, "e"),
+    ("quant", "Quant", 70, "w"),
+    ("state", "State", 82, "w"),
+    ("context", "Context", 62, "e"),
 )
 NOTE = "Ctrl+B  ·  you review before anything runs"
 ORDER = ("state", "quant", "size", "context")

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from lmboot.gui.look import Look
 
 RADIUS, CARD, RING = 6, 8, 2
+CELL, TKS_OWN = 6, 4  # beside a cell's text at scale 1; what Tk keeps there at any scale
 ROUTES = {"EMULATE": "accent", "HOST": "warn", "DENY": "bad"}
 SEGMENTS = {**ROUTES, "Choice": "accent"}  # a style of radio buttons: its colour
 KINDS: dict[str, tuple[str | None, str, str, str | None, str]] = {
@@ -309,13 +310,15 @@ def _list_styles(look: Look) -> None:
             indent=look.px(14),
             padding=look.px(2),
         )
-        look.style.configure(f"{surface}.Treeview.Item", padding=look.pads(8, 0, 0, 0))
+        side = look.px(CELL)
+        look.style.configure(f"{surface}.Treeview.Item", padding=(side, 0, 0, 0))
+        look.style.configure(f"{surface}.Treeview.Cell", padding=(side - TKS_OWN, 0))
         look.style.configure(
             f"{surface}.Treeview.Heading",
             background=look[surface],
             foreground=look["faint"],
             font="Small",
-            padding=look.pads(4, 4),
+            padding=(side, look.px(4)),
         )
         look.style.map(f"{surface}.Treeview.Heading", foreground=[("active", look["text"])])
 

@@ -1,14 +1,12 @@
 from __future__ import annotations
 
 import tkinter as tk
-from collections.abc import Iterator
 
 import pytest
 
 from lmboot.gui import codeview
 from lmboot.gui.codeview import CodeView
 from lmboot.gui.fonts import ascent
-from lmboot.gui.look import Look
 from lmboot.gui.widgets import Box
 from tests.gui.stalls import LENIENT, longest_stall
 from tests.gui.tkroot import drawn_words, mapped, settle, texts_on, wait_until
@@ -178,18 +176,6 @@ def test_nothing_goes_on_when_the_view_has_gone(code: CodeView, root: tk.Tk) -> 
     assert not code.busy
 
 
-@pytest.fixture(params=[1.0, 2.0], ids=["scale-1", "scale-2"])
-def scaled(request: pytest.FixtureRequest, session_root: tk.Tk) -> Iterator[CodeView]:
-    """A view in a window of its own: a scale belongs to a root for good."""
-    root = tk.Tk(className="Lmboot")
-    base = Box(None, "main", look=Look(root, "light", request.param))
-    base.pack(fill="both", expand=True)
-    made = CodeView(base)
-    made.pack(fill="both", expand=True)
-    yield made
-    root.destroy()
-
-
 def baselines(code: CodeView) -> list[int]:
     """Return where the numbers stand, from the top of the window."""
     up = ascent(code, "MonoSmall")
@@ -198,22 +184,23 @@ def baselines(code: CodeView) -> list[int]:
 
 
 @pytest.mark.parametrize("cut", range(1, 30, 4))
-def test_each_number_stands_on_the_baseline_of_its_row(scaled: CodeView, cut: int) -> None:
+def test_each_number_stands_on_the_baseline_of_its_row(scaled: Box, cut: int) -> None:
     """Tk tells less of a row's height where only a part of it is on the screen."""
-    root = scaled.winfo_toplevel()
-    root.geometry(f"600x{400 + cut}+0+0")
-    scaled.show("a.txt", "x\n" * 200)
-    settle(scaled)
-    scaled.text.yview_scroll(cut + 40, "pixels")
-    settle(scaled)
-    first = int(scaled.text.index("@0,0").split(".")[0])
-    whole, below = (scaled.text.bbox(f"{first + row}.0") for row in (2, 3))
-    assert whole is not None
-    assert below is not None
+    code = CodeView(scaled)
+    code.pack(fill="both", expand=True)
+    scaled.look.root.geometry(f"600x{400 + cut}+0+0")
+    code.show("a.txt", "x\n" * 200)
+    settle(code)
+    code.text.yview_scroll(cut + 40, "pixels")
+    settle(code)
+    first = int(code.text.index("@0,0").split(".")[0])
+    third, fourth = (code.text.bbox(f"{first + row}.0") for row in (2, 3))
+    assert third is not None
+    assert fourth is not None
 
-    found = baselines(scaled)
+    found = baselines(code)
 
-    third = scaled.text.winfo_y() + whole[1] + ascent(scaled, "Mono")
-    step = below[1] - whole[1]
-    assert found == [third + step * (number - 2) for number in range(len(found))]
-    assert len(found) * step >= scaled.text.winfo_height() - 2 * step
+    start = code.text.winfo_y() + third[1] + ascent(code, "Mono")
+    step = fourth[1] - third[1]
+    assert found == [start + step * (number - 2) for number in range(len(found))]
+    assert len(found) * step >= code.text.winfo_height() - 2 * step
