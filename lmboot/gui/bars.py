@@ -21,7 +21,7 @@ class ServerLine(Box):
         self.on_refresh: Callable[[], None] = nothing
         self.on_settings: Callable[[], None] = nothing
         self._brand()
-        self.field = ttk.Combobox(self, style="panel.TCombobox", width=23, font="Text")
+        self.field = self.combobox(width=23, font="Text")
         self.field.bind("<Return>", lambda _: self.on_address(self.address))
         self.field.bind("<<ComboboxSelected>>", lambda _: self.on_address(self.address))
         self._buttons()

@@ -47,14 +47,7 @@ class EntryLine(Box):
         self._bind_keys()
 
     def _make(self) -> None:
-        self.target = ttk.Combobox(
-            self,
-            values=[":rt", ":ai"],
-            width=4,
-            font="Mono",
-            style="main.TCombobox",
-            state="readonly",
-        )
+        self.target = self.combobox(values=[":rt", ":ai"], width=4, font="Mono", state="readonly")
         self.target.set(":rt")
         self.target.pack(side="left", fill="y")
         self.entry = ttk.Entry(self, font="Mono", style="main.TEntry")  # first: Tab goes so

@@ -6,6 +6,7 @@ A picture of an element keeps its name when the palette changes, so only styles 
 from __future__ import annotations
 
 import tkinter as tk
+from tkinter import ttk
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -28,6 +29,12 @@ CARDS = {
     "MainCard": ("main", "line"),
 }
 SURFACES = ("main", "panel", "raised")
+POPDOWN = {  # the list of a combobox is Tk's own, which no style reaches: option, colour
+    "background": "raised",
+    "foreground": "text",
+    "selectBackground": "select",
+    "selectForeground": "text",
+}
 TRACK = "edge:40:panel"
 
 Node = tuple[str, Any]
@@ -226,12 +233,20 @@ def _base(look: Look) -> None:
     look.style.configure(
         "ComboboxPopdownFrame", relief="solid", borderwidth=1, bordercolor=look["edge"]
     )
-    popup = {"background": "raised", "foreground": "text", "selectBackground": "select"}
-    for option, name in (*popup.items(), ("selectForeground", "text")):
+    for option, name in POPDOWN.items():  # of lists that are still to be made
         look.root.option_add(f"*TCombobox*Listbox.{option}", look[name])
     flat = {"font": "Text", "relief": "flat", "borderWidth": look.px(4), "highlightThickness": 0}
     for option, value in flat.items():
         look.root.option_add(f"*TCombobox*Listbox.{option}", value)
+
+
+def popdown(look: Look, box: ttk.Combobox) -> None:
+    """Give a box's list its colours again; one that was never opened has none yet."""
+    call = look.root.tk.call
+    if int(call("winfo", "exists", f"{box}.popdown")):
+        window = call("ttk::combobox::PopdownWindow", box)
+        options = [(f"-{option.lower()}", look[name]) for option, name in POPDOWN.items()]
+        call(f"{window}.f.l", "configure", *sum(options, ()))
 
 
 def _on_surfaces(look: Look) -> None:

@@ -10,7 +10,7 @@ from tkinter import ttk
 from typing import Any, Literal
 
 from lmboot.gui.look import Look
-from lmboot.gui.styles import RING
+from lmboot.gui.styles import RING, popdown
 
 Side = Literal["left", "right", "top", "bottom"]
 Action = tuple[str, Callable[[], None], bool]  # what a button says, does, and whether it can
@@ -113,6 +113,12 @@ class Box(ttk.Frame):
         button.bind("<Return>", lambda _: button.invoke())
         button.bind("<Control-Return>", nothing)  # else Tk takes it for the one above
         return button
+
+    def combobox(self, **options: Any) -> ttk.Combobox:
+        """Return a field with a list, not placed yet; the list follows the palette too."""
+        box = ttk.Combobox(self, style=f"{self.surface}.TCombobox", **options)
+        self.look.follow(box, lambda: popdown(self.look, box))
+        return box
 
     def hairline(self, side: Side) -> None:
         """Pack a line along one side."""
