@@ -27,6 +27,7 @@ Part = TypeVar("Part", bound=Box)
 
 EMPTY = "What a model writes is shown here, file by file, before anything of it runs."
 SIZE, LEAST = (1040, 700), (720, 480)
+ROOMY = 470  # from this height on the side has room for what only explains, too
 SIDE, LEAST_SIDE, MOST_SIDE = 396, 262, 0.37
 
 
@@ -128,7 +129,16 @@ class Frame:
         side.hairline("bottom")
         self.models = ModelList(side)
         self.models.pack(fill="both", expand=True)
+        for part in (side, self.details, self.models):
+            part.bind("<Configure>", lambda _: self._share(side.winfo_height()), add=True)
         return side
+
+    def _share(self, height: int) -> None:
+        """Leave the models some rows where it is low: what is known of one scrolls then."""
+        if height > 1:
+            roomy = height >= self.look.room(ROOMY)
+            self.models.fit(roomy=roomy)
+            self.details.fit(height - self.models.winfo_reqheight() - 1, note=roomy)
 
     @cached_property
     def payload(self) -> StreamPane:
