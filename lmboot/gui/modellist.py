@@ -26,7 +26,7 @@ COLUMNS: tuple[
 )
 NOTE = "Ctrl+B  ·  you review before anything runs"
 ORDER = ("state", "quant", "size", "context")
-LEAST_NAME, LEAST_ROWS = 148, 6
+LEAST_NAME, LEAST_ROWS = 142, 6
 DOT = 10  # of a state, before the name
 BESIDE = 12  # what is known of a model, for its scroll bar
 MOST_DETAILS = 1000  # pixels, until the window says how many there are

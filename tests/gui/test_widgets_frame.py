@@ -259,6 +259,16 @@ def test_a_high_window_shows_all_that_is_known(frame: Frame) -> None:
     assert "or drop a .gguf file here" in shown_words(frame.models)
 
 
+def test_the_usual_window_has_room_for_the_models_states(frame: Frame) -> None:
+    frame.root.geometry("{}x{}+0+0".format(*(frame.look.px(each) for each in SIZES["usual"])))
+    frame.root.deiconify()
+    tkroot.settle(frame.root)
+
+    shown = frame.root.tk.splitlist(frame.models.tree["displaycolumns"])
+
+    assert shown == ("state", "quant", "size")
+
+
 def shown_words(widget: tk.Misc) -> list[str]:
     return [
         str(each.cget("text")) for each in tkroot.mapped(widget) if isinstance(each, ttk.Label)
