@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tkinter as tk
 from functools import partial
+from tkinter import ttk
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ RADIUS, CARD, RING = 6, 8, 2
 # What a picture has between its corners, across and down. To fill a surface Tk repeats it, which
 # costs a round trip to the display each time; but it has to be made before the window is there.
 CORE, LARGE = (72, 24), (64, 64)
+CELL, TKS_OWN = 6, 4  # beside a cell's text at scale 1; what Tk keeps there at any scale
 ROUTES = {"EMULATE": "accent", "HOST": "warn", "DENY": "bad"}
 SEGMENTS = {**ROUTES, "Choice": "accent"}  # a style of radio buttons: its colour
 KINDS: dict[str, tuple[str | None, str, str, str | None, str]] = {
@@ -31,6 +33,12 @@ CARDS = {
     "MainCard": ("main", "line"),
 }
 SURFACES = ("main", "panel", "raised")
+POPDOWN = {  # the list of a combobox is Tk's own, which no style reaches: option, colour
+    "background": "raised",
+    "foreground": "text",
+    "selectBackground": "select",
+    "selectForeground": "text",
+}
 TRACK = "edge:40:panel"
 
 Node = tuple[str, Any]
@@ -232,12 +240,20 @@ def _base(look: Look) -> None:
     look.style.configure(
         "ComboboxPopdownFrame", relief="solid", borderwidth=1, bordercolor=look["edge"]
     )
-    popup = {"background": "raised", "foreground": "text", "selectBackground": "select"}
-    for option, name in (*popup.items(), ("selectForeground", "text")):
+    for option, name in POPDOWN.items():  # of lists that are still to be made
         look.root.option_add(f"*TCombobox*Listbox.{option}", look[name])
     flat = {"font": "Text", "relief": "flat", "borderWidth": look.px(4), "highlightThickness": 0}
     for option, value in flat.items():
         look.root.option_add(f"*TCombobox*Listbox.{option}", value)
+
+
+def popdown(look: Look, box: ttk.Combobox) -> None:
+    """Give a box's list its colours again; one that was never opened has none yet."""
+    call = look.root.tk.call
+    if int(call("winfo", "exists", f"{box}.popdown")):
+        window = call("ttk::combobox::PopdownWindow", box)
+        options = [(f"-{option.lower()}", look[name]) for option, name in POPDOWN.items()]
+        call(f"{window}.f.l", "configure", *sum(options, ()))
 
 
 def _on_surfaces(look: Look) -> None:
@@ -316,13 +332,15 @@ def _list_styles(look: Look) -> None:
             indent=look.px(14),
             padding=look.px(2),
         )
-        look.style.configure(f"{surface}.Treeview.Item", padding=look.pads(8, 0, 0, 0))
+        side = look.px(CELL)
+        look.style.configure(f"{surface}.Treeview.Item", padding=(side, 0, 0, 0))
+        look.style.configure(f"{surface}.Treeview.Cell", padding=(side - TKS_OWN, 0))
         look.style.configure(
             f"{surface}.Treeview.Heading",
             background=look[surface],
             foreground=look["faint"],
             font="Small",
-            padding=look.pads(4, 4),
+            padding=(side, look.px(4)),
         )
         look.style.map(f"{surface}.Treeview.Heading", foreground=[("active", look["text"])])
 

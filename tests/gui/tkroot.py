@@ -62,11 +62,14 @@ def mapped(widget: tk.Misc) -> Iterator[tk.Misc]:
             yield from mapped(child)
 
 
+def texts_on(canvas: tk.Canvas) -> list[int]:
+    """Return the texts on a canvas, in the order in which they were drawn."""
+    return [item for item in canvas.find_all() if canvas.tk.call(canvas, "type", item) == "text"]
+
+
 def drawn_words(canvas: tk.Canvas) -> list[str]:
     """Return the words on a canvas, in the order in which they were drawn."""
-    call = canvas.tk.call
-    texts = [item for item in canvas.find_all() if call(canvas, "type", item) == "text"]
-    return [str(call(canvas, "itemcget", item, "-text")) for item in texts]
+    return [str(canvas.tk.call(canvas, "itemcget", it, "-text")) for it in texts_on(canvas)]
 
 
 def clipped(root: tk.Misc) -> list[str]:
