@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
-import time
 import tkinter as tk
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -314,36 +312,3 @@ def test_the_models_leave_and_come_back_with_their_width(frame: Frame) -> None:
     assert not hidden
     assert frame.side_shown
     assert frame.models.winfo_width() == wide
-
-
-START = """
-import sys, tkinter as tk
-root = tk.Tk(className="Lmboot")
-root.withdraw()
-if sys.argv[1] == "frame":
-    from lmboot.gui.frame import build_frame
-    from lmboot.gui.look import Look
-    look = Look(root, "light", 1.0)
-    build_frame(root, look)
-root.deiconify()
-root.wait_visibility()
-from time import monotonic
-print(monotonic())
-"""
-
-
-def seconds(what: str) -> float:
-    """Return the time from starting a process to its window's being on the screen."""
-    command = [sys.executable, "-c", START, what]
-    start = time.monotonic()
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
-    return float(done.stdout) - start
-
-
-def test_the_window_is_there_soon_after_a_bare_one_would_be(session_root: tk.Tk) -> None:
-    """Medians of several starts, side by side: a machine's other work disturbs both."""
-    seconds("frame")
-    pairs = [(seconds("bare"), seconds("frame")) for _ in range(7)]
-    bare, framed = (sorted(times)[3] for times in zip(*pairs, strict=True))
-
-    assert framed / bare < 2.5
