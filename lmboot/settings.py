@@ -21,72 +21,22 @@ from __future__ import annotations
 
 import os
 import tempfile
-import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
-
-from lmboot.connections.addresses import normalise_base
 from lmboot.errors import FileUnreadable, UsageFault
 from lmboot.runtime.policy import Limits, lowered
 from lmboot.text import brief
 
+if TYPE_CHECKING:
+    from lmboot.settings_shape import File
+
 Theme = Literal["system", "dark", "light"]
 
-# A text that is no UTF-8, no TOML, nested without end, or not what the model takes.
-_ERRORS = (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError, ValidationError)
 _UNCHANGED = "The settings stay as they were."
-
-
-def _address(text: str) -> str:
-    try:
-        return normalise_base(text)
-    except UsageFault as error:
-        raise ValueError(str(error)) from error
-
-
-_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-_Line = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\n\r]+$")]
-_Address = Annotated[_Line, AfterValidator(_address)]
-
-
-class _Limits(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-    memory_mb: _Positive = 0
-    cpu_seconds: _Positive = 0
-    wall_seconds: _Positive = 0
-    processes: _Positive = 0
-    output_mb: _Positive = 0
-    disk_mb: _Positive = 0
-
-
-class _Window(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-    theme: Theme = "system"
-    scale: Annotated[float, Field(ge=0.8, le=3)] | None = None
-    zoom: Annotated[float, Field(ge=0.8, le=2.5)] = 1.0
-    scrollback: Annotated[int, Field(ge=1000, le=50_000)] = 10_000
-    remember_input: bool = True
-    server: _Address | None = None
-
-
-class _File(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-    warm: bool = True
-    trigger: _Line | None = None
-    passphrase: _Line | None = None
-    context: Annotated[int, Field(ge=512, le=1 << 20)] = 8192
-    limits: _Limits = _Limits()
-    window: _Window = _Window()
-
-
-_TABLES: dict[str, type[BaseModel]] = {"": _File, "limits.": _Limits, "window.": _Window}
-_NAMES = {table + key for table, model in _TABLES.items() for key in model.model_fields}
-NAMES = frozenset(_NAMES - {"limits", "window"})  # of every setting: "context", "window.theme"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,15 +79,21 @@ class Settings:
         return text in [f"{trigger}{ending}" for trigger in triggers]
 
 
+_TABLES: dict[str, type] = {"": Settings, "limits.": Limits, "window.": WindowSettings}
+NAMES = frozenset(  # of every setting: "context", "window.theme"
+    f"{table}{each.name}" for table, kind in _TABLES.items() for each in fields(kind)
+) - {"complaint", "limits", "window"}
+
+
 def load(file: Path) -> Settings:
     """Return the settings of a file. One with errors is renamed to `.bad`; defaults hold then."""
     try:
-        read = _File.model_validate(tomllib.loads(file.read_text("utf-8")))
+        read = _parse(file.read_text("utf-8"))
     except FileNotFoundError:
         return Settings()
     except OSError as error:
         return Settings(complaint=f"{file} can't be read ({error.strerror}); defaults are used")
-    except _ERRORS as error:
+    except ValueError as error:  # also a text that is no UTF-8
         return Settings(complaint=_set_aside(file, error))
     limits, too_high = lowered(Limits(), read.limits.model_dump(exclude_unset=True))
     names = ", ".join(too_high)
@@ -146,6 +102,12 @@ def load(file: Path) -> Settings:
     return Settings(
         read.warm, read.trigger, read.passphrase, read.context, limits, window, complaint
     )
+
+
+def _parse(text: str) -> File:
+    from lmboot.settings_shape import parse  # here, because most people have no such file
+
+    return parse(text)
 
 
 def save(file: Path | str, changes: Mapping[str, Any]) -> None:
@@ -167,15 +129,15 @@ def _text_of(file: Path) -> str:
     """Return what a file holds: what can be loaded, or nothing when there is none."""
     try:
         text = file.read_text("utf-8")
-        _File.model_validate(tomllib.loads(text))
+        _parse(text)
     except FileNotFoundError:
         return ""
     except OSError as error:
         raise FileUnreadable(
             f"{file} can't be read ({error.strerror})", hint=_UNCHANGED
         ) from error
-    except _ERRORS as error:
-        message = f"{file} has an error: {_sentence(error)}"
+    except ValueError as error:
+        message = f"{file} has an error: {brief(str(error), 120)}"
         raise FileUnreadable(message, hint="Correct it, or remove it, and save again.") from error
     return text
 
@@ -199,8 +161,8 @@ def _edited(text: str, changes: Mapping[str, Any]) -> str:
 def _check(text: str, changes: Mapping[str, Any]) -> None:
     """Refuse what `load` would not take, in the very words that would be written."""
     try:
-        read = _File.model_validate(tomllib.loads(text))
-    except _ERRORS as error:
+        read = _parse(text)
+    except ValueError as error:
         raise _refusal(error, changes) from error
     wishes = read.limits.model_dump(exclude_unset=True)
     _, too_high = lowered(Limits(), {k: v for k, v in wishes.items() if f"limits.{k}" in changes})
@@ -210,10 +172,10 @@ def _check(text: str, changes: Mapping[str, Any]) -> None:
         raise UsageFault(message, hint=f"At most {most:g} is allowed. {_UNCHANGED}")
 
 
-def _refusal(error: Exception, changes: Mapping[str, Any]) -> UsageFault:
-    name, _, why = _sentence(error).partition(": ")
+def _refusal(error: ValueError, changes: Mapping[str, Any]) -> UsageFault:
+    name, _, why = str(error).partition(": ")
     if name not in changes:
-        return UsageFault(f"these settings are not allowed: {_sentence(error)}", hint=_UNCHANGED)
+        return UsageFault(f"these settings are not allowed: {error}", hint=_UNCHANGED)
     value = brief(str(changes[name]), 60)
     return UsageFault(f"{name} can't be {value}: {why[:1].lower()}{why[1:]}", hint=_UNCHANGED)
 
@@ -236,19 +198,11 @@ def _write(file: Path, text: str) -> None:
         raise UsageFault(message, hint=_UNCHANGED) from error
 
 
-def _set_aside(file: Path, error: Exception) -> str:
+def _set_aside(file: Path, error: ValueError) -> str:
     bad = file.with_name(file.name + ".bad")
     try:
         file.replace(bad)
         kept = f"it was renamed to {bad.name}"
     except OSError:
         kept = "it was left where it is"
-    return f"{file} has an error: {_sentence(error)}; {kept} and defaults are used"
-
-
-def _sentence(error: Exception) -> str:
-    if not isinstance(error, ValidationError):
-        return brief(str(error), 120)
-    first: Any = error.errors(include_url=False)[0]
-    name, why = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
-    return brief(f"{name}: {why}", 120)
+    return f"{file} has an error: {brief(str(error), 120)}; {kept} and defaults are used"

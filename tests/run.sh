@@ -5,14 +5,13 @@ set -eu
 cd "$(dirname "$0")/.."
 .ci/setup engine,test
 reports=${REPORTS:-$(mktemp -d)}
-windows="tests/app tests/gui"
 pytest=".venv/bin/python -m pytest"
 
-$pytest $windows --junitxml "$reports/windows.xml" "$@" >"$reports/windows.log" 2>&1 &
+$pytest tests/gui --junitxml "$reports/windows.xml" "$@" >"$reports/windows.log" 2>&1 &
 beside=$!
 trap 'kill $beside 2>/dev/null || :' EXIT
 others=0
-$pytest --ignore=tests/app --ignore=tests/gui --junitxml "$reports/others.xml" "$@" || others=$?
+$pytest --ignore=tests/gui --junitxml "$reports/others.xml" "$@" || others=$?
 status=0
 wait $beside || status=$?
 cat "$reports/windows.log"

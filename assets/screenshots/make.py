@@ -1,6 +1,9 @@
-"""Makes README's pictures of the window: `python assets/screenshots/make.py`, from the repository.
+"""Draws README's pictures of the window: the real program with the seed model, driven by keys.
 
-The real program runs on a display of its own with the seed model; what is seen is what happened.
+.venv/bin/python assets/screenshots/make.py
+
+Needs what the window's tests need: Xvfb, openbox, xdotool and ImageMagick. Better fonts than
+DejaVu are taken when they are installed, as by the window itself.
 """
 
 from __future__ import annotations
@@ -9,15 +12,20 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from time import monotonic
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parents[1]))
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parents[1]))  # the tests are no part of an installed lmboot
 
 from tests.gui.desktop import App, Desktop  # noqa: E402
-from tests.gui.driver import agree, review, say, wait_for  # noqa: E402
+from tests.gui.driver import agree, quit_politely, say, stop, wait_for  # noqa: E402
 
-COLOURS = 250  # a palette of that many is a third of the size, and nobody sees it
-LINES = (
+NOWHERE = 600, 16  # where nothing answers to the mouse
+ARMED_SECONDS = 1.5  # after which the button that agrees is armed, once all was seen
+COLOURS = 250  # of a palette: enough for the edges of letters
+MOST_BYTES = 150_000
+# What is typed, and what must then stand in which pane.
+TALK = (
     (":rt help", "rt", "calc EXPR"),
     (":rt write notes.txt buy oak planks", "rt", "wrote notes.txt"),
     (":rt cat notes.txt", "rt", "buy oak planks"),
@@ -26,39 +34,81 @@ LINES = (
 )
 
 
-def picture(desktop: Desktop, app: App, name: str) -> None:
-    """Keep what the window shows, without the window manager's frame."""
-    file = HERE / name
-    window = str(app.main().number)
-    desktop.xdotool("mousemove", "1", "1")
-    few = ["+dither", "-colors", str(COLOURS), f"PNG8:{file}"]
-    command = ["import", "-silent", "-window", window, *few]
-    subprocess.run(command, env=desktop.environment(), check=True)
-    sys.stdout.write(f"{file.name} {file.stat().st_size / 1000:.0f} kB\n")
-
-
-def pictures(theme: str) -> None:
-    """Go through one session, and keep its review and its talk."""
-    with tempfile.TemporaryDirectory() as folder, Desktop(Path(folder)) as desktop:
+def make(theme: str, folder: Path) -> None:
+    """Take both pictures in one of the two themes."""
+    with Desktop(folder) as desktop:
         desktop.write_settings(theme=theme)
         app = desktop.start()
-        review(app)
-        app.key("ctrl+Home")
-        picture(desktop, app, f"review-{theme}.png")
+        app.wait_title("ready")
+        app.point(*NOWHERE)
+        app.key("ctrl+b")
+        app.wait_title("review")
+        read(app)
+        keep(app, f"review-{theme}", folder)
         agree(app)
         app.wait_title("running")
-        wait_for(app, "rt", "AI-RT> ready")
-        for line, pane, answer in LINES:
-            say(app, line)
-            wait_for(app, pane, answer)
-        app.wait_until(lambda: len(app.transcripts()) > len(LINES) * 2, "the answers")
-        picture(desktop, app, f"session-{theme}.png")
-        app.key("ctrl+period")
-        app.wait_title("ended")
-        app.close()
-        app.wait_end()
+        talk(app)
+        keep(app, f"session-{theme}", folder)
+        stop(app)
+        quit_politely(app)
+
+
+def read(app: App) -> None:
+    """Go to the end of the one file and back, until the button that agrees is armed."""
+    app.key("ctrl+End")
+    seen = monotonic()
+    app.wait_until(lambda: monotonic() > seen + ARMED_SECONDS, "the button to be armed")
+    app.key("ctrl+Home")
+
+
+def talk(app: App) -> None:
+    """Talk with the program and its model."""
+    wait_for(app, "rt", "AI-RT> ready")
+    for line, pane, answer in TALK:
+        say(app, line)
+        wait_for(app, pane, answer)
+
+
+def keep(app: App, name: str, folder: Path) -> None:
+    """Take a picture of the window at rest, and keep it beside this script as a small file."""
+    picture = at_rest(app, folder)
+    target = HERE / f"{name}.png"
+    command = ["convert", str(picture), "-strip", "+dither", "-colors", str(COLOURS)]
+    subprocess.run([*command, f"PNG8:{target}"], check=True)
+    size = target.stat().st_size
+    print(f"{target.name}: {size:,} bytes")
+    if size > MOST_BYTES:
+        sys.exit(f"{target.name} is larger than {MOST_BYTES:,} bytes")
+
+
+def at_rest(app: App, folder: Path) -> Path:
+    """Return a picture of the window that was the same for a while."""
+    picture, before, since = folder / "picture.png", b"", monotonic()
+
+    def same_for_a_while() -> bool:
+        nonlocal before, since
+        app.picture(picture)
+        now = pixels(picture)
+        if now != before:
+            before, since = now, monotonic()
+        return monotonic() > since + 0.4
+
+    app.wait_until(same_for_a_while, "the window to come to rest")
+    return picture
+
+
+def pixels(picture: Path) -> bytes:
+    """Return what tells two pictures apart, but for the seconds that the status line counts."""
+    command = ["convert", str(picture), "-gravity", "south", "-chop", "0x44", "rgb:-"]
+    return subprocess.run(command, capture_output=True, check=True).stdout
+
+
+def main() -> None:
+    """Draw all pictures."""
+    for theme in ("light", "dark"):
+        with tempfile.TemporaryDirectory() as folder:
+            make(theme, Path(folder))
 
 
 if __name__ == "__main__":
-    for each in ("light", "dark"):
-        pictures(each)
+    main()

@@ -7,9 +7,9 @@ import shlex
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from lmboot.app.models import choose, open_model
+from lmboot.app.models import choose, open_model, warm
+from lmboot.app.options import Options
 from lmboot.app.places import Places
 from lmboot.app.talk import Talk
 from lmboot.app.transcript import Transcript
@@ -20,7 +20,7 @@ from lmboot.bootstrap.judge import Verdict, judge_bytes
 from lmboot.bootstrap.library import Library
 from lmboot.bootstrap.payload import Payload
 from lmboot.bootstrap.review import Review, warnings_about
-from lmboot.connections.interface import Connection, Message
+from lmboot.connections.interface import Connection
 from lmboot.errors import (
     ConsentImpossible,
     FileUnreadable,
@@ -31,32 +31,6 @@ from lmboot.errors import (
 from lmboot.runtime.launcher import Job, Launcher
 from lmboot.settings import Settings
 from lmboot.text import brief
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What the user asked for; `payload` is a reply to judge in place of asking a model.
-
-    `live` is a front end that stays: `:quit` ends the runtime, whose files can still be kept, and
-    the model answers while other lines are taken. `ask_again`: what was agreed to before is shown
-    all the same. `mend` is the end of an asking that the model is to mend.
-    """
-
-    server: str | None = None
-    model: str | None = None
-    payload: bytes | None = None
-    sandbox: str = "auto"
-    no_border: bool = False
-    yes: bool = False
-    can_ask: bool = False
-    wait_seconds: float = 10.0
-    repairs: int = 2
-    keep: Path | None = None
-    paced: bool = True
-    live: bool = False
-    ask_again: bool = False
-    payload_from: str = "a file"
-    mend: Refused | None = None
 
 
 @dataclass(slots=True)
@@ -300,9 +274,3 @@ class Rejection(PayloadRejected):
         """Take what is to be shown."""
         super().__init__(sentence, hint="Try again, or choose a larger model.")
         self.verdict, self.reply = verdict, reply
-
-
-async def warm(connection: Connection) -> None:
-    """Read the primer into a loaded model's cache, so that Bootstrap answers at once."""
-    messages = [Message("system", prompts.PRIMER), Message("user", prompts.TRIGGER)]
-    await connection.warm(messages)

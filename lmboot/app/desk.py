@@ -3,6 +3,9 @@
 A `Desk` lives in one event loop. Its methods return at once; what comes of them is told to the
 `Lobby`, what happens in a session to that session's own view. The front end decides what the
 user may do when; here, what can't be done any more is simply not done.
+
+What only a session needs (the payload's schema above all) is imported when one begins: the models
+are listed in half the time without it. `prepare` is for the moment after.
 """
 
 from __future__ import annotations
@@ -14,10 +17,9 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from lmboot.app import lms
-from lmboot.app.boot import Boot, Options, warm
 from lmboot.app.models import (
     TOKEN_NAMES,
     Found,
@@ -25,17 +27,22 @@ from lmboot.app.models import (
     look_around,
     open_model,
     seed_row,
+    warm,
 )
 from lmboot.app.opened import Opened
+from lmboot.app.options import Options
 from lmboot.app.places import Places
 from lmboot.app.view import Says, View
-from lmboot.bootstrap.handshake import Refused
-from lmboot.bootstrap.library import Kept, Library
 from lmboot.connections.addresses import named_server
 from lmboot.connections.interface import Connection, Model
 from lmboot.connections.tokens import remember
 from lmboot.errors import ConnectionFault, LmbootError, NoServer, TokenRefused, UsageFault
 from lmboot.settings import Settings
+
+if TYPE_CHECKING:
+    from lmboot.app.boot import Boot
+    from lmboot.bootstrap.handshake import Refused
+    from lmboot.bootstrap.library import Kept, Library
 
 MOST_KEPT = 4  # payloads of one model that are offered
 FIRST_RETRY, LAST_RETRY = 2.0, 30.0  # seconds until servers are looked for again
@@ -193,12 +200,8 @@ class Desk:
             base = named_server(server, self._environ) or self.settings.window.server
             if isinstance(error, TokenRefused) and base:
                 found.locked[base] = error
-        if not (problem or found.tokens or found.complaints):
-            problem = NoServer(
-                "no model server was found on this machine",
-                hint="Start LM Studio's server (Developer tab, or `lms server start`), or name "
-                "another one above.",
-            )
+        if not (problem or found.tokens):
+            problem = found.complaints[0] if found.complaints else _nobody()
         self._tell(found)
         return None if found.locked else problem
 
@@ -296,8 +299,11 @@ class Desk:
             self._warming = self._start(warm(connection))
 
     def _tell_kept(self, model: Model) -> None:
+        def read() -> list[Kept]:
+            return list(islice(_library(self.places.payloads).of(model.id), MOST_KEPT))
+
         async def tell() -> None:
-            kept = await asyncio.to_thread(_kept_of, self.places.payloads, model.id)
+            kept = await asyncio.to_thread(read)
             self._lobby.kept(model, kept)
 
         self._start(tell())
@@ -324,7 +330,7 @@ class Desk:
     def run_kept(self, view: View, sha256: str) -> None:
         """Run a payload that was kept, without asking the model for it."""
         try:
-            kept = Library(self.places.payloads).find(sha256)
+            kept = _library(self.places.payloads).find(sha256)
         except LmbootError as error:
             self._lobby.over(view, error)
             return
@@ -332,6 +338,8 @@ class Desk:
         self._begin(view, Options(payload=text, payload_from=kept.model))
 
     def _begin(self, view: View, wanted: Options) -> None:
+        from lmboot.app.boot import Boot
+
         if self._model is not None and not self._usable:
             self.choose(self._model)
         opened, before = self._opened, self._session
@@ -420,6 +428,15 @@ class Desk:
             await asyncio.wait(self._tasks)
 
 
-def _kept_of(folder: Path, model: str) -> list[Kept]:
-    mine = (kept for _, kept in Library(folder).all() if kept and kept.model == model)
-    return list(islice(mine, MOST_KEPT))
+def _library(folder: Path) -> Library:
+    from lmboot.bootstrap.library import Library
+
+    return Library(folder)
+
+
+def _nobody() -> NoServer:
+    return NoServer(
+        "no model server was found on this machine",
+        hint="Start LM Studio's server (Developer tab, or `lms server start`), or name another "
+        "one above.",
+    )

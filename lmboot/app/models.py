@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from lmboot.app.view import Chooser, Says
 from lmboot.assets import asset
+from lmboot.bootstrap import prompts
 from lmboot.connections.addresses import named_server
 from lmboot.connections.engine import Engine
-from lmboot.connections.interface import Ask, Connection, Event, Model
+from lmboot.connections.interface import Ask, Connection, Event, Message, Model, Notice
 from lmboot.connections.listing import Server, find_model, list_models
 from lmboot.connections.openai_http import OpenAIConnection
 from lmboot.connections.servers import discover, identify
@@ -230,19 +232,28 @@ async def open_model(model: Model, token: str | None, *, context: int, says: Say
     path = asset("seed/seed.gguf") if model.kind == "seed" else Path(model.server)
     says.status(f"loading {model.name}")
     context = min(model.context or context, context)
-    engine = await Engine.start(path, alias=model.id, context=context)
+    start = partial(Engine.start, path, alias=model.id, context=context)
+    engine = await start()
     says.note(f"{model.name} loaded in {engine.load_seconds:.1f} s")
     loaded = replace(model, state="loaded", context_loaded=context)
-    return EngineConnection(loaded, engine)
+    return EngineConnection(loaded, engine, start)
+
+
+async def warm(connection: Connection) -> None:
+    """Read the primer into a loaded model's cache, so that Bootstrap answers at once."""
+    messages = [Message("system", prompts.PRIMER), Message("user", prompts.TRIGGER)]
+    await connection.warm(messages)
 
 
 class EngineConnection(OpenAIConnection):
     """A connection that owns the engine behind it: closing it ends the engine."""
 
-    def __init__(self, model: Model, engine: Engine) -> None:
-        """Connect to an engine that runs."""
+    def __init__(
+        self, model: Model, engine: Engine, start: Callable[[], Awaitable[Engine]]
+    ) -> None:
+        """Connect to an engine that runs; `start` makes another one if it dies."""
         super().__init__(model, engine.api_key, base=engine.url)
-        self._engine = engine
+        self._engine, self._start = engine, start
 
     @property
     def died(self) -> bool:
@@ -250,7 +261,10 @@ class EngineConnection(OpenAIConnection):
         return self._engine.fault is not None
 
     async def stream(self, ask: Ask) -> AsyncGenerator[Event, None]:
-        """Ask as any connection does; an engine that died is told as such."""
+        """Ask as any connection does; an engine that died is told as such, once."""
+        if self.died:
+            yield Notice("the engine had died; it is started anew")
+            await self._restart()
         try:
             async with aclosing(super().stream(ask)) as events:
                 async for event in events:
@@ -259,6 +273,11 @@ class EngineConnection(OpenAIConnection):
             if self._engine.fault is None:
                 raise
             raise self._engine.fault from error
+
+    async def _restart(self) -> None:
+        await self._engine.stop()
+        self._engine = await self._start()
+        await self.move(self._engine.url, self._engine.api_key)
 
     async def close(self) -> None:
         """Release the sockets and end the engine."""

@@ -315,8 +315,14 @@ class Talk:
             await self.show("ai", rest)
         if not answer:
             await self.show("sys", "the model answered nothing")
-        await self._view.answered()
+        await self._end_answer(answer)
         self._conversation.add(command.text, "".join(answer))
+
+    async def _end_answer(self, answer: list[str]) -> None:
+        """End its line; in the transcript too, where the next answer may follow at once."""
+        if self._live and not "".join(answer[-1:]).endswith("\n"):
+            self._transcript.write(Shown("ai", "\n").as_json())
+        await self._view.answered()
 
     def _messages(self, connection: Connection, text: str) -> list[Message]:
         """Return the system text, as many turns as the context allows, and the new text."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from lmboot.bootstrap.handshake import Step
-from lmboot.bootstrap.review import Review
 from lmboot.connections.interface import Model
 from lmboot.errors import LmbootError
+
+if TYPE_CHECKING:
+    from lmboot.bootstrap.handshake import Step
+    from lmboot.bootstrap.review import Review
 
 Pane = Literal["you", "ai", "rt", "rt!", "sys"]
 # JSON may hold these as they are, but many readers take them for the end of a line.

@@ -7,8 +7,6 @@ says: a payload that was changed on disk counts as damaged, never as agreed to.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from typing import Any
 
 from lmboot.bootstrap.payload import Payload, judge_object
 from lmboot.errors import FileUnreadable, UsageFault
+from lmboot.files import write_whole
 
 _LEAST_PREFIX = 4
 # Whatever a file of another shape leads to counts as damaged.
@@ -69,6 +68,10 @@ class Library:
             except FileUnreadable:
                 yield file.stem, None
 
+    def of(self, model: str) -> Iterator[Kept]:
+        """Yield what one model wrote, the newest first."""
+        return (kept for _, kept in self.all() if kept and kept.model == model)
+
     def find(self, prefix: str) -> Kept:
         """Return the payload whose hash begins with `prefix` (4 digits or more)."""
         return self._read(self._file(self._only(prefix)))
@@ -117,18 +120,6 @@ def _modified(file: Path) -> float:
         return file.stat().st_mtime
     except OSError:
         return 0.0
-
-
-def write_whole(file: Path, text: str) -> None:
-    """Write a private file so that it is there whole or not at all; may raise OSError."""
-    descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=".new-")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as new:
-            new.write(text)
-        Path(name).replace(file)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def row_of(name: str, kept: Kept | None) -> dict[str, Any]:

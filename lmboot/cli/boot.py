@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from lmboot.app.boot import Boot, Options, Rejection
+from lmboot.app.boot import Boot, Rejection
+from lmboot.app.options import Options
 from lmboot.app.places import places
 from lmboot.app.talk import keep_folder
 from lmboot.app.view import Shown

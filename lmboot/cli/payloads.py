@@ -9,11 +9,12 @@ from pathlib import Path
 
 from lmboot.app.places import places
 from lmboot.bootstrap.judge import judge_bytes
-from lmboot.bootstrap.library import Kept, Library, row_of, write_whole
+from lmboot.bootstrap.library import Kept, Library, row_of
 from lmboot.bootstrap.payload import MAX_REPLY_BYTES
 from lmboot.cli.check import verdict_lines
 from lmboot.cli.files import read_file
 from lmboot.errors import FileUnreadable
+from lmboot.files import write_whole
 from lmboot.text import brief, reveal
 
 

@@ -10,11 +10,13 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
-from prompt_toolkit.application import get_app_or_none, in_terminal
+from prompt_toolkit.application import get_app, get_app_or_none, in_terminal
 from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
+from prompt_toolkit.filters import Condition
 from prompt_toolkit.history import FileHistory, InMemoryHistory
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.output.defaults import create_output
 from prompt_toolkit.utils import get_cwidth
 from rich.console import Console
@@ -37,6 +39,22 @@ _PARTS = re.compile(r"\n|[^\S\n]+|\S+")
 _ROOM = 64 << 10  # characters that wait for the screen; more, and the runtime waits
 _FRAME_SECONDS = 0.03  # screen updates closer than that can't be told apart
 _NO_BORDER = "no border"
+
+
+def _keys() -> KeyBindings:
+    """Return what an empty line takes for Ctrl+D, which leaves.
+
+    Pressed while no prompt stands there (output is being drawn, the model answers), Ctrl+D is an
+    end of file to the terminal, and what the next prompt reads in its place is a NUL.
+    """
+    keys = KeyBindings()
+    empty = Condition(lambda: not get_app().current_buffer.text)
+
+    @keys.add("c-@", filter=empty)
+    def leave(event: KeyPressEvent) -> None:
+        event.app.exit(exception=EOFError)
+
+    return keys
 
 
 class _Commands(Completer):
@@ -65,6 +83,7 @@ class TerminalView:
             history=FileHistory(str(history)) if history else InMemoryHistory(),
             completer=_Commands(),
             auto_suggest=AutoSuggestFromHistory(),
+            key_bindings=_keys(),
             output=create_output(sys.stdout if sys.stdout.isatty() else sys.stderr),
         )
         self._waiting: list[str] = []
@@ -261,7 +280,7 @@ class TerminalView:
 
 async def _answer_to(question: str, *, is_password: bool = False) -> str:
     """Ask; Ctrl+C is a key here, and the session's own handler of the signal stays in force."""
-    return await PromptSession[str]().prompt_async(
+    return await PromptSession[str](key_bindings=_keys()).prompt_async(
         question, is_password=is_password, handle_sigint=False
     )
 

@@ -121,6 +121,12 @@ class OpenAIConnection:
         except (ConnectionFault, ServerSaid):
             return
 
+    async def move(self, base: str, token: str | None) -> None:
+        """Go on asking at another address: the server was started anew."""
+        client, self._base, self._token = self._client, base, token
+        self._client = open_client(base, token)
+        await client.aclose()
+
     async def close(self) -> None:
         """Release the sockets."""
         await self._client.aclose()

@@ -26,7 +26,10 @@ from lmboot.errors import (
 from lmboot.text import brief
 
 _MAX_JUDGED = 4_000  # characters: a template's text may stand before the reason
-AUTHORISE = "Set LLM_API_KEY (or LM_API_TOKEN for LM Studio) and name the server with --server."
+AUTHORISE = (
+    "The window asks for it; in a terminal, name the server with --server and set LLM_API_KEY (or "
+    "LM_API_TOKEN for LM Studio)."
+)
 WRONG_ADDRESS = "Check the address: it is the server's own, such as http://127.0.0.1:1234."
 
 
@@ -198,7 +201,7 @@ def fault_of(report: Report, model: Model, *, needed_tokens: int = 0) -> Connect
         NothingLoaded: (f"{label} has no model ready", _load_hint(model)),
         NoSuchModel: (
             f"{label} has no model {model.id!r}",
-            "See `lmboot models` for those it has.",
+            "Choose one of those that it lists.",
         ),
         ServerRefused: (f"{label} refused", _refusal_hint(report)),
     }[kind]

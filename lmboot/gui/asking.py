@@ -156,7 +156,6 @@ class Asking:
         pane = self._window.frame.files.review
         pane.on_agree = lambda: self._window.act(Action.WRITE_AND_RUN)
         pane.on_back = lambda: self._window.act(Action.BACK)
-        pane.code.show("", "")  # a file of the payload before must not count as seen in this one
         pane.show(
             message.files,
             question=message.question,

@@ -5,26 +5,32 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lmboot.app import lms
 from lmboot.app.desk import Desk
 from lmboot.app.places import places
-from lmboot.bootstrap.library import write_whole
 from lmboot.connections.interface import Model
 from lmboot.errors import FileUnreadable, LmbootError
+from lmboot.files import write_whole
 from lmboot.gui import history as past
 from lmboot.gui import memory as memories
 from lmboot.gui import messages as m
 from lmboot.gui.history import History
+from lmboot.gui.lobby import WindowLobby
 from lmboot.gui.memory import Memory
 from lmboot.gui.outbox import Outbox
-from lmboot.gui.view import WindowLobby, WindowView
 from lmboot.settings import Settings, load
+
+if TYPE_CHECKING:
+    from lmboot.gui.view import WindowView
 
 HISTORY = "history.jsonl"
 _MOST_HISTORY = 4 << 20
+_PARTS = re.compile(r"[^\n]*\n|[^\n]+")
 
 
 class Backstage:
@@ -36,7 +42,7 @@ class Backstage:
         self._outbox, self._places = outbox, places()
         self._state = self._places.transcripts.parent
         self._lobby = WindowLobby(outbox)
-        self._view = WindowView(outbox, 0)
+        self._view: WindowView | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         settings = load(self._places.settings)
         self.desk = Desk(self._lobby, settings, self._places)
@@ -59,6 +65,12 @@ class Backstage:
         self._tell_ready(self.desk.settings)
 
     @staticmethod
+    def prepare() -> None:
+        """Import what the first session needs, before the user wants one."""
+        import lmboot.app.boot
+        import lmboot.gui.view  # noqa: F401
+
+    @staticmethod
     def prepare_saving() -> None:
         """Import what saving settings needs, before the window needs it."""
         import tomlkit  # noqa: F401
@@ -71,13 +83,14 @@ class Backstage:
         self.desk.bootstrap(self._new_view(generation))
 
     def _new_view(self, generation: int) -> WindowView:
+        from lmboot.gui.view import WindowView
+
         self._view = WindowView(self._outbox, generation)
         return self._view
 
     def mend(self, generation: int) -> None:
         """Ask for the last reply to be mended."""
-        refused = self._view.refused
-        if refused is not None:
+        if self._view is not None and (refused := self._view.refused) is not None:
             self.desk.mend(self._new_view(generation), refused)
 
     def run_again(self, generation: int) -> None:
@@ -188,13 +201,16 @@ def copy_transcript(source: Path, target: Path) -> None:
 
 
 def _as_text(lines: Iterator[bytes]) -> Iterator[str]:
-    pane = ""  # whose line has begun and not ended
+    pane, begun = "", False  # whose line it is, and whether it has begun and not ended
     for line in lines:
         shown = json.loads(line)
-        if shown["pane"] != pane:
-            yield ("\n" if pane else "") + f"{shown['pane']}| "
-        partial = shown.get("partial") or shown["pane"] == "ai"
-        yield shown["text"] + ("" if partial else "\n")
-        pane = shown["pane"] if partial else ""
-    if pane:
+        if begun and shown["pane"] != pane:
+            yield "\n"
+            begun = False
+        pane = shown["pane"]
+        end = "" if shown.get("partial") or pane == "ai" else "\n"
+        for part in _PARTS.findall(shown["text"] + end):
+            yield part if begun else f"{pane}| {part}"
+            begun = not part.endswith("\n")
+    if begun:
         yield "\n"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from tkinter import ttk
 
-from lmboot.gui.widgets import Action, Box, nothing
+from lmboot.gui.widgets import Action, Box, CutLabel, fitting, nothing
 
 PADDING = 2 * 16 + 14 + 14 + 3 * 4  # of the line and between what stands in it
+LEAST_WORDS = 60  # pixels at scale 1; a word that is cut shorter says nothing
 FIELD_WIDTHS = (23, 16, 12)  # in characters, the first one that leaves room for the words
 
 
@@ -21,7 +22,7 @@ class ServerLine(Box):
         self.on_refresh: Callable[[], None] = nothing
         self.on_settings: Callable[[], None] = nothing
         self._brand()
-        self.field = ttk.Combobox(self, style="panel.TCombobox", width=23, font="Text")
+        self.field = self.combobox(width=23, font="Text")
         self.field.bind("<Return>", lambda _: self.on_address(self.address))
         self.field.bind("<<ComboboxSelected>>", lambda _: self.on_address(self.address))
         self._buttons()
@@ -34,7 +35,7 @@ class ServerLine(Box):
     def _fit(self, width: int) -> None:
         """Take room from the field where it is narrow: the state's words need it more.
 
-        Where they have none at all, the dot stands for them.
+        What still has none is cut; where little would be left, the dot stands for the words.
         """
         self._words.configure(text=self._said)
         things = [each for each in self.winfo_children() if isinstance(each, ttk.Widget)]
@@ -43,7 +44,12 @@ class ServerLine(Box):
             need = sum(each.winfo_reqwidth() for each in things) + self.look.px(PADDING)
             if need <= width:
                 return
-        self._words.configure(text="" if width > 1 else self._said)
+        if width > 1:
+            least = self.look.room(LEAST_WORDS)
+            dot = self.look.px(10)
+            room = self._words.winfo_reqwidth() - dot - need + width
+            words = fitting(self, self._said, room) if room >= least else ""
+            self._words.configure(text=words)
 
     def _brand(self) -> None:
         mark = self.look.strokes("accent", (1.5, 1.5), (6, 6), (1.5, 10.5), width=2.4)
@@ -95,8 +101,8 @@ class StatusLine(Box):
         self.look.follow(strut, lambda: self._keep_height(strut))
         self._actions = Box(self)
         self._actions.pack(side="right")
-        self._figures = self.label("", "muted")
-        self._figures.pack(side="left", padx=self.look.pad(14, 0))
+        self._figures = CutLabel(self, "muted")
+        self._figures.pack(side="left", fill="x", expand=True, padx=self.look.pad(14, 0))
         self._shown: list[tuple[str, bool]] = []
         self._buttons: list[ttk.Button] = []
 
@@ -106,11 +112,11 @@ class StatusLine(Box):
     def show(self, colour: str, word: str, figures: str = "", *, hollow: bool = False) -> None:
         """Say what is going on."""
         self._word.configure(image=self.look.dot(colour, hollow=hollow), text="  " + word)
-        self._figures.configure(text=figures)
+        self._figures.say(figures)
 
     def show_figures(self, figures: str) -> None:
         """Replace the figures only."""
-        self._figures.configure(text=figures)
+        self._figures.say(figures)
 
     def set_actions(self, actions: Sequence[Action]) -> None:
         """Show buttons, the first one leftmost; one called Stop, Kill… is drawn as a danger."""

@@ -18,8 +18,8 @@ STEPS = (
     ),
     (
         "You talk",
-        "The program starts in a sandbox.  :rt  reaches the program,  :ai  the model,  "
-        ":quit  ends both.",
+        "The program starts in a sandbox: no network, none of your files, a folder of its own. "
+        ":rt  reaches the program,  :ai  the model,  :quit  ends the program.",
     ),
 )
 
@@ -127,7 +127,7 @@ class Welcome(Scroller):
     def _step(self, number: int, name: str, words: str) -> None:
         look, row = self.look, Box(self.inside)
         row.pack(fill="x", pady=look.px(7))
-        badge = look.shape("select", radius=13, core=0)
+        badge = look.shape("select", radius=13, core=(0, 0))
         row.label(str(number), "accent", "Strong", image=badge).pack(side="left", anchor="n")
         row.winfo_children()[0]["compound"] = "center"
         column = Box(row, padding=look.pads(14, 0))

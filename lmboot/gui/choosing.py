@@ -95,7 +95,9 @@ class Choosing:
     def _unreachable(self, message: m.Unreachable) -> None:
         self._window.facts |= {"server": message.server or USUAL}
         self._window.retry_in(message.seconds)
-        self._show_server("bad", "no answer", hollow=True)
+        named = bool(message.server)
+        words = "no answer" if named else "no server found"
+        self._show_server("bad" if named else "faint", words, hollow=True)
         self._window.log("server", message.reason)
         self._window.frame.notice.hide()  # it was about that too
         if self._window.state in WAITING or not (self.chosen and needs_no_server(self.chosen)):

@@ -192,11 +192,5 @@ class CodeView(Reader):
         """Draw a line's number."""
         line = self._rows.line_of(number - 1)
         if line:
-            self.gutter.create_text(
-                self.look.room(GUTTER - 16),
-                top[1] + top[3] / 2,
-                text=str(line),
-                anchor="e",
-                font="MonoSmall",
-                fill=self.look["warn" if line in self._flags else "faint"],
-            )
+            colour = "warn" if line in self._flags else "faint"
+            self.write_beside(self.look.room(GUTTER - 16), top, str(line), colour, "ne")

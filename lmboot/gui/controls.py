@@ -96,11 +96,10 @@ class Percent(Control):
         shares = sorted({*choices, *([] if chosen is None else [chosen])})
         self._values: dict[str, float | None] = {nothing: None} if nothing else {}
         self._values |= {f"{share} %": share / 100 for share in shares}
-        style, rows = f"{self.surface}.TCombobox", len(self._values)
-        self.takes_keys = self._box = ttk.Combobox(
-            self, values=list(self._values), state="readonly", style=style
+        self.takes_keys = self._box = self.combobox(
+            values=list(self._values), state="readonly", width=11, font="Text"
         )
-        self._box.configure(width=11, height=rows, font="Text")
+        self._box.configure(height=len(self._values))
         self._box.set(nothing if chosen is None else f"{chosen} %")
         self._box.pack(anchor="w")
         for sequence in WHEEL:  # the column scrolls; nothing is chosen by the way

@@ -46,18 +46,18 @@ def png(rows: Sequence[bytes]) -> bytes:
         )
 
     size = (len(rows[0]) // 4).to_bytes(4, "big") + len(rows).to_bytes(4, "big")
-    pixels = zlib.compress(b"".join(b"\0" + row for row in rows), 1)
+    pixels = zlib.compress(b"".join(b"\0" + row for row in rows), 0)
     head = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size + b"\x08\x06\0\0\0")
     return head + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
 
 
 def rounded(
-    fill: str | None, edge: str | None, *, radius: float, width: float, core: int
+    fill: str | None, edge: str | None, *, radius: float, width: float, core: tuple[int, int]
 ) -> bytes:
     """Return a rounded rectangle to be stretched: one corner is computed, the rest mirrored.
 
-    All lengths are pixels; `core` is the part between the corners. A missing fill or edge stays
-    transparent.
+    All lengths are pixels; `core` is the part between the corners, across and down. A missing
+    fill or edge stays transparent.
     """
     face, rim = (
         bytes.fromhex((colour or fill or edge or "#000000")[1:]) for colour in (fill, edge)
@@ -75,10 +75,11 @@ def rounded(
     rows = []
     covers = _corner(radius, max(1.0, width) if edge else 0.0)
     reach = len(covers) - 1
-    for row in covers if core else covers[:-1]:
+    across, down = core
+    for row in covers if down else covers[:-1]:
         *cells, middle = map(ink, row)
-        rows.append(b"".join(cells) + middle * core + b"".join(reversed(cells)))
-    return png(rows[:reach] + rows[reach:] * core + rows[:reach][::-1])
+        rows.append(b"".join(cells) + middle * across + b"".join(reversed(cells)))
+    return png(rows[:reach] + rows[reach:] * down + rows[:reach][::-1])
 
 
 @cache

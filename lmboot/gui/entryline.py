@@ -47,19 +47,12 @@ class EntryLine(Box):
         self._bind_keys()
 
     def _make(self) -> None:
-        self.target = ttk.Combobox(
-            self,
-            values=[":rt", ":ai"],
-            width=4,
-            font="Mono",
-            style="main.TCombobox",
-            state="readonly",
-        )
+        self.target = self.combobox(values=[":rt", ":ai"], width=4, font="Mono", state="readonly")
         self.target.set(":rt")
         self.target.pack(side="left", fill="y")
+        self.entry = ttk.Entry(self, font="Mono", style="main.TEntry")  # first: Tab goes so
         self._send = self.button("Send", self.submit, "Accent")
         self._send.pack(side="right")
-        self.entry = ttk.Entry(self, font="Mono", style="main.TEntry")
         self.entry.pack(fill="both", expand=True, padx=self.look.pad(8, 8))
 
     def _bind_keys(self) -> None:
@@ -68,6 +61,7 @@ class EntryLine(Box):
         entry.bind("<Up>", lambda _: self._moved(-1))
         entry.bind("<Down>", lambda _: self._moved(1))
         entry.bind("<Tab>", self._completed)
+        entry.bind("<<PrevWindow>>", self._left)  # else Shift+Tab is a Tab on some systems
         entry.bind("<Escape>", self._escaped)
         for sequence in ("<Control-r>", "<Control-R>"):
             entry.bind(sequence, self._search_older)
@@ -217,6 +211,10 @@ class EntryLine(Box):
             return None
         self._put(text)
         return "break"
+
+    def _left(self, _: object) -> None:
+        """Let the keyboard go back; what was found stays, as with every key that moves."""
+        self._end_search(accept=True)
 
     def _escaped(self, _: object) -> str | None:
         """Close what is open; with nothing open, the key is the window's."""

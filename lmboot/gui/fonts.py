@@ -109,6 +109,11 @@ def linespace(root: tk.Misc, font: str = "Text") -> int:
     return int(root.tk.call("font", "metrics", font, "-linespace"))
 
 
+def ascent(root: tk.Misc, font: str) -> int:
+    """Return how many pixels a line of text reaches above its baseline."""
+    return int(root.tk.call("font", "metrics", font, "-ascent"))
+
+
 def _base_size(root: tk.Misc) -> int:
     """Return the system's text size in pixels at scale 1, kept in what the layout was made for.
 

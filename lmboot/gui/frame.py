@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tkinter as tk
+from collections.abc import Callable
 from functools import cached_property
 from tkinter import ttk
 from typing import TYPE_CHECKING, TypeVar
@@ -14,7 +15,7 @@ from lmboot.gui.look import Look
 from lmboot.gui.menus import Menus
 from lmboot.gui.modellist import Details, ModelList
 from lmboot.gui.tabs import Tabs
-from lmboot.gui.widgets import Box, Stack
+from lmboot.gui.widgets import Box, Stack, nothing
 
 if TYPE_CHECKING:  # what no first sight of the window needs is imported later
     from lmboot.gui.log import LogPane
@@ -26,6 +27,7 @@ Part = TypeVar("Part", bound=Box)
 
 EMPTY = "What a model writes is shown here, file by file, before anything of it runs."
 SIZE, LEAST = (1040, 700), (720, 480)
+ROOMY = 470  # from this height on the side has room for what only explains, too
 SIDE, LEAST_SIDE, MOST_SIDE = 396, 262, 0.37
 
 
@@ -37,6 +39,8 @@ class SessionPage(Stack):
 
     def __init__(self, parent: Box) -> None:
         super().__init__(parent, "main")
+        # whether the question for a token came onto the screen, or left it
+        self.on_asking: Callable[[bool], None] = nothing
         self.welcome, self.card = Welcome(self), Card(self)
         self._talk = Box(self, "main")
         for name, page in (("welcome", self.welcome), ("card", self.card), ("talk", self._talk)):
@@ -49,6 +53,8 @@ class SessionPage(Stack):
         from lmboot.gui.tokencard import TokenCard
 
         card = TokenCard(self)
+        card.bind("<Map>", lambda _: self.on_asking(True))
+        card.bind("<Unmap>", lambda _: self.on_asking(False))
         self.add("token", card)
         return card
 
@@ -123,7 +129,16 @@ class Frame:
         side.hairline("bottom")
         self.models = ModelList(side)
         self.models.pack(fill="both", expand=True)
+        for part in (side, self.details, self.models):
+            part.bind("<Configure>", lambda _: self._share(side.winfo_height()), add=True)
         return side
+
+    def _share(self, height: int) -> None:
+        """Leave the models some rows where it is low: what is known of one scrolls then."""
+        if height > 1:
+            roomy = height >= self.look.room(ROOMY)
+            self.models.fit(roomy=roomy)
+            self.details.fit(height - self.models.winfo_reqheight() - 1, note=roomy)
 
     @cached_property
     def payload(self) -> StreamPane:
@@ -147,6 +162,7 @@ class Frame:
     def _fill_tabs(self) -> None:
         pages = self.tabs.pages
         self.session = _filling(SessionPage(pages["Session"]))
+        self.session.on_asking = lambda asking: self.details.fill_button(not asking)
         pages["Payload"].bind("<Map>", lambda _: self.payload)
         pages["Files"].bind("<Map>", lambda _: self.files)
         pages["Log"].bind("<Map>", lambda _: self.log)

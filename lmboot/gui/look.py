@@ -75,8 +75,10 @@ class Look:
         self.factor = 1.0  # how much larger texts are than at this scale
         self.theme = theme
         self.style = ttk.Style(root)
+        self._nothing = tk.PhotoImage(master=root, width=styles.LARGE[0], height=styles.LARGE[1])
         self._images: dict[tuple[object, ...], tk.PhotoImage] = {}
         self._painters: dict[tuple[object, ...], Callable[[], bytes]] = {}
+        self._empty: set[tuple[object, ...]] = set()  # the pictures that `finish` paints
         self._labels: set[tuple[str, str, str]] = set()
         self._followers: dict[str, Callable[[], None]] = {}
         fonts.make_fonts(root, self.scale)
@@ -127,6 +129,7 @@ class Look:
         self.theme = theme
         for key, image in self._images.items():
             image.configure(data=self._painters[key](), format="png")
+        self._empty.clear()
         self._repaint()
 
     def zoom(self, factor: float) -> None:
@@ -163,9 +166,13 @@ class Look:
         *,
         radius: float = styles.RADIUS,
         width: float = 1.0,
-        core: int = 24,
+        core: tuple[int, int] = styles.CORE,
+        later: bool = False,
     ) -> tk.PhotoImage:
-        """Return a rounded rectangle to be stretched; lengths for scale 1."""
+        """Return a rounded rectangle to be stretched; lengths for scale 1.
+
+        What is for `later` stays empty until `finish`.
+        """
 
         def paint() -> bytes:
             face, rim = (self[name] if name else None for name in (fill, edge))
@@ -174,10 +181,14 @@ class Look:
                 rim,
                 radius=radius * self.scale,
                 width=width * self.scale,
-                core=self.px(core),
+                core=(self.px(core[0]), self.px(core[1])),
             )
 
-        return self._image(("shape", fill, edge, radius, width, core), paint)
+        return self._image(("shape", fill, edge, radius, width, core), paint, later)
+
+    def nothing(self) -> tk.PhotoImage:
+        """Return a picture with nothing in it, for what shows itself in some states only."""
+        return self._nothing
 
     def strokes(
         self, colour: str, *points: drawing.Point, size: float = 12, width: float = 1.6
@@ -200,7 +211,7 @@ class Look:
 
     def dot(self, colour: str, *, hollow: bool = False) -> tk.PhotoImage:
         """Return the dot of a state; a hollow one is told apart without its colour."""
-        return self.shape(None if hollow else colour, colour, radius=4, width=1.5, core=0)
+        return self.shape(None if hollow else colour, colour, radius=4, width=1.5, core=(0, 0))
 
     def point(self, colour: str) -> tk.PhotoImage:
         """Return a small dot on as much room as a tick takes, to stand where a tick will."""
@@ -230,10 +241,22 @@ class Look:
             background=self[surface],
         )
 
-    def _image(self, key: tuple[object, ...], paint: Callable[[], bytes]) -> tk.PhotoImage:
+    def finish(self) -> None:
+        """Paint what the first sight of a window did not need."""
+        for key in self._empty:
+            self._images[key].configure(data=self._painters[key](), format="png")
+        self._empty.clear()
+
+    def _image(
+        self, key: tuple[object, ...], paint: Callable[[], bytes], later: bool = False
+    ) -> tk.PhotoImage:
         if key not in self._images:
             self._painters[key] = paint
-            self._images[key] = tk.PhotoImage(master=self.root, data=paint(), format="png")
+            self._images[key] = tk.PhotoImage(master=self.root)
+            self._empty.add(key)
+        if key in self._empty and not later:
+            self._images[key].configure(data=paint(), format="png")
+            self._empty.remove(key)
         return self._images[key]
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import tkinter as tk
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from tkinter import ttk
 from typing import Literal
 
-from lmboot.gui.widgets import Box, Slim, nothing
+from lmboot.gui.slices import Slices
+from lmboot.gui.styles import CELL
+from lmboot.gui.widgets import Box, CutLabel, Scroller, Slim, fitting, nothing
 
 # id, name, state, quantization, size, context: all as they are shown. The list draws a state's
 # sign ("● loaded") itself, as the dot beside the name, which stays when it hides columns.
@@ -17,14 +19,17 @@ COLUMNS: tuple[
     tuple[str, str, int, Literal["w", "e"]], ...
 ] = (  # key, heading, width, anchor; the list hides the last ones first when it is narrow
     ("#0", "Model", 150, "w"),
-    ("size", "Size", 60, "e"),
-    ("quant", "Quant", 66, "w"),
-    ("state", "State", 78, "w"),
-    ("context", "Context", 58, "e"),
+    ("size", "Size", 64, "e"),
+    ("quant", "Quant", 70, "w"),
+    ("state", "State", 82, "w"),
+    ("context", "Context", 62, "e"),
 )
 NOTE = "Ctrl+B  ·  you review before anything runs"
 ORDER = ("state", "quant", "size", "context")
-LEAST_NAME = 148
+LEAST_NAME, LEAST_ROWS = 142, 6
+DOT = 10  # of a state, before the name
+BESIDE = 12  # what is known of a model, for its scroll bar
+MOST_DETAILS = 1000  # pixels, until the window says how many there are
 UNITS = {"kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "k": 1e3, "K": 1e3, "M": 1e6}
 
 
@@ -52,13 +57,16 @@ class ModelList(Box):
         self.on_select: Callable[[str], None] = nothing
         self.on_activate: Callable[[str], None] = nothing
         self._rows: list[Row] = []
+        self._shown: list[Row] = []  # those that the filter leaves, as they are sorted
         self._wanted = ""  # the chosen id, also while a filter hides it
         self._sort: tuple[int, bool] | None = None
         self._quiet = False
+        self._hint_wanted, self._roomy = False, True
         self.filter = self._make_filter()
         self._hint = self.label("or drop a .gguf file here", "faint", "Small")
         self._empty = self.label("", "faint", "Small", justify="center")
         self.tree = self._make_tree()
+        self._slices = Slices(self.tree)
 
     def _make_filter(self) -> ttk.Entry:
         entry = ttk.Entry(self, style="panel.TEntry", font="Text")
@@ -88,7 +96,7 @@ class ModelList(Box):
         frame = Box(self)
         frame.pack(fill="both", expand=True, padx=self.look.px(6))
         tree = ttk.Treeview(
-            frame, columns=ORDER, selectmode="browse", height=1, style="panel.Treeview"
+            frame, columns=ORDER, selectmode="browse", height=LEAST_ROWS, style="panel.Treeview"
         )
         bar = Slim(frame, tree.yview)
         tree.configure(yscrollcommand=bar.moved)
@@ -108,7 +116,13 @@ class ModelList(Box):
 
     def show_hint(self, visible: bool) -> None:
         """Show or hide the row that says that a file can be dropped."""
-        if visible:
+        self._hint_wanted = visible
+        self.fit(roomy=self._roomy)
+
+    def fit(self, *, roomy: bool) -> None:
+        """Leave out what only explains where the rows need its room."""
+        self._roomy = roomy
+        if self._hint_wanted and roomy:
             self._hint.pack(side="bottom", pady=self.look.pad(4, 10), before=self.tree.master)
         else:
             self._hint.pack_forget()
@@ -144,13 +158,27 @@ class ModelList(Box):
             rows.sort(key=lambda row: sort_key(row[column + 1]), reverse=down)
         self._quiet = True
         self.tree.delete(*self.tree.get_children())
-        for model, name, state, *others in rows:
-            cells = [state.removeprefix("● ").removeprefix("○ ").removeprefix("? "), *others]
-            self.tree.insert(
-                "", "end", model, text="  " + name, values=cells, image=self._dot(state)
-            )
+        for row in rows:
+            self.tree.insert("", "end", row[0], image=self._dot(row[2]))
+        self._shown = rows
+        self._write_all()
         self._say_empty(bool(rows))
         self._restore()
+
+    def _write_all(self) -> None:
+        """Write the cells of all rows, those of many bit by bit."""
+        self._slices.start(self._write(self._shown))
+
+    def _write(self, rows: Sequence[Row]) -> Iterator[None]:
+        """Write the cells, cut to what their columns have room for."""
+        names = self.tree.column("#0", "width") - self.look.px(2 * CELL + DOT)
+        rooms = [self.tree.column(key, "width") - 2 * self.look.px(CELL) for key in ORDER]
+        for model, name, state, *others in rows:
+            words = state.removeprefix("● ").removeprefix("○ ").removeprefix("? "), *others
+            pairs = zip(words, rooms, strict=True)
+            cells = [fitting(self.tree, cell, room) for cell, room in pairs]
+            self.tree.item(model, text=fitting(self.tree, "  " + name, names), values=cells)
+            yield
 
     def _dot(self, state: str) -> tk.PhotoImage:
         loaded = state.endswith("loaded")
@@ -234,38 +262,62 @@ class ModelList(Box):
         if columns != list(self.tk.splitlist(self.tree["displaycolumns"])):
             self.tree.configure(displaycolumns=columns)
         self.tree.column("#0", width=max(1, wide(LEAST_NAME) + room))
+        self._write_all()
 
 
 class Details(Box):
-    """What is known about the chosen model, and the one filled button of the window."""
+    """What is known about the chosen model, and the button that starts it all."""
 
     def __init__(self, parent: Box) -> None:
-        super().__init__(parent, "panel", padding=parent.look.pads(16, 12))
+        super().__init__(parent, "panel", padding=parent.look.pads(16, 12, 16 - BESIDE, 12))
         self.on_bootstrap: Callable[[], None] = nothing
-        self._facts = Box(self)
+        self._facts = Scroller(self, pad=(0, 0, BESIDE, 0))
         self._facts.pack(fill="x")
         self._shown: tuple[tuple[str, str], ...] = ()
         Box(self, height=self.look.px(10)).pack()
         self.button_bootstrap = self.button("Bootstrap", lambda: self.on_bootstrap(), "Accent")
-        self.button_bootstrap.pack(fill="x")
+        self.button_bootstrap.pack(fill="x", padx=self.look.pad(0, BESIDE))
         self._note = self.label(
             NOTE, "faint", "Small", wrap=True, anchor="center", justify="center"
         )
-        self._note.pack(fill="x", pady=self.look.pad(8, 0))
+        self.fit(MOST_DETAILS, note=True)
 
     def show(self, facts: Sequence[tuple[str, str]]) -> None:
         """Show pairs of a name and a value."""
         if tuple(facts) == self._shown:
             return
         self._shown = tuple(facts)
-        self._facts.clear()
+        self._facts.inside.clear()
         for name, value in facts:
-            self._facts.fact(name, value)
+            self._fact(name, value)
+
+    def _fact(self, name: str, value: str) -> None:
+        row = Box(self._facts.inside)
+        row.pack(fill="x", pady=self.look.px(2))
+        row.label(name, "faint", width=9).pack(side="left", anchor="n")
+        words = CutLabel(row, lines=2)
+        words.pack(side="left", fill="x", expand=True)
+        words.say(value)
+
+    def fit(self, height: int, *, note: bool) -> None:
+        """Ask for at most so many pixels: the facts scroll, and the note can be left out."""
+        look, shown = self.look, [self.button_bootstrap, *[self._note] * note]
+        rest = look.px(2 * 12 + 10 + 8 * note) + sum(each.winfo_reqheight() for each in shown)
+        self._facts.ask(height - rest)
+        if note:
+            self._note.pack(fill="x", padx=look.pad(0, BESIDE), pady=look.pad(8, 0))
+        else:
+            self._note.pack_forget()
 
     def show_button(self, label: str = "Bootstrap", *, enabled: bool = True) -> None:
         """Say what the button does, and whether it can."""
         self.button_bootstrap.configure(text=label)
         self.button_bootstrap.state(["!disabled" if enabled else "disabled"])
+
+    def fill_button(self, filled: bool) -> None:
+        """Fill the button, or draw it plain while another one is the screen's filled one."""
+        kind = "Accent" if filled else "Plain"
+        self.button_bootstrap.configure(style=f"{self.surface}.{kind}.TButton")
 
     def show_note(self, words: str) -> None:
         """Replace the small line under the button."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import tkinter as tk
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
+from lmboot.gui import fonts
 from lmboot.gui.menus import Item, Popup
 from lmboot.gui.styles import RING
 from lmboot.gui.widgets import Box, Slim
@@ -148,6 +149,16 @@ class Reader(Box):
             bottom = below[1] if below else self._bottom_of(number)
             self.draw_row(number, top, bottom, first)
             top, number, first = below, number + 1, False
+        self._cut_gutter()
+
+    def _cut_gutter(self) -> None:
+        """Let a part of a row have the same part of what stands beside it."""
+        gap = sum(int(str(self.text[side])) for side in ("highlightthickness", "pady"))
+        wide, high = self.gutter.winfo_width(), self.gutter.winfo_height()
+        for top in (0, high - gap):
+            self.gutter.create_rectangle(
+                *(0, top, wide, top + gap), fill=self.look[self.surface], outline=""
+            )
 
     def _bottom_of(self, number: int) -> int:
         """Return where a row ends whose successor is not on the screen."""
@@ -156,6 +167,20 @@ class Reader(Box):
 
     def draw_row(self, number: int, top: Sequence[int], bottom: int, first: bool) -> None:
         """Draw beside one row, `first` on the screen; overridden by what has a gutter."""
+
+    def write_beside(
+        self,
+        left: int,
+        top: Sequence[int],
+        words: str,
+        colour: str,
+        anchor: Literal["nw", "ne"] = "nw",
+    ) -> None:
+        """Write into the gutter on a row's baseline: half a row's height is not its own."""
+        high = top[1] + top[4] - fonts.ascent(self, "MonoSmall")
+        self.gutter.create_text(
+            left, high, text=words, anchor=anchor, font="MonoSmall", fill=self.look[colour]
+        )
 
     def _read_only(self) -> None:
         """Keep those bindings of Text that move and select: `disabled` would stop copying."""

@@ -11,7 +11,7 @@ from lmboot.gui.routes import Routes
 from lmboot.gui.widgets import Box, Scroller, Slim, nothing, showable
 
 File = tuple[str, str, str]  # path, size in words, what it holds as it is to be shown
-SIZES = 62  # the column of the files' sizes
+SIZES = 66  # the column of the files' sizes
 FILES, ASIDE, NARROW_FILES, NARROW_ASIDE = 196, 354, 150, 250
 NARROW = 860  # below this width the columns beside the text become slim
 MOST_FILES, MOST_ASIDE = 0.25, 0.36  # of the width
@@ -173,6 +173,7 @@ class ReviewPane(Box):
         self._texts = {path: text for path, _, text in files}
         self._flags, self._allowed = flags or {}, True
         self._seen = set(self._texts) if agreed_before else set()
+        self.code.show("", "")  # Tk tells of a choice late, and till then the old file stays
         self._question.configure(text=question)
         self._show_facts(facts)
         self._routes.show(routes)

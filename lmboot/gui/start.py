@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -28,6 +29,7 @@ def open_window(file: str = "") -> bool:
         return _no_window(NO_TK)
     from lmboot.gui.look import before_root
 
+    gc.disable()  # nothing made from here on is garbage; the window enables it when it is settled
     before_root()
     try:
         root = tk.Tk(className="Lmboot")

@@ -6,12 +6,18 @@ A picture of an element keeps its name when the palette changes, so only styles 
 from __future__ import annotations
 
 import tkinter as tk
+from functools import partial
+from tkinter import ttk
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lmboot.gui.look import Look
 
 RADIUS, CARD, RING = 6, 8, 2
+# What a picture has between its corners, across and down. To fill a surface Tk repeats it, which
+# costs a round trip to the display each time; but it has to be made before the window is there.
+CORE, LARGE = (72, 24), (64, 64)
+CELL, TKS_OWN = 6, 4  # beside a cell's text at scale 1; what Tk keeps there at any scale
 ROUTES = {"EMULATE": "accent", "HOST": "warn", "DENY": "bad"}
 SEGMENTS = {**ROUTES, "Choice": "accent"}  # a style of radio buttons: its colour
 KINDS: dict[str, tuple[str | None, str, str, str | None, str]] = {
@@ -27,6 +33,12 @@ CARDS = {
     "MainCard": ("main", "line"),
 }
 SURFACES = ("main", "panel", "raised")
+POPDOWN = {  # the list of a combobox is Tk's own, which no style reaches: option, colour
+    "background": "raised",
+    "foreground": "text",
+    "selectBackground": "select",
+    "selectForeground": "text",
+}
 TRACK = "edge:40:panel"
 
 Node = tuple[str, Any]
@@ -79,23 +91,24 @@ def _layout(look: Look, name: str, *nodes: Node) -> None:
 
 def _frames(look: Look) -> None:
     for card, (fill, edge) in CARDS.items():
-        _element(look, f"{card}.bg", look.shape(fill, edge, radius=CARD, core=64), inset=CARD)
+        _element(look, f"{card}.bg", look.shape(fill, edge, radius=CARD, core=LARGE), inset=CARD)
         _layout(look, f"{card}.TFrame", node(f"{card}.bg"))
     _element(look, "Track.bg", look.shape(TRACK))
     _layout(look, "Track.TFrame", node("Track.bg"))
 
 
 def _buttons(look: Look) -> None:
+    later = partial(look.shape, later=True)
     for kind, (normal, hover, pressed, edge, _) in KINDS.items():
         ring = "text" if kind == "Accent" else "accent"
         pictures = _states(
             look.shape(normal, edge),
             ("disabled", look.shape(TRACK if normal else None)),
-            ("pressed", look.shape(pressed, edge)),
-            ("selected", "focus", look.shape(pressed, ring, width=RING)),
-            ("selected", look.shape(pressed, "edge")),  # a button that stays down
-            ("focus", look.shape(normal, ring, width=RING)),
-            ("active", look.shape(hover, edge)),
+            ("pressed", later(pressed, edge)),
+            ("selected", "focus", later(pressed, ring, width=RING)),
+            ("selected", later(pressed, "edge")),  # a button that stays down
+            ("focus", later(normal, ring, width=RING)),
+            ("active", later(hover, edge)),
         )
         _element(look, f"{kind}.bg", pictures)
         label = node("Button.padding", node("Button.label", sticky=""))
@@ -103,14 +116,15 @@ def _buttons(look: Look) -> None:
 
 
 def _segments(look: Look) -> None:
+    later = partial(look.shape, later=True)
     for word, role in SEGMENTS.items():
-        chosen, track = f"{role}:16:raised", look.shape(TRACK)
+        chosen, track = f"{role}:16:raised", later(TRACK)
         pictures = _states(
             track,
-            ("selected", "focus", look.shape(chosen, role, radius=5, width=RING)),
-            ("selected", look.shape(chosen, f"{role}:60:raised", radius=5)),
-            ("focus", look.shape(TRACK, "accent", radius=5, width=RING)),
-            ("active", "!disabled", look.shape("hover", radius=5)),
+            ("selected", "focus", later(chosen, role, radius=5, width=RING)),
+            ("selected", later(chosen, f"{role}:60:raised", radius=5)),
+            ("focus", later(TRACK, "accent", radius=5, width=RING)),
+            ("active", "!disabled", later("hover", radius=5)),
         )
         _element(look, f"{word}.bg", pictures)
         label = node("Radiobutton.padding", node("Radiobutton.label", sticky=""))
@@ -123,7 +137,7 @@ def checks(look: Look) -> None:
         return
 
     def box(fill: str, edge: str | None = None, width: float = 1.0) -> tk.PhotoImage:
-        return look.shape(fill, edge, radius=4, width=width, core=10)
+        return look.shape(fill, edge, radius=4, width=width, core=(10, 10))
 
     pictures = (
         ("disabled", box(TRACK)),
@@ -145,8 +159,8 @@ def checks(look: Look) -> None:
 
 
 def _fields(look: Look) -> None:
-    ring = look.shape("raised", "accent", width=RING)
-    bad = look.shape("raised", "bad", width=RING)
+    ring = look.shape("raised", "accent", width=RING, later=True)
+    bad = look.shape("raised", "bad", width=RING, later=True)
     pictures = _states(look.shape("raised", "edge"), ("invalid", bad), ("focus", ring))
     _element(look, "Field.bg", pictures)
     chevron = look.strokes("muted", (2.5, 4.5), (6, 8), (9.5, 4.5))
@@ -158,16 +172,17 @@ def _fields(look: Look) -> None:
 
 
 def _lists(look: Look) -> None:
-    ring = look.shape(None, "accent:45:panel")  # the row in it has the strong one
-    _element(look, "Tree.ring", _states(look.shape(), ("focus", ring)))
+    ring = look.shape(None, "accent:45:panel", later=True)  # the row in it has the strong one
+    _element(look, "Tree.ring", _states(look.nothing(), ("focus", ring)))
     _layout(
         look, "Treeview", node("Tree.ring", node("Treeview.padding", node("Treeview.treearea")))
     )
+    later = partial(look.shape, later=True)
     row = _states(  # a row has the state "focus" only while the list has the keyboard
-        look.shape(),
-        ("selected", "focus", look.shape("select", "accent", width=1.5)),
-        ("selected", look.shape("select")),
-        ("focus", look.shape(None, "accent", width=1.5)),
+        look.nothing(),
+        ("selected", "focus", later("select", "accent", width=1.5)),
+        ("selected", later("select")),
+        ("focus", later(None, "accent", width=1.5)),
     )
     _element(look, "Treerow.bg", row)
     _layout(look, "Treeview.Row", node("Treerow.bg"))
@@ -185,22 +200,22 @@ def _tabs(look: Look) -> None:
         border=(0, 0, 0, look.px(2)),
         sticky="nsew",
     )
-    ring = look.shape(None, "accent", width=RING)
-    _element(look, "Tab.ring", _states(look.shape(), ("focus", ring)))
-    _element(look, "Flat.client", look.shape())  # clam's own client keeps 2 px for a relief
+    ring = look.shape(None, "accent", width=RING, later=True)
+    _element(look, "Tab.ring", _states(look.nothing(), ("focus", ring)))
+    _element(look, "Flat.client", look.nothing())  # clam's own client keeps 2 px for a relief
     _layout(look, "TNotebook", node("Flat.client"))
     label = node("Notebook.padding", node("Notebook.label", sticky=""))
     _layout(look, "TNotebook.Tab", node("Tab.bg", node("Tab.ring", label)))
 
 
 def _bars(look: Look) -> None:
-    thumb, hover = (look.shape(name, radius=4, core=16) for name in ("edge", "faint"))
+    thumb, hover = (look.shape(name, radius=4, core=(16, 64)) for name in ("edge", "faint"))
     _element(look, "Slim.thumb", _states(thumb, ("active", hover), ("pressed", hover)), inset=4)
     for way, side in (("Vertical", "ns"), ("Horizontal", "we")):
         bar = node("Slim.thumb", expand=True)
         _layout(look, f"{way}.TScrollbar", node(f"{way}.Scrollbar.trough", bar, sticky=side))
     for part, name in (("trough", "line"), ("pbar", "fill")):
-        _element(look, f"Pill.{part}", look.shape(name, radius=2, core=32), inset=2, least=4)
+        _element(look, f"Pill.{part}", look.shape(name, radius=2, core=(64, 32)), inset=2, least=4)
     bar = node("Pill.pbar", side="left", sticky="ns")
     _layout(look, "Horizontal.TProgressbar", node("Pill.trough", bar))
 
@@ -225,12 +240,20 @@ def _base(look: Look) -> None:
     look.style.configure(
         "ComboboxPopdownFrame", relief="solid", borderwidth=1, bordercolor=look["edge"]
     )
-    popup = {"background": "raised", "foreground": "text", "selectBackground": "select"}
-    for option, name in (*popup.items(), ("selectForeground", "text")):
+    for option, name in POPDOWN.items():  # of lists that are still to be made
         look.root.option_add(f"*TCombobox*Listbox.{option}", look[name])
     flat = {"font": "Text", "relief": "flat", "borderWidth": look.px(4), "highlightThickness": 0}
     for option, value in flat.items():
         look.root.option_add(f"*TCombobox*Listbox.{option}", value)
+
+
+def popdown(look: Look, box: ttk.Combobox) -> None:
+    """Give a box's list its colours again; one that was never opened has none yet."""
+    call = look.root.tk.call
+    if int(call("winfo", "exists", f"{box}.popdown")):
+        window = call("ttk::combobox::PopdownWindow", box)
+        options = [(f"-{option.lower()}", look[name]) for option, name in POPDOWN.items()]
+        call(f"{window}.f.l", "configure", *sum(options, ()))
 
 
 def _on_surfaces(look: Look) -> None:
@@ -309,13 +332,15 @@ def _list_styles(look: Look) -> None:
             indent=look.px(14),
             padding=look.px(2),
         )
-        look.style.configure(f"{surface}.Treeview.Item", padding=look.pads(8, 0, 0, 0))
+        side = look.px(CELL)
+        look.style.configure(f"{surface}.Treeview.Item", padding=(side, 0, 0, 0))
+        look.style.configure(f"{surface}.Treeview.Cell", padding=(side - TKS_OWN, 0))
         look.style.configure(
             f"{surface}.Treeview.Heading",
             background=look[surface],
             foreground=look["faint"],
             font="Small",
-            padding=look.pads(4, 4),
+            padding=(side, look.px(4)),
         )
         look.style.map(f"{surface}.Treeview.Heading", foreground=[("active", look["text"])])
 

@@ -33,7 +33,8 @@ NAMED = (  # a terminal's 16 colours as this palette has them; black and white m
 TINT = 16  # percent of a colour in a background: whatever is written on it stays legible
 OWN = {"fold", "cut", "rule"}  # what is no colour
 RULE = Style(mark="rule")
-GUTTER, PREFIX_END, BAR = 118, 106, 113
+BAND = ("background", "lmargincolor", "rmargincolor")
+GUTTER, PREFIX_END, BAR, MARGIN = 118, 106, 113, 10
 
 
 class Line:
@@ -87,7 +88,8 @@ class TranscriptPane(Reader):
         self._waiting: list[Any] = []  # text and tags in turn: the arguments of the next insert
         self._missed, self._at_end = 0, True
         self._colours: set[str] = set()
-        super().__init__(parent, gutter=GUTTER, spacing1=parent.look.px(4))
+        # No padding: a rule's band would end before it. The margins of the tags are its place.
+        super().__init__(parent, gutter=GUTTER, spacing1=parent.look.px(4), padx=0)
         self.on_cut: Callable[[int], None] = nothing  # a cut line's row was clicked: its number
         self.text.configure(spacing3=self.look.px(4))
         self._bind_own()
@@ -311,12 +313,13 @@ class TranscriptPane(Reader):
     def paint(self) -> None:
         """Take the colours of the palette."""
         super().paint()
-        look = self.look
+        look, side = self.look, self.look.px(MARGIN)
+        margins: dict[str, Any] = {"lmargin1": side, "lmargin2": side, "rmargin": side}
         self.text.configure(background=look["main"])
         for pane in PANES:
             font = "Mono" if pane.startswith("rt") else "Text"
             colour = {"rt!": "warn", "sys": "muted"}.get(pane, "text")
-            self.text.tag_configure(pane, font=font, foreground=look[colour])
+            self.text.tag_configure(pane, font=font, foreground=look[colour], **margins)
         for tag in self._colours:
             self._paint_tag(tag)
         self.text.tag_raise("sel")
@@ -338,9 +341,8 @@ class TranscriptPane(Reader):
         elif tag == "cut":
             self.text.tag_configure(tag, font="Small", foreground=self.look["accent"])
         elif tag == "rule":
-            self.text.tag_configure(
-                tag, font="Small", foreground=self.look["faint"], background=self.look["panel"]
-            )
+            band: dict[str, Any] = dict.fromkeys(BAND, self.look["panel"])
+            self.text.tag_configure(tag, font="Small", foreground=self.look["faint"], **band)
         elif tag.startswith("fg"):
             self.text.tag_configure(tag, foreground=foreground(self.look, tag[2:]))
         elif tag.startswith("bg"):
@@ -362,16 +364,10 @@ class TranscriptPane(Reader):
         )
         if line.fold:
             return
-        middle = top[1] + top[3] / 2
-        options: dict[str, Any] = {"font": "MonoSmall"}
-        self.gutter.create_text(
-            room(PREFIX_END), middle, text=line.pane, anchor="e", fill=colour, **options
-        )
+        self.write_beside(room(PREFIX_END), top, line.pane, PANES[line.pane], "ne")
         above = self.lines[number - 2] if number > 1 and not first else None
         if above is None or above.time != line.time or above.pane != line.pane:
-            self.gutter.create_text(
-                room(16), middle, text=line.time, anchor="w", fill=look["faint"], **options
-            )
+            self.write_beside(room(16), top, line.time, "faint")
 
 
 def unfolded(lines: Sequence[Line], *, prefixes: bool = False) -> str:

@@ -1,7 +1,7 @@
-"""The window as the jobs see it: a view for each session, a lobby between them.
+"""The window as a session sees it.
 
-Both live in the worker's thread and touch no widget: whatever they are told goes into the outbox,
-text made harmless and in runs, all else as messages.
+A view lives in the worker's thread and touches no widget: whatever it is told goes into the
+outbox, text made harmless and in runs, all else as messages.
 """
 
 from __future__ import annotations
@@ -10,23 +10,17 @@ import asyncio
 import contextlib
 import re
 from collections.abc import Callable, Sequence
-from time import localtime, monotonic, strftime
+from time import monotonic
 
-from lmboot.app.models import Found
 from lmboot.app.view import Shown
-from lmboot.app.view import View as AnyView
 from lmboot.bootstrap.handshake import Accepted, Refused, Repairing, Said, Step, Streaming
 from lmboot.bootstrap.handshake import Asked as AskedStep
-from lmboot.bootstrap.library import Kept
 from lmboot.bootstrap.progress import Progress
 from lmboot.bootstrap.review import Review
-from lmboot.connections.dialects import DIALECTS
-from lmboot.connections.interface import Model
 from lmboot.errors import ConsentImpossible, LmbootError, PayloadRejected
 from lmboot.gui import messages as m
 from lmboot.gui.ansi import Ansi
 from lmboot.gui.lastline import LastLine, Run
-from lmboot.gui.modelrows import UNKNOWN, model_row
 from lmboot.gui.outbox import Outbox
 from lmboot.gui.rates import Rate
 from lmboot.gui.reviewing import shown_review
@@ -58,6 +52,7 @@ class WindowView:
         self._half_answered = False  # the answer's row has not ended
         self._payload = LastLine()
         self._figures = _Figures(clock)
+        self._due: asyncio.TimerHandle | None = None  # when what is untold is told
         self._reply = self._mending = ""
         self._told = ""  # the last words on `sys`
         self.refused: Refused | None = None  # what the model can be asked to mend
@@ -124,8 +119,7 @@ class WindowView:
             await self._judged(step)
 
     async def _judged(self, step: Repairing | Accepted | Refused) -> None:
-        if last := self._figures.last():
-            self._tell(last)
+        self._tell_figures()
         if isinstance(step, Repairing):
             self._mending = _why(step)
             self._tell(m.Said("repair", self._mending))
@@ -136,9 +130,19 @@ class WindowView:
             shown = await asyncio.to_thread(for_review, step.reply)
             self._tell(m.Refused(_problems(step.verdict.problems), step.reply, shown))
 
+    def _tell_figures(self) -> None:
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
+        if last := self._figures.last():
+            self._tell(last)
+
     async def _stream(self, step: Streaming) -> None:
         if figures := self._figures.after(step.progress):
             self._tell(figures)
+        elif self._due is None:  # the reply may pause here
+            loop = asyncio.get_running_loop()
+            self._due = loop.call_later(FIGURES_SECONDS, self._tell_figures)
         if step.thinking:
             return
         _write(self._payload, step.text)
@@ -245,80 +249,3 @@ class _Figures:
             thinking=progress.thinking,
             files=[(visible(brief(file.path, 120)), file.size) for file in progress.files[-40:]],
         )
-
-
-class WindowLobby:
-    """What is told between sessions: it belongs to none of them, and always arrives."""
-
-    def __init__(self, outbox: Outbox[m.Message]) -> None:
-        """Tell it to the window that drains `outbox`."""
-        self._tell = outbox.tell
-
-    def looking(self) -> None:
-        """Tell that servers are being looked for."""
-        self._tell(m.Looking())
-
-    def listed(self, found: Found) -> None:
-        """Tell which models there are."""
-        rows = [model_row(model) for model in found.models]
-        kinds = {model.server: DIALECTS[model.kind].label for model in found.models}
-        servers = [(base, kinds.get(base, "")) for base in found.tokens]
-        count = sum(map(_served, found.models))
-        complaints = [error.in_full for error in found.complaints]
-        self._tell(m.Listed(rows, count, servers, complaints))
-
-    def unreachable(self, server: str | None, error: LmbootError, seconds: float) -> None:
-        """Tell that no server answers."""
-        self._tell(m.Unreachable(server or "", error.in_full, seconds))
-
-    def locked(self, server: str, error: LmbootError) -> None:
-        """Tell that a server wants a token."""
-        self._tell(m.Locked(server, str(error)))
-
-    def added(self, model: Model) -> None:
-        """Tell of a file that was opened."""
-        self._tell(m.Added(model_row(model)))
-
-    def opened(self, model: Model) -> None:
-        """Tell that a model is ready."""
-        self._tell(m.Opened(model_row(model)))
-
-    def kept(self, model: Model, payloads: list[Kept]) -> None:
-        """Tell what a model wrote before."""
-        rows = [
-            (brief(each.payload.name, 60), _facts(each), each.payload.sha256) for each in payloads
-        ]
-        self._tell(m.KeptPayloads(model_row(model).id, rows))
-
-    def status(self, text: str) -> None:
-        """Say what is going on now."""
-        self._tell(m.Said("status", text, passing=True))
-
-    def note(self, text: str) -> None:
-        """Put it into the log."""
-        self._tell(m.Said("note", text))
-
-    def complain(self, error: LmbootError) -> None:
-        """Tell a failure."""
-        self._tell(m.Complained(error.in_full))
-
-    def over(self, view: AnyView, failure: LmbootError | None) -> None:
-        """Tell that a session is over, to whom still shows it."""
-        rejected = isinstance(failure, PayloadRejected)
-        text = failure.in_full if failure else ""
-        generation = view.generation if isinstance(view, WindowView) else None
-        self._tell(m.Over(text, rejected), generation=generation)
-
-
-def _served(model: Model) -> bool:
-    return model.kind not in ("seed", "file")
-
-
-def _facts(kept: Kept) -> str:
-    try:
-        day = strftime("%Y-%m-%d %H:%M", localtime(kept.time))
-    except (OverflowError, ValueError, OSError):  # a number that no calendar has
-        day = UNKNOWN
-    count = len(kept.payload.files)
-    words = [day, f"{count} file{'s' * (count != 1)}", kept.payload.sha256[:12]]
-    return " · ".join([*words, "agreed to" if kept.agreed else "not agreed to yet"])

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 import tkinter as tk
+from bisect import bisect_right
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from tkinter import ttk
 from typing import Any, Literal
 
 from lmboot.gui.look import Look
-from lmboot.gui.styles import RING
+from lmboot.gui.styles import RING, popdown
 
 Side = Literal["left", "right", "top", "bottom"]
 Action = tuple[str, Callable[[], None], bool]  # what a button says, does, and whether it can
 
+MOST_UNSEEN = 200  # characters of a text whose room is not known yet
 
 _NUMBERS = count()
 
@@ -30,6 +33,15 @@ def showable(text: str) -> str:
     """
     text = text.replace("\0", "\u2400")
     return re.sub("[\ud800-\udfff]", "\ufffd", text)
+
+
+def fitting(widget: tk.Misc, text: str, room: int, font: str = "Text") -> str:
+    """Return as much of a text as so many pixels take; what is cut ends in an ellipsis."""
+    measure = partial(widget.tk.call, "font", "measure", font, "-displayof", widget)
+    if int(measure(text)) <= room:
+        return text
+    kept = bisect_right(range(len(text)), room, key=lambda end: int(measure(text[:end] + "…")))
+    return text[: max(0, kept - 1)] + "…"
 
 
 class Value:
@@ -114,6 +126,12 @@ class Box(ttk.Frame):
         button.bind("<Control-Return>", nothing)  # else Tk takes it for the one above
         return button
 
+    def combobox(self, **options: Any) -> ttk.Combobox:
+        """Return a field with a list, not placed yet; the list follows the palette too."""
+        box = ttk.Combobox(self, style=f"{self.surface}.TCombobox", **options)
+        self.look.follow(box, lambda: popdown(self.look, box))
+        return box
+
     def hairline(self, side: Side) -> None:
         """Pack a line along one side."""
         one = max(1, self.look.px(1))
@@ -167,6 +185,34 @@ def _wrap(label: ttk.Label, width: int) -> None:
         label.configure(wraplength=width - 2)
 
 
+class CutLabel(ttk.Label):
+    """A text of strangers in one or more lines; what has no room there is an ellipsis.
+
+    It asks for no width of its own: place it where it is given some.
+    """
+
+    def __init__(
+        self, parent: Box, colour: str = "text", *, lines: int = 1, font: str = "Text"
+    ) -> None:
+        style = parent.look.label_style(colour, font, parent.surface)
+        super().__init__(parent, style=style, width=1)
+        self._said, self._lines, self._font = "", lines, font
+        self.bind("<Configure>", lambda event: self._fit(event.width))
+        parent.look.follow(self, lambda: self._fit(self.winfo_width()))
+
+    def say(self, text: str) -> None:
+        """Show a text."""
+        self._said = text
+        self._fit(self.winfo_width())
+
+    def _fit(self, width: int) -> None:
+        if width <= 1:  # not on the screen yet
+            self.configure(text=self._said[:MOST_UNSEEN])
+            return
+        text = fitting(self, self._said, self._lines * (width - 4), self._font)
+        self.configure(text=text, wraplength=width - 2 if self._lines > 1 else 0)
+
+
 def _look_of(parent: Box | None) -> Look:
     if parent is None:
         raise TypeError("a box without a parent needs a look")
@@ -213,6 +259,7 @@ class Scroller(Box):
     ) -> None:
         super().__init__(parent, surface)
         look, self._centred, self._width = self.look, centred, width
+        self._most = 0
         self._canvas = tk.Canvas(self, height=1, highlightthickness=0)
         self._bar = Slim(self, self._canvas.yview)
         step = look.px(40)
@@ -254,10 +301,17 @@ class Scroller(Box):
         self._width = width
         self._paint()
 
+    def ask(self, most: int) -> None:
+        """Ask for the height of what is inside, up to so many pixels; else it asks for none."""
+        self._most = max(1, most)
+        self._measure()
+
     def _measure(self) -> None:
         """Fit `inside` to the canvas, and let the wheel scroll over everything in it."""
         wide, high = self._canvas.winfo_width(), self._canvas.winfo_height()
         need = self.inside.winfo_reqheight()
+        if self._most:
+            self._canvas.configure(height=min(need, self._most))
         left = top = 0
         if self._centred:
             width = min(wide, self.look.room(self._width))

@@ -6,6 +6,7 @@ at a time, so that no flood takes the keyboard away.
 
 from __future__ import annotations
 
+import gc
 import tkinter as tk
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -34,6 +35,7 @@ from lmboot.text import brief
 
 BUSY_MS, AWAKE_MS, IDLE_MS = 8, 25, 100  # between two looks into the outbox
 AWAKE_SECONDS = 3.0  # how long it is looked often after the last thing that happened
+COMPLETE_MS = 700  # until then the worker needs the processor more, to list the models
 CLOCK_SECONDS = 0.25
 NOTICE_SECONDS = 20.0
 MOST_NOTICE = 500  # characters; the log has all
@@ -77,7 +79,7 @@ class Window:
         self._handlers: dict[type, Callable[[Any], None]] = {}
         self._since = self._lively = clock()
         self._retry_at = self._clock_at = 0.0
-        self._timer = ""
+        self._timer = self._later = ""
         self._notice_until = 0.0
         self.take(
             {
@@ -124,13 +126,17 @@ class Window:
         self.choosing.look()
         if file:
             self.choosing.open_file(file)
+        self.root.after_idle(self.look.finish)
         self._timer = self.root.after(BUSY_MS, self._tick)
-        self.root.after_idle(self._complete)
+        self._later = self.root.after(COMPLETE_MS, self._complete)
 
     def _complete(self) -> None:
         """Do what the first sight did not need."""
+        self._later = ""
+        gc.enable()  # `start` had it wait
         from lmboot.gui.drop import accept_files
 
+        self.worker.post(lambda stage: stage.prepare())
         self.frame.make_all()
         why_not = accept_files(self.root, self.choosing.dropped)
         self.frame.models.show_hint(not why_not)
@@ -180,8 +186,9 @@ class Window:
         self.closed = True
         for part in (self.choosing, self.asking):
             part.forget_timers()
-        if self._timer:
-            self.root.after_cancel(self._timer)
+        for timer in (self._timer, self._later):
+            if timer:
+                self.root.after_cancel(timer)
 
     def _show_times(self) -> None:
         """Keep the times on the screen right, a few times a second."""

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from time import monotonic
@@ -134,6 +135,34 @@ async def test_looking_ends_when_a_server_appears(
     *_, last = bureau.lobby.told
     assert ids(last[1]) == [*BY_SERVER, "seed"]
     assert [server for server, _, _ in bureau.lobby.of("unreachable")] == [None, None]
+
+
+async def test_a_server_that_can_not_list_its_models_is_asked_again(
+    bureau: Bureau, hasty: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lists = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        greeting = b"greeting" in await reader.readline()
+        good = greeting or lists.is_set()
+        body = b'{"lmstudio": true}' if greeting else b'{"data": []}'
+        head = "HTTP/1.1 {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n"
+        while await reader.readline() > b"\r\n":
+            pass
+        writer.write(head.format("200 OK" if good else "500 Oh", len(body)).encode() + body)
+        writer.close()
+        with suppress(ConnectionError):  # a look whether anybody listens asks nothing
+            await writer.wait_closed()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        found_by_itself(monkeypatch, f"x:{server.sockets[0].getsockname()[1]}")
+        bureau.desk.look()
+        await bureau.lobby.until(lambda: len(bureau.lobby.of("unreachable")) >= 2)
+        lists.set()
+        await rest()
+
+    assert "was found" not in str(bureau.lobby.of("unreachable")[0][1])
+    assert bureau.lobby.of("listed")[-1].tokens
 
 
 async def test_a_new_look_takes_the_place_of_the_one_before(

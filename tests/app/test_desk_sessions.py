@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from lmboot.app.desk import Desk
-from lmboot.app.models import EngineConnection, open_model
+from lmboot.app.models import EngineConnection, open_model, seed_row
 from lmboot.bootstrap import prompts
 from lmboot.bootstrap.handshake import Asked, Refused, Repairing, Streaming
 from lmboot.connections.interface import Connection
@@ -468,6 +468,42 @@ async def test_the_model_of_the_first_session_serves_the_next_one_too(bureau: Bu
     assert bureau.openings == ["tiny"]
 
 
+async def killed(opened: Connection) -> None:
+    """Kill the engine behind it, and wait until that was seen."""
+    for child in psutil.Process().children():
+        if "engine_child" in " ".join(child.cmdline()):
+            child.kill()
+    assert isinstance(opened, EngineConnection)
+    async with asyncio.timeout(10):
+        while not opened.died:
+            await turns(1)
+
+
+@pytest.mark.engine
+async def test_an_engine_that_dies_in_a_session_is_started_anew_by_the_next_question(
+    tmp_path: Path, own_world: None
+) -> None:
+    opened: list[Connection] = []
+
+    async def opening(*given: Any, **named: Any) -> Connection:
+        opened.append(await open_model(*given, **named))
+        return opened[-1]
+
+    view = FakeView()
+    async with at_work(Bureau(places_in(tmp_path))) as bureau:
+        bureau.desk = Desk(bureau.lobby, bureau.settings, bureau.places, {}, opening)
+        bureau.desk.choose(seed_row())
+        bureau.desk.bootstrap(view)
+        await view.until(lambda: any("AI-RT> ready" in text for text in view.pane("rt")))
+        await killed(opened[0])
+
+        bureau.desk.send(":ai what can you do?")
+        await view.until(lambda: view.pane("ai"))
+
+    assert any("started anew" in text for text in view.pane("sys"))
+    assert len(opened) == 1
+
+
 @pytest.mark.engine
 async def test_an_engine_that_died_is_started_anew_for_the_next_session(
     tmp_path: Path, own_world: None
@@ -484,14 +520,7 @@ async def test_an_engine_that_died_is_started_anew_for_the_next_session(
         await bureau.lobby.until(lambda: bureau.lobby.of("listed"))
         bureau.desk.choose(bureau.lobby.of("listed")[0].models[-1])
         await bureau.lobby.until(lambda: bureau.lobby.of("opened"))
-        for child in psutil.Process().children():
-            if "engine_child" in " ".join(child.cmdline()):
-                child.kill()
-        first = opened[0]
-        assert isinstance(first, EngineConnection)
-        async with asyncio.timeout(10):
-            while not first.died:
-                await turns(1)
+        await killed(opened[0])
         view = FakeView()
 
         bureau.desk.bootstrap(view)

@@ -518,6 +518,21 @@ async def test_lines_are_taken_while_the_model_answers(live: Stage) -> None:
     assert live.view.pane("you", "ai") == [":ai hi", ":rt one", "Hi."]
 
 
+async def test_in_the_transcript_two_answers_in_a_row_do_not_run_together(live: Stage) -> None:
+    live.connection.enqueue(["one"])
+    live.connection.enqueue(["two\n"])
+
+    await live.talk.take(":ai first")
+    await live.talk.take(":ai second")
+    await live.view.until(lambda: live.view.answers == 2)
+
+    file = live.talk.transcript()
+    assert file is not None
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    assert "".join(line["text"] for line in lines if line["pane"] == "ai") == "one\ntwo\n"
+    assert live.view.pane("ai") == ["one", "two\n"]
+
+
 async def test_questions_wait_for_their_turn_and_know_the_answers_before(live: Stage) -> None:
     thinks = asyncio.Event()
     live.connection.enqueue(["one", thinks])

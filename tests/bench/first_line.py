@@ -20,7 +20,8 @@ from pathlib import Path
 from time import perf_counter
 
 from assets.seed.texts import PAYLOAD
-from lmboot.app.boot import Boot, Options
+from lmboot.app.boot import Boot
+from lmboot.app.options import Options
 from lmboot.app.places import Places
 from lmboot.app.view import Shown
 from lmboot.bootstrap.handshake import Step, Streaming

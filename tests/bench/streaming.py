@@ -20,6 +20,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from time import perf_counter, process_time
 
 import httpx
@@ -170,8 +171,9 @@ async def payload(connection: Connection, client: httpx.AsyncClient) -> dict[str
 async def with_engine() -> dict[str, float]:
     """Return the figures with the engine and the seed model."""
     row = replace(seed_row(), state="loaded", context_loaded=CONTEXT)
-    engine = await Engine.start(asset("seed/seed.gguf"), alias=row.id, context=CONTEXT)
-    connection = EngineConnection(row, engine)
+    start = partial(Engine.start, asset("seed/seed.gguf"), alias=row.id, context=CONTEXT)
+    engine = await start()
+    connection = EngineConnection(row, engine, start)
     headers = {"Authorization": f"Bearer {engine.api_key}"}
     async with httpx.AsyncClient(base_url=engine.url, headers=headers, timeout=None) as client:
         try:

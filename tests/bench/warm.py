@@ -10,8 +10,7 @@ import asyncio
 from contextlib import aclosing
 from time import perf_counter
 
-from lmboot.app.boot import warm
-from lmboot.app.models import choose, open_model
+from lmboot.app.models import choose, open_model, warm
 from lmboot.bootstrap.handshake import Streaming, bootstrap
 from lmboot.connections.interface import Connection
 from tests.bench.measure import medians

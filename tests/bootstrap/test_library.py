@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lmboot.bootstrap.judge import judge
-from lmboot.bootstrap.library import Library, row_of, write_whole
+from lmboot.bootstrap.library import Library, row_of
 from lmboot.bootstrap.payload import Payload
 from lmboot.errors import FileUnreadable, UsageFault
 from tests.fakes import GOOD
@@ -209,14 +209,3 @@ def test_a_folder_that_can_not_be_made_is_told(tmp_path: Path) -> None:
 
     with pytest.raises(FileUnreadable, match="could not be kept"):
         Library(tmp_path / "file" / "payloads").keep(payload(), "tiny", agreed=False)
-
-
-def test_a_file_is_replaced_in_one_step(tmp_path: Path) -> None:
-    file = tmp_path / "a.json"
-    file.write_text("old")
-
-    with pytest.raises(UnicodeEncodeError):
-        write_whole(file, "new \udcff")
-
-    assert file.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [file]

@@ -170,6 +170,15 @@ def test_control_c_interrupts_the_runtime_which_may_go_on(at: At, bench: Bench) 
         assert screen.over() == 0
 
 
+def test_control_d_is_not_lost_while_no_prompt_stands_there(at: At, bench: Bench) -> None:
+    file = bench.payload("print('r' + 'an')")
+    with at("boot", "--payload", file) as screen:
+        screen.type(CTRL_D)
+
+        assert screen.over() == 0
+    assert "ran" not in screen.text
+
+
 def test_control_c_ends_a_runtime_that_does_not_catch_it(at: At, bench: Bench) -> None:
     file = bench.payload(ECHO)
     with at("boot", "--payload", file) as screen:

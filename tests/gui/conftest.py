@@ -26,7 +26,9 @@ def session_root() -> Iterator[tk.Tk]:
 
 @pytest.fixture(scope="session")
 def look(session_root: tk.Tk) -> Look:
-    return Look(session_root, "light", 1.0)
+    made = Look(session_root, "light", 1.0)
+    made.finish()
+    return made
 
 
 @pytest.fixture
@@ -57,6 +59,20 @@ def base(root: tk.Tk, look: Look) -> Box:
     root.geometry("1040x700+0+0")
     tkroot.settle(root)
     return box
+
+
+@pytest.fixture(params=[1.0, 1.5, 2.0], ids=["scale-1", "scale-1.5", "scale-2"])
+def scaled(request: pytest.FixtureRequest, session_root: tk.Tk) -> Iterator[Box]:
+    """A box that fills a window of its own: a scale belongs to a root for good."""
+    tkroot.settle(session_root)  # else its window comes later, and above
+    root = tk.Tk(className="Lmboot")
+    raised: list[object] = []
+    root.report_callback_exception = lambda kind, error, where: raised.append(error)
+    box = Box(None, "main", look=Look(root, "light", request.param))
+    box.pack(fill="both", expand=True)
+    yield box
+    root.destroy()
+    assert raised == []
 
 
 @pytest.fixture(autouse=True)

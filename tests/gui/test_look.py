@@ -6,6 +6,7 @@ import sys
 import tkinter as tk
 from collections.abc import Iterator
 from pathlib import Path
+from tkinter import ttk
 
 import pytest
 
@@ -13,8 +14,10 @@ from lmboot.gui import fonts
 from lmboot.gui import look as looks
 from lmboot.gui.drawing import contrast, mix, readable
 from lmboot.gui.look import PALETTES, Look
+from lmboot.gui.styles import POPDOWN
 from lmboot.gui.textstyle import mixed_colour
 from lmboot.gui.transcript import NAMED, background, foreground
+from lmboot.gui.widgets import Box
 
 TEXTS = ("text", "muted", "faint", "accent", "ok", "warn", "bad", "violet", "cyan")
 SURFACES = ("main", "panel", "raised")
@@ -115,6 +118,30 @@ def test_a_change_of_the_palette_repaints_pictures_where_they_stand(
     assert str(label["image"]) == str(look.dot("ok"))
     look.use("light")
     assert look.dot("ok").get(4, 4) == middle
+
+
+def colours_of_the_list(box: ttk.Combobox) -> dict[str, str]:
+    """Return the colours of a box's list, which is made when it is first asked for."""
+    window = box.tk.call("ttk::combobox::PopdownWindow", box)
+    return {
+        option: str(box.tk.call(f"{window}.f.l", "cget", f"-{option.lower()}"))
+        for option in POPDOWN
+    }
+
+
+def test_the_list_of_a_combobox_follows_the_palette(base: Box, look: Look) -> None:
+    box, unopened = base.combobox(values=["a"]), base.combobox(values=["a"])
+    light = colours_of_the_list(box)
+
+    look.use("dark")
+    dark = colours_of_the_list(box)
+    later = [colours_of_the_list(each) for each in (unopened, base.combobox(values=["a"]))]
+    look.use("light")
+
+    assert light == {option: PALETTES["light"][name] for option, name in POPDOWN.items()}
+    assert dark == {option: PALETTES["dark"][name] for option, name in POPDOWN.items()}
+    assert later == [dark, dark]
+    assert colours_of_the_list(unopened) == light
 
 
 def test_a_painter_is_called_until_its_widget_has_gone(root: tk.Tk, look: Look) -> None:

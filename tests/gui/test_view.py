@@ -33,10 +33,11 @@ from lmboot.errors import (
 )
 from lmboot.gui import messages as m
 from lmboot.gui.fold import LONGEST, WIDTH
+from lmboot.gui.lobby import WindowLobby
 from lmboot.gui.outbox import Budget, Drained, Item, Outbox
 from lmboot.gui.shown import for_review, unescape, visible
 from lmboot.gui.textstyle import CUT, FOLDED
-from lmboot.gui.view import FIGURES_SECONDS, PAYLOAD, WindowLobby, WindowView
+from lmboot.gui.view import FIGURES_SECONDS, PAYLOAD, WindowView
 from lmboot.runtime.policy import Limits
 from tests.fakes import GOOD, REPLY, FakeView, model
 
@@ -390,6 +391,20 @@ async def test_figures_come_at_most_four_times_a_second_and_the_last_ones_at_the
     assert isinstance(last, m.Writing)
     assert (last.characters, last.tokens) == (1000, 1000)
     assert last.rate == pytest.approx(100, rel=0.05)
+
+
+async def test_when_the_reply_pauses_the_last_figures_are_told_all_the_same(hall: Hall) -> None:
+    progress = Progress()
+    told = await hall.steps(*[Streaming(progress, "x")] * 3)
+    assert [each.tokens for each in told if isinstance(each, m.Writing)] == [1]
+
+    told.clear()
+
+    async with asyncio.timeout(10):
+        while not told:
+            await turns()
+            told += hall.drain().messages
+    assert [each.tokens for each in told if isinstance(each, m.Writing)] == [3]
 
 
 async def test_figures_that_were_told_are_not_told_again_at_the_end(hall: Hall) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 import tkinter as tk
 
 import pytest
@@ -104,6 +105,37 @@ def test_sizes_are_sorted_by_what_they_mean() -> None:
     cells = ["—", "4.7 GB", "900 MB", "32,768", "8k", "Q8_0"]
 
     assert sorted(cells, key=sort_key) == ["8k", "32,768", "900 MB", "4.7 GB", "Q8_0", "—"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at what X has drawn")
+def test_headings_stand_where_their_columns_stand(scaled: Box) -> None:
+    from tests.gui.pixels import inked
+
+    tree, px = _list_of_h(scaled).tree, scaled.look.px
+
+    def gap(key: str, edge: int) -> int:
+        """Return how far the heading's edge, left (0) or right (1), is from its cell's."""
+        left, top, wide, high = map(int, tree.bbox("a", key))
+        wide = min(wide, px(100))
+        heading = inked(tree, left, px(4), wide, px(16))
+        return heading[edge] - inked(tree, left, top + px(8), wide, high - px(16))[edge]
+
+    gaps = [gap("#0", 0), gap("state", 0), gap("quant", 0), gap("size", 1), gap("context", 1)]
+
+    # a letter begins somewhat later than a dot, and in a smaller font somewhat sooner
+    assert [each for each in gaps if abs(each) > scaled.look.scale] == []
+
+
+def _list_of_h(parent: Box) -> ModelList:
+    """Return a list whose headings and cells are the same letter, with edges that are upright."""
+    made, px = ModelList(parent), parent.look.px
+    made.pack(fill="both", expand=True)
+    made.show([("a", "H", "H", "H", "H", "H")])
+    for key in ("#0", "state", "quant", "size", "context"):
+        made.tree.heading(key, text="H")
+    parent.look.root.geometry(f"{px(500)}x{px(220)}+0+0")
+    settle(parent)
+    return made
 
 
 def test_a_narrow_list_keeps_the_name_and_the_size(models: ModelList, root: tk.Tk) -> None:
@@ -230,6 +262,41 @@ def test_tab_completes_or_leaves(entry: EntryLine, root: tk.Tk) -> None:
     assert entry.typed == ":rt "
     assert still is entry.entry
     assert root.focus_get() is not entry.entry
+
+
+def test_tab_goes_from_the_target_to_the_field_and_on_to_send(
+    entry: EntryLine, root: tk.Tk
+) -> None:
+    there = [entry.target, entry.entry, button_of(entry, "Send")]
+    there[0].focus_force()
+    order = [pressed(root, "<Tab>") for _ in there[1:]]
+
+    back = [pressed(root, "<Shift-Tab>") for _ in there[1:]]
+
+    assert order == there[1:]
+    assert back == there[1::-1]
+
+
+def test_going_back_completes_nothing(entry: EntryLine, root: tk.Tk) -> None:
+    entry.complete = lambda *_: ":rt "
+    entry.typed = ":r"
+
+    keys(entry.entry, "<Shift-Tab>")
+
+    assert entry.typed == ":r"
+    assert root.focus_get() is entry.target
+
+
+def button_of(widget: tk.Misc, words: str) -> tk.Misc:
+    return next(each for each in mapped(widget) if shown_one(each) == words)
+
+
+def pressed(root: tk.Tk, sequence: str) -> tk.Misc | None:
+    """Press a key on what has the keyboard, and return what has it then."""
+    focus = root.focus_get()
+    assert focus is not None
+    keys(focus, sequence)
+    return root.focus_get()
 
 
 def test_hints_go_with_escape(entry: EntryLine, base: Box) -> None:

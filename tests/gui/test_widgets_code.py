@@ -6,9 +6,10 @@ import pytest
 
 from lmboot.gui import codeview
 from lmboot.gui.codeview import CodeView
+from lmboot.gui.fonts import ascent
 from lmboot.gui.widgets import Box
 from tests.gui.stalls import LENIENT, longest_stall
-from tests.gui.tkroot import drawn_words, mapped, settle, wait_until
+from tests.gui.tkroot import drawn_words, mapped, settle, texts_on, wait_until
 
 MIB = 1 << 20
 LONG = "".join(f"line_{number} = {number}\n" for number in range(1, 60_000))
@@ -173,3 +174,33 @@ def test_nothing_goes_on_when_the_view_has_gone(code: CodeView, root: tk.Tk) -> 
     settle(root)
 
     assert not code.busy
+
+
+def baselines(code: CodeView) -> list[int]:
+    """Return where the numbers stand, from the top of the window."""
+    up = ascent(code, "MonoSmall")
+    boxes = [code.gutter.bbox(item) for item in texts_on(code.gutter)]
+    return [code.gutter.winfo_y() + box[1] + up for box in boxes]
+
+
+@pytest.mark.parametrize("cut", range(1, 30, 4))
+def test_each_number_stands_on_the_baseline_of_its_row(scaled: Box, cut: int) -> None:
+    """Tk tells less of a row's height where only a part of it is on the screen."""
+    code = CodeView(scaled)
+    code.pack(fill="both", expand=True)
+    scaled.look.root.geometry(f"600x{400 + cut}+0+0")
+    code.show("a.txt", "x\n" * 200)
+    settle(code)
+    code.text.yview_scroll(cut + 40, "pixels")
+    settle(code)
+    first = int(code.text.index("@0,0").split(".")[0])
+    third, fourth = (code.text.bbox(f"{first + row}.0") for row in (2, 3))
+    assert third is not None
+    assert fourth is not None
+
+    found = baselines(code)
+
+    start = code.text.winfo_y() + third[1] + ascent(code, "Mono")
+    step = fourth[1] - third[1]
+    assert found == [start + step * (number - 2) for number in range(len(found))]
+    assert len(found) * step >= code.text.winfo_height() - 2 * step

@@ -2,11 +2,10 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
-import time
 import tkinter as tk
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tkinter import ttk
 
 import pytest
 
@@ -192,6 +191,112 @@ def test_a_window_comes_to_rest(frame: Frame) -> None:
     assert changes == []
 
 
+HOSTILE = {"wide": "W" * 4000, "words": "WWWW " * 800, "option": "-displayof" * 400}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_no_text_of_strangers_takes_the_models_rows(
+    frame: Frame, tmp_path: Path, text: str
+) -> None:
+    look, root = frame.look, frame.root
+    root.geometry("{}x{}+0+0".format(*(look.px(length) for length in SIZES["least"])))
+    frame.models.show([(str(number), text, text, text, text, text) for number in range(20)])
+    frame.server.show_state("ok", text)
+    names = ("Model", "State", "Context", "Family", "From")
+    frame.details.show([(name, text) for name in names])
+    frame.status.show("ok", "Ready", text)
+    root.deiconify()
+    tkroot.settle(root)
+    picture(frame, tmp_path / f"{text[:5]}-{look.scale}.png")
+
+    tree, row = frame.models.tree, frame.models.tree.bbox("5")
+    assert row
+    assert int(row[1]) + int(row[3]) <= tree.winfo_height()
+    assert tree.item("5", "text").endswith("…")
+    assert tkroot.clipped(root) == []
+    assert tkroot.outside(root) == []
+
+
+def test_what_is_known_of_a_model_can_be_scrolled_to_in_a_low_window(frame: Frame) -> None:
+    frame.root.geometry("{}x{}+0+0".format(*(frame.look.px(each) for each in SIZES["least"])))
+    frame.root.deiconify()
+    frame.details.show([(name, "words") for name in ("Model", "State", "Context", "Family")])
+    tkroot.settle(frame.root)
+    names = [each for each in tkroot.mapped(frame.details) if each.winfo_class() == "TLabel"]
+    last = max(names, key=lambda each: each.winfo_rooty())
+    before = last.winfo_rooty()
+
+    last.event_generate("<Button-5>")
+    tkroot.settle(frame.root)
+
+    assert last.winfo_rooty() < before
+
+
+def test_a_high_window_shows_all_that_is_known(frame: Frame) -> None:
+    frame.root.geometry("{}x{}+0+0".format(*(frame.look.px(each) for each in SIZES["usual"])))
+    frame.root.deiconify()
+    frame.details.show([(name, "words") for name in ("Model", "State", "Context", "Family")])
+    frame.details.show_note("a note")
+    tkroot.settle(frame.root)
+
+    low = frame.details.winfo_rooty() + frame.details.winfo_height()
+    labels = [each for each in tkroot.mapped(frame.details) if each.winfo_class() == "TLabel"]
+    words = [str(each.cget("text")) for each in labels if isinstance(each, ttk.Label)]
+    assert words == [
+        "Model",
+        "words",
+        "State",
+        "words",
+        "Context",
+        "words",
+        "Family",
+        "words",
+        "a note",
+    ]
+    assert max(each.winfo_rooty() + each.winfo_height() for each in labels) <= low
+    assert "or drop a .gguf file here" in shown_words(frame.models)
+
+
+def test_the_usual_window_has_room_for_the_models_states(frame: Frame) -> None:
+    frame.root.geometry("{}x{}+0+0".format(*(frame.look.px(each) for each in SIZES["usual"])))
+    frame.root.deiconify()
+    tkroot.settle(frame.root)
+
+    shown = frame.root.tk.splitlist(frame.models.tree["displaycolumns"])
+
+    assert shown == ("state", "quant", "size")
+
+
+def shown_words(widget: tk.Misc) -> list[str]:
+    return [
+        str(each.cget("text")) for each in tkroot.mapped(widget) if isinstance(each, ttk.Label)
+    ]
+
+
+def filled(frame: Frame) -> list[str]:
+    """Return the words of the filled buttons on the screen."""
+    tkroot.settle(frame.root)
+    buttons = [each for each in tkroot.mapped(frame.root) if each.winfo_class() == "TButton"]
+    return [str(each["text"]) for each in buttons if ".Accent." in str(each["style"])]
+
+
+def test_the_question_for_a_token_has_the_only_filled_button(frame: Frame) -> None:
+    frame.root.deiconify()
+    before = filled(frame)
+    frame.session.token.show("http://127.0.0.1:1234", "It refused the one before.")
+    frame.session.show("token")
+    asked = filled(frame)
+    frame.tabs.show("Log")
+    elsewhere = filled(frame)
+    frame.tabs.show("Session")
+    again = filled(frame)
+
+    frame.session.show("welcome")
+
+    assert before == elsewhere == filled(frame) == ["Bootstrap"]
+    assert asked == again == ["Use the token"]
+
+
 def test_the_models_leave_and_come_back_with_their_width(frame: Frame) -> None:
     frame.root.geometry(f"{frame.look.px(1040)}x{frame.look.px(700)}")
     frame.root.deiconify()
@@ -207,36 +312,3 @@ def test_the_models_leave_and_come_back_with_their_width(frame: Frame) -> None:
     assert not hidden
     assert frame.side_shown
     assert frame.models.winfo_width() == wide
-
-
-START = """
-import sys, tkinter as tk
-root = tk.Tk(className="Lmboot")
-root.withdraw()
-if sys.argv[1] == "frame":
-    from lmboot.gui.frame import build_frame
-    from lmboot.gui.look import Look
-    look = Look(root, "light", 1.0)
-    build_frame(root, look)
-root.deiconify()
-root.wait_visibility()
-from time import monotonic
-print(monotonic())
-"""
-
-
-def seconds(what: str) -> float:
-    """Return the time from starting a process to its window's being on the screen."""
-    command = [sys.executable, "-c", START, what]
-    start = time.monotonic()
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
-    return float(done.stdout) - start
-
-
-def test_the_window_is_there_soon_after_a_bare_one_would_be(session_root: tk.Tk) -> None:
-    """Medians of several starts, side by side: a machine's other work disturbs both."""
-    seconds("frame")
-    pairs = [(seconds("bare"), seconds("frame")) for _ in range(7)]
-    bare, framed = (sorted(times)[3] for times in zip(*pairs, strict=True))
-
-    assert framed / bare < 2.5

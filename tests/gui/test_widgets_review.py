@@ -31,6 +31,12 @@ def ask(pane: ReviewPane, *, agreed_before: bool = False) -> list[str]:
     pane.on_all_seen = lambda: told.append("seen")
     pane.on_agree = lambda: told.append("agreed")
     pane.on_back = lambda: told.append("back")
+    show(pane, agreed_before=agreed_before)
+    settle(pane)
+    return told
+
+
+def show(pane: ReviewPane, *, agreed_before: bool = False) -> None:
     pane.show(
         FILES,
         question="Write 2 files?",
@@ -40,8 +46,6 @@ def ask(pane: ReviewPane, *, agreed_before: bool = False) -> list[str]:
         warnings=["main.py opens sockets (socket)"],
         agreed_before=agreed_before,
     )
-    settle(pane)
-    return told
 
 
 def read_all(pane: ReviewPane) -> None:
@@ -75,6 +79,29 @@ def test_another_payload_must_be_seen_anew(pane: ReviewPane) -> None:
 
     assert could
     assert not pane.can_agree
+
+
+def test_a_file_of_the_review_before_is_never_shown_in_the_next(pane: ReviewPane) -> None:
+    told = ask(pane)
+    read_all(pane)
+    told.clear()
+
+    show(pane)
+    at_once = pane.code.text.get("1.0", "end-1c")
+    settle(pane)
+
+    assert at_once == ""
+    assert pane.code.text.get("1.0", "end-1c") == FILES[0][2]
+    assert told == []
+
+
+def test_a_review_without_files_shows_none_of_the_one_before(pane: ReviewPane) -> None:
+    ask(pane)
+
+    pane.show((), question="", facts=[], routes=[], borders=[])
+    settle(pane)
+
+    assert pane.code.text.get("1.0", "end-1c") == ""
 
 
 def test_what_was_agreed_to_before_need_not_be_seen_again(pane: ReviewPane) -> None:

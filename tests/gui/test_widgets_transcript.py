@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 import tkinter as tk
 
 import pytest
@@ -472,3 +473,38 @@ def test_a_divider_goes_with_its_row(pane: TranscriptPane) -> None:
     pane.append("rt", [Run("one\n")])
 
     assert empty == ruled(pane) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at what X has drawn")
+@pytest.mark.parametrize("after", ["", "one\n"])
+def test_the_band_of_a_divider_goes_from_edge_to_edge(scaled: Box, after: str) -> None:
+    from tests.gui.pixels import rows
+
+    scaled.look.root.geometry("600x300+0+0")
+    pane = make(scaled)
+    pane.rule("another session")
+    pane.append("rt", [Run(after)])
+    settle(pane)
+    line = pane.text.dlineinfo("1.0")
+    assert line is not None
+
+    ring = int(str(pane.text["highlightthickness"]))
+    wide = pane.text.winfo_width() - 2 * ring
+    seen = rows(pane.text, ring, line[1] + 1, wide, line[3] - 2)
+
+    band = scaled.look["panel"]
+    assert {row[at] for row in seen for at in (0, scaled.look.px(5), -1)} == {band}
+    assert "".join(seen[0]) == band * wide
+
+
+def test_texts_keep_their_distance_from_the_edges(pane: TranscriptPane) -> None:
+    pane.append("rt", [Run("word " * 400 + "\n")])
+    settle(pane)
+    ring = int(str(pane.text["highlightthickness"]))
+
+    lines = [pane.text.dlineinfo(f"1.0 +{row} display lines") for row in range(3)]
+
+    for line in lines:
+        assert line is not None
+        assert line[0] == ring + pane.look.px(10)
+        assert line[0] + line[2] <= pane.text.winfo_width() - ring

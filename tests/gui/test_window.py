@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import tkinter as tk
 from collections.abc import Iterator
+from time import monotonic
 from typing import NamedTuple
 
 import pytest
@@ -279,7 +280,7 @@ def test_what_can_be_read_in_peace_stays_only_for_a_while_above_the_status_line(
     stand.tell(m.Done("reply.txt was written"))
     assert stand.notice == "reply.txt was written"
 
-    stand.seconds += 20
+    stand.seconds += 21
 
     stand.wait(lambda: not stand.notice)
     assert "reply.txt" not in stand.log  # it was passing
@@ -320,11 +321,11 @@ def test_nobody_can_agree_before_the_moment_of_arming(
 
 
 def test_a_second_later_who_has_seen_all_can_agree(stand: Stand) -> None:
-    began = stand.window.clock()
+    began = monotonic()
     review(stand)
     stand.read_all()
     stand.wait(lambda: stand.window.asking.can_agree)
-    assert stand.window.clock() - began >= 1
+    assert monotonic() - began >= 1
     assert "Write & run" in stand.menus
     stand.forget_calls()
 

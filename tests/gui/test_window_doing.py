@@ -385,6 +385,15 @@ def test_files_that_are_dropped_are_opened_unless_something_is_under_way(stand: 
     assert stand.notice.startswith("Not now")
 
 
+@pytest.mark.parametrize(("server", "words"), [(SERVER, "no answer"), ("", "no server found")])
+def test_a_server_that_was_named_is_missed_more_than_one_that_was_only_looked_for(
+    stand: Stand, server: str, words: str
+) -> None:
+    stand.tell(ONLY_SEED, m.Unreachable(server, "nothing answers", 2.0))
+
+    assert words in [each.strip() for each in texts(stand.window.frame.server)]
+
+
 def test_a_server_that_was_found_but_gives_no_list_is_no_server(stand: Stand) -> None:
     stand.tell(m.Listed(ROWS[-1:], 0, [], ["http://127.0.0.1:1234 answered nonsense"]))
 
@@ -500,6 +509,14 @@ def test_what_it_remembers_is_handed_over_with_its_place(stand: Stand) -> None:
     memory = stand.calls[-1][1]
     assert memory.model == LARGE_ID  # type: ignore[attr-defined]
     assert memory.geometry.startswith("900x600+")  # type: ignore[attr-defined]
+
+
+def test_leaving_the_search_in_a_file_does_not_refuse_the_payload(stand: Stand) -> None:
+    reach(stand, "review")
+
+    stand.key("<Control-f>", "<Key-p>", "<Escape>")
+
+    assert (stand.state, stand.keyboard, stand.calls) == ("review", "the file", [])
 
 
 # ---------------------------------------------------------------------- from pane to pane

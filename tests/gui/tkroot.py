@@ -27,7 +27,8 @@ def display() -> Iterator[str]:
         return
     read, write = os.pipe()
     command = [server, "-displayfd", str(write), "-screen", "0", SCREEN, "-nolisten", "tcp"]
-    with subprocess.Popen(command, pass_fds=[write], stderr=subprocess.DEVNULL) as process:
+    quiet = subprocess.DEVNULL  # also for a reader of ours: it must not wait for the server
+    with subprocess.Popen(command, pass_fds=[write], stdout=quiet, stderr=quiet) as process:
         os.close(write)
         with os.fdopen(read) as pipe:
             os.environ["DISPLAY"] = f":{pipe.readline().strip()}"
@@ -61,11 +62,14 @@ def mapped(widget: tk.Misc) -> Iterator[tk.Misc]:
             yield from mapped(child)
 
 
+def texts_on(canvas: tk.Canvas) -> list[int]:
+    """Return the texts on a canvas, in the order in which they were drawn."""
+    return [item for item in canvas.find_all() if canvas.tk.call(canvas, "type", item) == "text"]
+
+
 def drawn_words(canvas: tk.Canvas) -> list[str]:
     """Return the words on a canvas, in the order in which they were drawn."""
-    call = canvas.tk.call
-    texts = [item for item in canvas.find_all() if call(canvas, "type", item) == "text"]
-    return [str(call(canvas, "itemcget", item, "-text")) for item in texts]
+    return [str(canvas.tk.call(canvas, "itemcget", it, "-text")) for it in texts_on(canvas)]
 
 
 def clipped(root: tk.Misc) -> list[str]:

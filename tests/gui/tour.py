@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from itertools import cycle
 from pathlib import Path
 from time import monotonic
 
@@ -140,18 +141,18 @@ class Tour:
         app.point(*NOWHERE)
         return app
 
-    def _shoot(self, app: App, name: str, dialog: str = "") -> None:
+    def _shoot(self, app: App, name: str, dialog: str = "", tries: int = LIVELY) -> None:
         """Take a picture when two are the same; what goes on for ever is taken as it is."""
         if dialog:
             app.wait_dialog(dialog)
+        self.titles[name] = app.title()
         path, before = self.picture(name), ""
-        for _ in range(LIVELY):
+        for _ in range(tries):
             (app.screenshot if dialog else app.picture)(path)
             now = identified(path, "%#")
             if now == before:
                 break
             before = now
-        self.titles[name] = app.title()
 
     def first_use(self) -> None:
         app = self._start()
@@ -239,6 +240,8 @@ class Tour:
         wait_for(app, "ai", ANSWER[-10:])
         self._shoot(app, "running")
         app.type(":r")
+        typed = monotonic()
+        app.wait_until(lambda: monotonic() > typed + 0.5, "what can follow")
         self._shoot(app, "hints")
         app.key("BackSpace", "BackSpace", "ctrl+f")
         app.type("oak")
@@ -262,10 +265,13 @@ class Tour:
         app.wait_until(lambda: len(app.windows()) == 1, "the dialog to go")
 
     def _agree(self, app: App) -> None:
-        """Read each file to its end, from the first one in the list on, and agree."""
+        """Read one file after the other to its end, and agree as soon as that can be done."""
+        way = cycle(["Up"] * 3 + ["Down"] * 3)
 
         def agreed() -> bool:
-            app.key("ctrl+End", "F6", "Up", "Up", "Up", "F6", "ctrl+Return")
+            app.key("ctrl+End", "ctrl+Return")
+            if "review" in app.title():
+                app.key("F6", next(way), "F6")
             return "review" not in app.title()
 
         app.wait_until(agreed, "the consent to be taken")
@@ -279,7 +285,7 @@ class Tour:
         app.wait_title("running")
         app.key("ctrl+period")
         app.wait_title("stopping")
-        self._shoot(app, "stopping")
+        self._shoot(app, "stopping", tries=1)  # two seconds at most
         app.wait_title("ended")
         self._shoot(app, "ended")
         say(app, ":quit")

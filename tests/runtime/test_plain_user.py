@@ -25,6 +25,7 @@ exec setpriv --reuid "$3" --regid "$3" --clear-groups -- \\
 """
 
 
+@pytest.mark.attack
 @pytest.mark.sandbox
 @pytest.mark.timeout(400)
 @pytest.mark.skipif(os.geteuid() != 0, reason="this is already the second round")

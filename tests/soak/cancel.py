@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 
 from assets.seed.texts import PAYLOAD
 from lmboot.app.models import EngineConnection, seed_row
@@ -81,9 +82,9 @@ async def with_lookalike(count: int) -> dict[str, int]:
 async def with_engine(count: int) -> dict[str, int]:
     """Leave answers of the engine, and stop it."""
     before = held()
-    engine = await Engine.start(asset("seed/seed.gguf"), alias="seed")
+    start = partial(Engine.start, asset("seed/seed.gguf"), alias="seed")
     row = replace(seed_row(), state="loaded", context_loaded=8192)
-    figures = await soak(EngineConnection(row, engine), count)
+    figures = await soak(EngineConnection(row, await start(), start), count)
     await nothing_beyond(before)
     return figures
 

@@ -1,0 +1,80 @@
+"""The shape of the settings file: which keys it may have, and which values.
+
+Apart from `settings`, since most people have no such file, and to import this takes longer than
+all else that the window's model list needs.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from lmboot.connections.addresses import normalise_base
+from lmboot.errors import UsageFault
+from lmboot.text import brief
+
+
+def _address(text: str) -> str:
+    try:
+        return normalise_base(text)
+    except UsageFault as error:
+        raise ValueError(str(error)) from error
+
+
+_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_Line = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\n\r]+$")]
+_Address = Annotated[_Line, AfterValidator(_address)]
+
+
+class Limits(BaseModel):
+    """The table `[limits]`; 0 where nothing is said."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    memory_mb: _Positive = 0
+    cpu_seconds: _Positive = 0
+    wall_seconds: _Positive = 0
+    processes: _Positive = 0
+    output_mb: _Positive = 0
+    disk_mb: _Positive = 0
+
+
+class Window(BaseModel):
+    """The table `[window]`."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    theme: Literal["system", "dark", "light"] = "system"
+    scale: Annotated[float, Field(ge=0.8, le=3)] | None = None
+    zoom: Annotated[float, Field(ge=0.8, le=2.5)] = 1.0
+    scrollback: Annotated[int, Field(ge=1000, le=50_000)] = 10_000
+    remember_input: bool = True
+    server: _Address | None = None
+
+
+class File(BaseModel):
+    """The whole file."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    warm: bool = True
+    trigger: _Line | None = None
+    passphrase: _Line | None = None
+    context: Annotated[int, Field(ge=512, le=1 << 20)] = 8192
+    limits: Limits = Limits()
+    window: Window = Window()
+
+
+def parse(text: str) -> File:
+    """Return what a file says; ValueError, with a sentence for people, where that can't be."""
+    try:
+        return File.model_validate(tomllib.loads(text))
+    except (tomllib.TOMLDecodeError, RecursionError, ValidationError) as error:
+        raise ValueError(_sentence(error)) from error
+
+
+def _sentence(error: Exception) -> str:
+    if not isinstance(error, ValidationError):
+        return brief(str(error), 120)
+    first: Any = error.errors(include_url=False)[0]
+    name, why = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+    return brief(f"{name}: {why}", 120)
