@@ -499,7 +499,7 @@ async def test_an_engine_that_dies_in_a_session_fails_one_question_and_is_replac
 
         bureau.desk.send(":ai what can you do?")
         bureau.desk.send(":ai what can you do?")
-        await view.until(lambda: view.pane("ai"))
+        await view.until(lambda: bool(view.pane("ai")))
 
     assert [each.event for each in view.shown].count("error") == 1
     assert any("started anew" in text for text in view.pane("sys"))
