@@ -254,6 +254,7 @@ class EngineConnection(OpenAIConnection):
         """Connect to an engine that runs; `start` makes another one if it dies."""
         super().__init__(model, engine.api_key, base=engine.url)
         self._engine, self._start = engine, start
+        self._failed = False  # whether it was told that the engine died
 
     @property
     def died(self) -> bool:
@@ -261,8 +262,8 @@ class EngineConnection(OpenAIConnection):
         return self._engine.fault is not None
 
     async def stream(self, ask: Ask) -> AsyncGenerator[Event, None]:
-        """Ask as any connection does; an engine that died is told as such, once."""
-        if self.died:
+        """Ask as any connection does; an engine that died fails one question, then is replaced."""
+        if self._failed:
             yield Notice("the engine had died; it is started anew")
             await self._restart()
         try:
@@ -272,11 +273,12 @@ class EngineConnection(OpenAIConnection):
         except (ConnectionLost, NoServer) as error:
             if self._engine.fault is None:
                 raise
+            self._failed = True
             raise self._engine.fault from error
 
     async def _restart(self) -> None:
         await self._engine.stop()
-        self._engine = await self._start()
+        self._engine, self._failed = await self._start(), False
         await self.move(self._engine.url, self._engine.api_key)
 
     async def close(self) -> None:

@@ -127,8 +127,8 @@ class Look:
         if theme == self.theme:
             return
         self.theme = theme
-        for key, image in self._images.items():
-            image.configure(data=self._painters[key](), format="png")
+        for key in self._images:
+            self._fill(key)
         self._empty.clear()
         self._repaint()
 
@@ -244,18 +244,23 @@ class Look:
     def finish(self) -> None:
         """Paint what the first sight of a window did not need."""
         for key in self._empty:
-            self._images[key].configure(data=self._painters[key](), format="png")
+            self._fill(key)
         self._empty.clear()
+
+    def _fill(self, key: tuple[object, ...]) -> None:
+        data = self._painters[key]()
+        self._images[key].configure(data=data, format="png", width=0, height=0)  # the data's own
 
     def _image(
         self, key: tuple[object, ...], paint: Callable[[], bytes], later: bool = False
     ) -> tk.PhotoImage:
         if key not in self._images:
             self._painters[key] = paint
-            self._images[key] = tk.PhotoImage(master=self.root)
+            # With a size, since to fill a surface with a picture that has none takes Tk for ever.
+            self._images[key] = tk.PhotoImage(master=self.root, width=64, height=64)
             self._empty.add(key)
         if key in self._empty and not later:
-            self._images[key].configure(data=paint(), format="png")
+            self._fill(key)
             self._empty.remove(key)
         return self._images[key]
 

@@ -480,7 +480,7 @@ async def killed(opened: Connection) -> None:
 
 
 @pytest.mark.engine
-async def test_an_engine_that_dies_in_a_session_is_started_anew_by_the_next_question(
+async def test_an_engine_that_dies_in_a_session_fails_one_question_and_is_replaced_by_the_next(
     tmp_path: Path, own_world: None
 ) -> None:
     opened: list[Connection] = []
@@ -498,8 +498,10 @@ async def test_an_engine_that_dies_in_a_session_is_started_anew_by_the_next_ques
         await killed(opened[0])
 
         bureau.desk.send(":ai what can you do?")
-        await view.until(lambda: view.pane("ai"))
+        bureau.desk.send(":ai what can you do?")
+        await view.until(lambda: bool(view.pane("ai")))
 
+    assert [each.event for each in view.shown].count("error") == 1
     assert any("started anew" in text for text in view.pane("sys"))
     assert len(opened) == 1
 

@@ -105,6 +105,17 @@ def test_without_a_wish_the_scale_is_the_displays(
     assert fonts.scale_of(root) == scale
 
 
+def test_a_picture_for_later_can_be_drawn_before_and_is_whole_after(look: Look) -> None:
+    """To fill a surface with a picture that has no size takes Tk for ever."""
+    late, now = look.shape("ok", "bad", later=True), look.shape("ok", "warn")
+    before = late.width(), late.height()
+
+    look.finish()
+
+    assert min(before) > 0
+    assert (late.width(), late.height()) == (now.width(), now.height())
+
+
 def test_a_change_of_the_palette_repaints_pictures_where_they_stand(
     root: tk.Tk, look: Look
 ) -> None:
