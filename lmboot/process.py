@@ -297,19 +297,24 @@ class Child:
         """Whether the child has ended."""
         return self._gone.done()
 
-    async def begin(self, channel: socket.socket, limits: Mapping[str, float | None]) -> None:
-        """Let the launcher inside go on; return when it has; raise StartFailed with its reason."""
+    async def begin(self, channel: socket.socket, limits: Mapping[str, float | None]) -> bytes:
+        """Let the launcher inside go on; raise StartFailed with its reason if it does not.
+
+        Returns what the runtime has written to the channel already.
+        """
         await self._link.tell(do="begin", limits=dict(limits))
         answer = b""
         with contextlib.suppress(OSError, TimeoutError):
             async with asyncio.timeout(BEGIN_SECONDS):
                 await self._loop.sock_sendall(channel, b"GO\n")
-                while not answer.endswith(b"\n"):
+                while b"\n" not in answer:
                     data = await self._loop.sock_recv(channel, 4096)
                     answer += data or b"\n"
-        if answer != b"RUN\n":
+        answer, _, more = answer.partition(b"\n")
+        if answer != b"RUN":
             text = answer.decode("utf-8", "replace").removeprefix("FAULT").strip()
             raise StartFailed(text or "the runtime's launcher ended")
+        return more
 
     async def events(self) -> AsyncIterator[Output | Ended]:
         """Yield what the child writes, then Ended. What is not asked for is not read."""

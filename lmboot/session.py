@@ -2,6 +2,7 @@
 
     :ai TEXT     talk to the model            :rt TEXT     talk to the runtime
     :ai+ TEXT    the same, with the runtime's last lines
+    :route       the routes as they are   :route OP ROUTE   change one
     :save DIR    copy out what the runtime wrote, once it has ended
     :quit        stop the runtime and leave   :help        this list
 
@@ -14,12 +15,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-Verb = Literal["ai", "ai+", "rt", "save", "help", "quit", "unknown"]
-COMMANDS = (":ai", ":ai+", ":rt", ":save", ":help", ":quit")
+Verb = Literal["ai", "ai+", "rt", "route", "save", "help", "quit", "unknown"]
+COMMANDS = (":ai", ":ai+", ":rt", ":route", ":save", ":help", ":quit")
 HELP = (
     ":ai TEXT    talk to the model",
     ":ai+ TEXT   the same, with the runtime's last lines",
     ":rt TEXT    talk to the runtime",
+    ":route      who performs what the runtime asks of the host",
+    ":route OP R from now on R performs OP: EMULATE, HOST or DENY",
     ":save DIR   copy out what the runtime wrote, once it has ended",
     ":quit       stop the runtime and leave",
     "A line without a command goes to the pane last used.",
@@ -52,8 +55,8 @@ class Router:
         if word == ":rt":
             self.pane = "rt"
             return Command("rt", text)
-        if word == ":save":
-            return Command("save", text.strip())
+        if word in (":save", ":route"):
+            return Command("save" if word == ":save" else "route", text.strip())
         if word in (":help", ":quit"):
             return Command("help" if word == ":help" else "quit")
         return Command("unknown", word)

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
+from lmboot.app.border import Border
 from lmboot.app.models import choose, open_model, warm
 from lmboot.app.options import Options
 from lmboot.app.places import Places
@@ -236,15 +237,32 @@ class Boot:
         files = tuple((path, content.encode()) for path, content in payload.files)
         routes = {name: route for name, route in review.routes.items() if route != "DENY"}
         system = prompts.interactive(brief(payload.name, 100), routes)
+        border = await self._new_border(review, launcher)
         try:
             await self.talk.release()
-            runtime = await launcher.launch(Job(files, payload.argv, review.limits, review.routes))
+            job = Job(files, payload.argv, review.limits, border.routes.table())
+            runtime = await launcher.launch(job)
+            border.serve(runtime)
             await self.talk.show("sys", f"runtime started in {launcher.backend}", "started")
-            await self.talk.run(runtime, system, review.limits.output_mb)
+            await self.talk.run(runtime, system, review.limits.output_mb, border)
             self.payload, self.payload_model = payload, review.model
         except BaseException:
+            await border.close()
             await launcher.close()
             raise
+
+    async def _new_border(self, review: Review, launcher: Launcher) -> Border:
+        border = await Border.open(
+            self.places.audit,
+            review.routes,
+            payload=review.payload.sha256,
+            backend=launcher.backend,
+            properties=launcher.properties,
+            show=self.talk.notice,
+        )
+        if border.fault is not None:
+            self.view.complain(border.fault)
+        return border
 
     async def _converse(self, lines: AsyncIterator[str]) -> None:
         if self.options.paced:

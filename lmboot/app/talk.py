@@ -12,7 +12,9 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import aclosing
 from pathlib import Path
 from time import monotonic
+from typing import cast
 
+from lmboot.app.border import Border
 from lmboot.app.transcript import Transcript
 from lmboot.app.view import Pane, Shown, View
 from lmboot.bootstrap import prompts
@@ -21,6 +23,7 @@ from lmboot.connections.interface import Ask, Connection, Message, Notice, Text
 from lmboot.errors import LmbootError, PayloadRejected, RuntimeFault, UsageFault
 from lmboot.lines import LineReader, Piece
 from lmboot.runtime.launcher import Ended, Output, Runtime
+from lmboot.runtime.policy import ALIASES, Route
 from lmboot.session import HELP, Command, Conversation, Router, estimated_tokens
 from lmboot.text import brief, plain
 from lmboot.workspace import check_target
@@ -59,6 +62,7 @@ class Talk:
         self.keep: Path | None = None
         self.runtime: Runtime | None = None
         self.ended: Ended | None = None
+        self.border: Border | None = None
         self._view, self._transcript = view, transcript
         self._wait_seconds, self._is_trigger = wait_seconds, is_trigger
         self._bootstrap_anew, self._live = bootstrap_anew, live
@@ -72,6 +76,7 @@ class Talk:
         self._last_lines: deque[str] = deque(maxlen=LAST_LINES)
         self._pump: asyncio.Task[None] | None = None
         self._chatting: asyncio.Task[None] | None = None
+        self._notices: set[asyncio.Task[None]] = set()
         self._turn = asyncio.Lock()
         self._changed = asyncio.Event()
         self._last_output = 0.0
@@ -102,14 +107,23 @@ class Talk:
         self._saving = None
         self._transcript.flushed()
 
-    async def run(self, runtime: Runtime, system: str, output_mb: float) -> None:
+    async def run(
+        self, runtime: Runtime, system: str, output_mb: float, border: Border | None = None
+    ) -> None:
         """Take a runtime that was launched; `system` is the text that `:ai` begins with."""
         self.runtime, self.ended, self._system = runtime, None, system
+        self.border = border
         self._readers = {"out": LineReader(), "err": LineReader()}
         self._outputs = {"out": 0, "err": 0}
         self._lines = self._bytes = 0
         self._output_limit = output_mb * (1 << 20)
         self._pump = asyncio.create_task(self._read_runtime(runtime))
+
+    def notice(self, text: str) -> None:
+        """Show soon what the runtime wants the person to see; said to be from it."""
+        showing = asyncio.create_task(self.show("sys", f"the runtime notes: {text}"))
+        self._notices.add(showing)
+        showing.add_done_callback(self._notices.discard)
 
     async def _read_runtime(self, runtime: Runtime) -> None:
         async for event in runtime.events():
@@ -199,6 +213,8 @@ class Talk:
             await self._to_runtime(command.text, paced=paced)
         elif command.verb in ("ai", "ai+"):
             await (self._answer_aside(command) if self._live else self._to_model(command))
+        elif command.verb == "route":
+            await self._route(command.text)
         elif command.verb == "save":
             await self._save(command.text)
         elif command.verb == "help":
@@ -337,6 +353,30 @@ class Talk:
             messages += [Message("user", question), Message("assistant", reply)]
         return [*messages, Message("user", text)]
 
+    async def _route(self, text: str) -> None:
+        """Show the routes, or change one."""
+        if self.border is None or self.ended:
+            await self.show("sys", "no runtime runs whose routes could be seen or changed")
+        elif not text:
+            for op, route in sorted(self.border.routes.table().items()):
+                await self.show("sys", f"{route:<7} {op}")
+        else:
+            await self._flip(self.border, text)
+
+    async def _flip(self, border: Border, text: str) -> None:
+        op, _, wanted = text.partition(" ")
+        try:
+            border.flip(op, cast(Route, wanted.strip().upper()))
+        except LmbootError as error:
+            await self.show("sys", f"{error}. {error.hint}".rstrip())
+            return
+        op = ALIASES.get(op, op)
+        route = border.routes.effective(op)
+        words = f"{op} is {route} now"
+        if route != wanted.strip().upper():
+            words += ": the payload asked for no more, or nobody can perform it"
+        await self.show("sys", words, "route", op=op, route=route)
+
     async def _save(self, name: str) -> None:
         if not name:
             await self.show("sys", "say where to: :save DIR")
@@ -392,6 +432,9 @@ class Talk:
         await self.stop()
         if self.runtime is not None:
             runtime, self.runtime = self.runtime, None
+            border, self.border = self.border, None
+            if border is not None:
+                await border.close()
             await runtime.close()
 
     async def close(self) -> None:

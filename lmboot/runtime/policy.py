@@ -13,7 +13,7 @@ Route = Literal["EMULATE", "HOST", "DENY"]
 ROUTES: tuple[Route, ...] = ("EMULATE", "HOST", "DENY")
 
 OPERATIONS: dict[str, bool] = {
-    # operation: whether the guest's library has an emulator for it
+    # operation: whether there is an emulator for it, in the guest's library or in the broker
     "fs.open": True,
     "fs.read_text": True,
     "fs.write_text": True,
@@ -29,9 +29,9 @@ OPERATIONS: dict[str, bool] = {
     "logits": False,
     "reload_model": False,
     "database_query": False,
-    "env": False,
-    "time": False,
-    "notify": False,
+    "env": True,
+    "time": True,
+    "notify": True,
 }
 ALIASES = {
     "open": "fs.open",

@@ -25,7 +25,10 @@ from lmboot.process import (
     write_once,
 )
 from lmboot.runtime.backends import CHANNEL, PAYLOAD, STDIN, Backend, Plan
+from lmboot.runtime.broker import Audit, Broker
+from lmboot.runtime.operations import Operation
 from lmboot.runtime.policy import Limits, Route
+from lmboot.runtime.routes import Routes
 from lmboot.workspace import CopyReport, Workspace, copy_out, write_files
 
 PAGE = 4096
@@ -104,22 +107,30 @@ class Standby:
             info=self.plan.info,
         )
 
-    async def begin(self, job: Job) -> None:
-        """Give it the payload and let that run; raise StartFailed if it can't be set up."""
+    async def begin(self, job: Job) -> bytes:
+        """Give it the payload and let that run; raise StartFailed if it can't be set up.
+
+        Returns what the runtime has sent to the broker already.
+        """
         if self.workspace is not None and not self.unpacks:
             await asyncio.to_thread(_write, self.workspace, job)
         library, unpack, beside = self.plan.library, self.unpacks, self.beside
         write_once(self.payload, packed(job, library, unpack=unpack, beside=beside))
-        await self.child.begin(self.channel, watched(job.limits))
+        return await self.child.begin(self.channel, watched(job.limits))
 
 
 class Runtime:
     """A running job."""
 
-    def __init__(self, standby: Standby, job: Job) -> None:
-        self._standby = standby
+    def __init__(self, standby: Standby, job: Job, already: bytes) -> None:
+        self._standby, self._already = standby, already
         self._child = standby.child
         self._job = job
+
+    def broker(self, routes: Routes, operations: Iterable[Operation], audit: Audit) -> Broker:
+        """Return the broker at the other end of its socket; there is one of it."""
+        channel, already = self._standby.channel, self._already
+        return Broker(channel, routes, operations, audit, already=already)
 
     def events(self) -> AsyncIterator[Output | Ended]:
         """Yield what the runtime writes, then Ended. What is not asked for is not read."""
@@ -184,11 +195,11 @@ class Box:
         _check_size(job)
         standby = await self._stand(_disk_bytes(job.limits))
         try:
-            await standby.begin(job)
+            already = await standby.begin(job)
         except (StartFailed, OSError) as failure:
             await self.close()
             raise self._fault(failure) from None
-        return Runtime(standby, job)
+        return Runtime(standby, job, already)
 
     async def close(self) -> None:
         """End everything that it has started, a runtime too; idempotent."""

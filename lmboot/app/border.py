@@ -1,0 +1,114 @@
+"""What stands between one runtime and its host: the broker, its live routes, the audit log.
+
+Where no log can be written the runtime still runs, but nothing is done for it: an operation that
+can't be recorded is denied.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lmboot.errors import AuditFault, UsageFault
+from lmboot.runtime.audit import AuditLog
+from lmboot.runtime.broker import Audit, Broker, Flip
+from lmboot.runtime.launcher import Runtime
+from lmboot.runtime.operations import Env, Notify, Operation, Time
+from lmboot.runtime.policy import OPERATIONS, Route
+from lmboot.runtime.routes import Routes
+from lmboot.runtime.vault import Vault
+
+CEILING: Mapping[str, Route] = dict.fromkeys(OPERATIONS, "HOST")  # no policy forbids any by name
+
+
+class Unrecorded:
+    """Stands where there is no log: every intent is refused, all else is not written."""
+
+    def __init__(self, fault: AuditFault) -> None:
+        """Take what is raised for each intent."""
+        self._fault = fault
+
+    def intent(self, op: str, route: str, version: int, args: object) -> Any:
+        """Refuse it."""
+        raise self._fault
+
+    def outcome(self, intent: Any, decision: str, reason: str = "", *, ms: float = 0.0) -> None:
+        """Write nothing; there is none without an intent."""
+
+    def denied(self, op: str, route: str, version: int, args: object, reason: str) -> None:
+        """Write nothing."""
+
+    def note(self, kind: str, op: str, **_others: object) -> None:
+        """Refuse it: what needs a record is not done."""
+        raise self._fault
+
+
+class Border:
+    """One run's border, from before its launch until nothing of it is left."""
+
+    def __init__(
+        self, log: AuditLog | AuditFault, routes: Routes, show: Callable[[str], None]
+    ) -> None:
+        """Take the log, or why there is none; `show` gets what the runtime tells the person."""
+        self.fault = log if isinstance(log, AuditFault) else None
+        self._log = log if isinstance(log, AuditLog) else None
+        self._audit: Audit = Unrecorded(log) if isinstance(log, AuditFault) else log
+        self._operations: list[Operation] = [Time(), Env(), Notify(show)]
+        self._routes = routes
+        self._broker: Broker | None = None
+        self._serving: asyncio.Task[str] | None = None
+
+    @classmethod
+    async def open(
+        cls,
+        folder: Path,
+        asked: Mapping[str, Route],
+        *,
+        payload: str,
+        backend: str,
+        properties: Mapping[str, str],
+        show: Callable[[str], None],
+    ) -> Border:
+        """Begin a log for a payload (its hash) that asked for these routes."""
+
+        def begin() -> AuditLog | AuditFault:
+            posture = {"backend": backend, **properties}
+            try:
+                run = secrets.token_hex(8)
+                return AuditLog(Vault(folder), run, posture=posture, payload=payload)
+            except AuditFault as fault:
+                return fault
+
+        return cls(await asyncio.to_thread(begin), Routes.agreed(CEILING, asked), show)
+
+    @property
+    def routes(self) -> Routes:
+        """The routes as they are now."""
+        return self._broker.routes if self._broker else self._routes
+
+    def serve(self, runtime: Runtime) -> None:
+        """Answer a runtime that was launched, until it hangs up."""
+        self._broker = runtime.broker(self._routes, self._operations, self._audit)
+        self._serving = asyncio.create_task(self._broker.serve())
+
+    def flip(self, op: str, route: Route) -> Flip:
+        """Set the user's own route of an operation, at once.
+
+        UsageFault for unknown names; RuntimeFault where a freer route could not be recorded.
+        """
+        if self._broker is None:
+            raise UsageFault("no runtime runs whose routes could be changed")
+        return self._broker.flip(op, route)
+
+    async def close(self) -> None:
+        """Hang up, and end the log; idempotent. Whether its end was written, `verify` tells."""
+        if self._broker is not None and self._serving is not None:
+            self._broker.close()
+            await self._serving
+        if self._log is not None:
+            with contextlib.suppress(AuditFault):
+                await asyncio.to_thread(self._log.close)
