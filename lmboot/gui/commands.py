@@ -98,15 +98,20 @@ MENUS: dict[str, tuple[Line, ...]] = {
 }
 
 
-def bind_all(window: Window) -> None:
-    """Fill the menus and bind every key, for fields too."""
+def fill_menus(window: Window) -> None:
+    """Fill the menus."""
     menus: dict[str, list[Item]] = {}
     for name, lines in MENUS.items():
         menus[name] = [line and _item(window, line) for line in lines]
+    window.frame.menus.set(menus)
+
+
+def bind_keys(window: Window) -> None:
+    """Bind every key, for fields too."""
+    for lines in MENUS.values():
         for line in lines:
             if line is not None:
                 _bind(window, line)
-    window.frame.menus.set(menus)
     window.root.bind("<Escape>", lambda _: window.step_back())
 
 

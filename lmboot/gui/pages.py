@@ -60,8 +60,7 @@ class Pages:
         if self._tab:
             frame.tabs.show(self._tab)
             self._tab = ""
-            window.root.update_idletasks()  # what is not there yet takes the keyboard only later
-            self._focus()
+            window.root.after_idle(self._focus)  # what is not there yet would not take it
 
     def _focus(self) -> None:
         """Put the keyboard where a state begins; never on the button that agrees."""

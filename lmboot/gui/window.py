@@ -97,7 +97,7 @@ class Window:
         self.leaving: Leaving = Leaving(self)
         self.pages: Pages = Pages(self)
         self.standing: Standing = Standing(self)
-        commands.bind_all(self)
+        commands.fill_menus(self)
         root.report_callback_exception = self._broken
         self.show()
 
@@ -123,6 +123,7 @@ class Window:
         if self._timer:
             return  # it was only iconified
         self.worker.start()
+        commands.bind_keys(self)  # none could come before
         self.choosing.look()
         if file:
             self.choosing.open_file(file)
@@ -155,7 +156,7 @@ class Window:
                 self._timer = self.root.after(self._pause(more), self._tick)
 
     def _pause(self, more: bool) -> int:
-        if more:
+        if more or self._later:  # the models are on their way
             return BUSY_MS
         return AWAKE_MS if self.clock() - self._lively < AWAKE_SECONDS else IDLE_MS
 
