@@ -11,18 +11,28 @@ import contextlib
 import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, cast
 
-from lmboot.errors import AuditFault, UsageFault
+from lmboot.app.view import Pane
+from lmboot.errors import AuditFault, LmbootError, UsageFault
 from lmboot.runtime.audit import AuditLog
 from lmboot.runtime.broker import Audit, Broker, Flip
 from lmboot.runtime.launcher import Runtime
 from lmboot.runtime.operations import Env, Notify, Operation, Time
-from lmboot.runtime.policy import OPERATIONS, Route
+from lmboot.runtime.policy import ALIASES, OPERATIONS, Route
 from lmboot.runtime.routes import Routes
 from lmboot.runtime.vault import Vault
 
 CEILING: Mapping[str, Route] = dict.fromkeys(OPERATIONS, "HOST")  # no policy forbids any by name
+
+
+class Show(Protocol):
+    """Shows something in a pane, with an event and its details."""
+
+    async def __call__(
+        self, pane: Pane, text: str, event: str | None = None, **details: object
+    ) -> None:
+        """Show it."""
 
 
 class Unrecorded:
@@ -103,6 +113,24 @@ class Border:
         if self._broker is None:
             raise UsageFault("no runtime runs whose routes could be changed")
         return self._broker.flip(op, route)
+
+    async def take(self, text: str, show: Show) -> None:
+        """Carry out what stands behind `:route`: nothing, or an operation and its route."""
+        if not text:
+            for op, route in sorted(self.routes.table().items()):
+                await show("sys", f"{route:<7} {op}")
+            return
+        op, _, wanted = text.partition(" ")
+        wanted = wanted.strip().upper()
+        try:
+            self.flip(op, cast(Route, wanted))
+        except LmbootError as error:
+            await show("sys", f"{error}. {error.hint}".rstrip())
+            return
+        op = ALIASES.get(op, op)
+        route = self.routes.effective(op)
+        more = "" if route == wanted else ": the payload asked for no more, or nobody performs it"
+        await show("sys", f"{op} is {route} now{more}", "route", op=op, route=route)
 
     async def close(self) -> None:
         """Hang up, and end the log; idempotent. Whether its end was written, `verify` tells."""

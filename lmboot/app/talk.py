@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import aclosing
 from pathlib import Path
 from time import monotonic
-from typing import cast
 
 from lmboot.app.border import Border
 from lmboot.app.transcript import Transcript
@@ -23,7 +22,6 @@ from lmboot.connections.interface import Ask, Connection, Message, Notice, Text
 from lmboot.errors import LmbootError, PayloadRejected, RuntimeFault, UsageFault
 from lmboot.lines import LineReader, Piece
 from lmboot.runtime.launcher import Ended, Output, Runtime
-from lmboot.runtime.policy import ALIASES, Route
 from lmboot.session import HELP, Command, Conversation, Router, estimated_tokens
 from lmboot.text import brief, plain
 from lmboot.workspace import check_target
@@ -357,25 +355,8 @@ class Talk:
         """Show the routes, or change one."""
         if self.border is None or self.ended:
             await self.show("sys", "no runtime runs whose routes could be seen or changed")
-        elif not text:
-            for op, route in sorted(self.border.routes.table().items()):
-                await self.show("sys", f"{route:<7} {op}")
         else:
-            await self._flip(self.border, text)
-
-    async def _flip(self, border: Border, text: str) -> None:
-        op, _, wanted = text.partition(" ")
-        try:
-            border.flip(op, cast(Route, wanted.strip().upper()))
-        except LmbootError as error:
-            await self.show("sys", f"{error}. {error.hint}".rstrip())
-            return
-        op = ALIASES.get(op, op)
-        route = border.routes.effective(op)
-        words = f"{op} is {route} now"
-        if route != wanted.strip().upper():
-            words += ": the payload asked for no more, or nobody can perform it"
-        await self.show("sys", words, "route", op=op, route=route)
+            await self.border.take(text, self.show)
 
     async def _save(self, name: str) -> None:
         if not name:

@@ -377,11 +377,11 @@ async def test_a_sandbox_that_is_not_there_is_4(bench: Bench, name: str) -> None
 
 
 async def test_without_any_sandbox_nothing_is_run(bench: Bench) -> None:
-    """The program that makes the sandbox is there, but it is empty."""
+    """The program that makes the sandbox is there, but it is empty, and no other was asked for."""
     mask = ["--dev-bind", "/", "/", "--ro-bind", "/dev/null", "/usr/bin/bwrap"]
     bench.prefix = ["bwrap", *mask, "--"]
 
-    done = await bench.boot("print('ran')")
+    done = await bench.boot("print('ran')", "--sandbox", "bubblewrap")
 
     assert (done.code, done.events, done.pane("rt")) == (4, ["error"], [])
     assert "/usr/bin/bwrap" in done.err

@@ -53,12 +53,12 @@ async def test_an_operation_is_performed_recorded_and_answered_with_its_route() 
 
 
 async def test_the_first_line_is_the_table() -> None:
-    async with scene(Time(), routes=all_routes("DENY", time="EMULATE", env="EMULATE")) as it:
+    async with scene(Time(), routes=all_routes("DENY", time="EMULATE", fetch="EMULATE")) as it:
         told = await it.guest.line()
 
         assert (told["push"], told["version"]) == ("routes", 1)
         assert told["routes"]["time"] == "EMULATE"
-        assert told["routes"]["env"] == "DENY"  # nobody here can emulate it
+        assert told["routes"]["fetch"] == "DENY"  # nobody can emulate it
 
 
 async def test_case_93_what_is_emulated_knows_nothing_of_the_host() -> None:

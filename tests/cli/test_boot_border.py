@@ -1,0 +1,112 @@
+"""The border of whole sessions: the real sandbox and broker, live routes, and what is on file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.program import Bench, Done
+
+ASKS = """\
+import json, sys
+from guest_sys import call
+
+print("ready", flush=True)
+for line in sys.stdin:
+    op, _, rest = line.strip().partition(" ")
+    try:
+        print(json.dumps(call(op, **json.loads(rest or "{}"))), flush=True)
+    except OSError as error:
+        print(type(error).__name__, error, flush=True)
+"""
+HOSTS = {"time": "HOST", "notify": "HOST", "env": "EMULATE"}
+
+
+async def talked(bench: Bench, *lines: str, routes: dict[str, str] = HOSTS) -> Done:
+    file = bench.payload(ASKS, routes=routes)
+    return await bench.run("boot", "--payload", file, "--yes", "--json", lines=lines)
+
+
+def log_of(bench: Bench) -> Path:
+    (log,) = (Path(bench.env["XDG_STATE_HOME"]) / "lmboot" / "audit").glob("*.jsonl")
+    return log
+
+
+def records(log: Path, *kinds: str) -> list[dict[str, object]]:
+    found = [json.loads(line) for line in log.read_text().splitlines()]
+    return [record for record in found if record["kind"] in kinds]
+
+
+async def test_what_the_host_performs_is_real_and_what_is_emulated_is_not(bench: Bench) -> None:
+    done = await talked(bench, ":rt time", ':rt env {"name": "HOME"}')
+
+    _, time, home = done.pane("rt")
+    assert json.loads(time)["unix"] > 1_600_000_000
+    assert json.loads(home) == "/app"
+    assert done.code == 0
+
+
+async def test_a_notice_is_shown_as_the_runtimes_own_and_can_not_draw(bench: Bench) -> None:
+    done = await talked(bench, ':rt notify {"text": "over\\u001b[2J\\u202e"}')
+
+    assert [text for text in done.pane("sys") if "notes" in text] == ["the runtime notes: over"]
+
+
+async def test_a_route_is_changed_while_it_runs_and_never_beyond_the_payload(bench: Bench) -> None:
+    lines = [":route time DENY", ":rt time", ":route time HOST", ":rt time", ":route fetch host"]
+    done = await talked(bench, *lines)
+
+    _, denied, told = done.pane("rt")
+    assert denied == "Denied time is denied"
+    assert "unix" in told
+    assert done.events.count("route") == 3
+    assert done.pane("sys")[-2].startswith("fetch is DENY now: ")
+
+
+@pytest.mark.parametrize("wrong", ["nonsense HOST", "time", "time HOSTS", "time  ", "\x00 HOST"])
+async def test_a_wrong_route_is_told_and_nothing_is_changed(bench: Bench, wrong: str) -> None:
+    done = await talked(bench, f":route {wrong}", ":rt time")
+
+    assert "unix" in done.pane("rt")[-1]
+    assert "route" not in done.events
+
+
+async def test_routes_are_shown(bench: Bench) -> None:
+    done = await talked(bench, ":route")
+
+    shown = done.pane("sys")
+    assert "HOST    time" in shown
+    assert "EMULATE env" in shown
+    assert "DENY    fetch" in shown
+
+
+async def test_after_the_end_there_are_no_routes(bench: Bench) -> None:
+    done = await bench.boot("print('over')", lines=[":route", ":route time DENY"])
+
+    assert done.pane("sys").count("no runtime runs whose routes could be seen or changed") == 2
+
+
+async def test_all_of_it_is_on_file_and_the_file_is_whole(bench: Bench) -> None:
+    await talked(bench, ":rt time", ":route time DENY", ":rt time")
+    log = log_of(bench)
+
+    (intent,) = records(log, "intent")
+    (outcome,) = records(log, "outcome")
+    (flip,) = records(log, "route")
+    assert (intent["op"], intent["route"]) == ("time", "HOST")
+    assert (outcome["op"], outcome["decision"]) == ("time", "ok")
+    assert (flip["op"], flip["decision"]) == ("time", "DENY")
+    assert (await bench.run("audit", "verify", str(log))).code == 0
+
+
+async def test_without_a_log_it_runs_and_nothing_is_done_for_it(bench: Bench) -> None:
+    state = Path(bench.env["XDG_STATE_HOME"]) / "lmboot"
+    state.mkdir(parents=True)
+    (state / "audit").write_text("a file where the folder belongs")
+
+    done = await talked(bench, ":rt time", ":route time EMULATE")
+
+    assert "it could not be recorded" in done.pane("rt")[-1]
+    assert "audit" in done.err
