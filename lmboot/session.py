@@ -3,6 +3,8 @@
     :ai TEXT     talk to the model            :rt TEXT     talk to the runtime
     :ai+ TEXT    the same, with the runtime's last lines
     :route       the routes as they are   :route OP ROUTE   change one
+    :grant       what is granted          :grant read DIR, :grant write DIR, :grant fetch HOST
+    :revoke NAME take a grant back
     :save DIR    copy out what the runtime wrote, once it has ended
     :quit        stop the runtime and leave   :help        this list
 
@@ -15,14 +17,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-Verb = Literal["ai", "ai+", "rt", "route", "save", "help", "quit", "unknown"]
-COMMANDS = (":ai", ":ai+", ":rt", ":route", ":save", ":help", ":quit")
+Verb = Literal["ai", "ai+", "rt", "route", "grant", "revoke", "save", "help", "quit", "unknown"]
+_WITH_TEXT: dict[str, Verb] = {
+    ":route": "route",
+    ":grant": "grant",
+    ":revoke": "revoke",
+    ":save": "save",
+}
+COMMANDS = (":ai", ":ai+", ":rt", ":route", ":grant", ":revoke", ":save", ":help", ":quit")
 HELP = (
     ":ai TEXT    talk to the model",
     ":ai+ TEXT   the same, with the runtime's last lines",
     ":rt TEXT    talk to the runtime",
     ":route      who performs what the runtime asks of the host",
     ":route OP R from now on R performs OP: EMULATE, HOST or DENY",
+    ":grant      what the runtime may use of this machine; :revoke NAME takes it back",
+    ":grant read DIR, :grant write DIR, :grant fetch HOST",
     ":save DIR   copy out what the runtime wrote, once it has ended",
     ":quit       stop the runtime and leave",
     "A line without a command goes to the pane last used.",
@@ -55,8 +65,8 @@ class Router:
         if word == ":rt":
             self.pane = "rt"
             return Command("rt", text)
-        if word in (":save", ":route"):
-            return Command("save" if word == ":save" else "route", text.strip())
+        if word in _WITH_TEXT:
+            return Command(_WITH_TEXT[word], text.strip())
         if word in (":help", ":quit"):
             return Command("help" if word == ":help" else "quit")
         return Command("unknown", word)

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -17,11 +18,13 @@ from lmboot.app.view import Pane
 from lmboot.errors import AuditFault, LmbootError, UsageFault
 from lmboot.runtime.audit import AuditLog
 from lmboot.runtime.broker import Audit, Broker, Flip
+from lmboot.runtime.granted import Grants
 from lmboot.runtime.launcher import Runtime
 from lmboot.runtime.operations import Env, Notify, Operation, Time
 from lmboot.runtime.policy import ALIASES, OPERATIONS, Route
 from lmboot.runtime.routes import Routes
 from lmboot.runtime.vault import Vault
+from lmboot.text import brief
 
 CEILING: Mapping[str, Route] = dict.fromkeys(OPERATIONS, "HOST")  # no policy forbids any by name
 
@@ -67,7 +70,9 @@ class Border:
         self.fault = log if isinstance(log, AuditFault) else None
         self._log = log if isinstance(log, AuditLog) else None
         self._audit: Audit = Unrecorded(log) if isinstance(log, AuditFault) else log
-        self._operations: list[Operation] = [Time(), Env(), Notify(show)]
+        self.grants = Grants()
+        own: list[Operation] = [Time(), Env(), Notify(show)]
+        self._operations = [*own, *self.grants.operations()]
         self._routes = routes
         self._broker: Broker | None = None
         self._serving: asyncio.Task[str] | None = None
@@ -114,29 +119,68 @@ class Border:
             raise UsageFault("no runtime runs whose routes could be changed")
         return self._broker.flip(op, route)
 
-    async def take(self, text: str, show: Show) -> None:
-        """Carry out what stands behind `:route`: nothing, or an operation and its route."""
-        if not text:
-            for op, route in sorted(self.routes.table().items()):
-                await show("sys", f"{route:<7} {op}")
-            return
-        op, _, wanted = text.partition(" ")
-        wanted = wanted.strip().upper()
+    async def take(self, verb: str, text: str, show: Show) -> None:
+        """Carry out what the user typed behind `:route`, `:grant` or `:revoke`."""
+        do = {"route": self._route, "grant": self._grant, "revoke": self._revoke}[verb]
         try:
-            self.flip(op, cast(Route, wanted))
+            if text or verb == "revoke":
+                await do(text, show)
+            else:
+                for line in self._routes_shown() if verb == "route" else self._grants_shown():
+                    await show("sys", line)
         except LmbootError as error:
             await show("sys", f"{error}. {error.hint}".rstrip())
-            return
+
+    def _routes_shown(self) -> list[str]:
+        return [f"{route:<7} {op}" for op, route in sorted(self.routes.table().items())]
+
+    def _grants_shown(self) -> list[str]:
+        folders = [
+            f"{'write' if folder.writable else 'read':<7} {name}/"
+            for name, folder in self.grants.folders.items()
+        ]
+        hosts = [f"fetch   {host}" for host in sorted(self.grants.fetch.hosts)]
+        return folders + hosts or ["nothing of this machine is granted"]
+
+    async def _route(self, text: str, show: Show) -> None:
+        op, _, wanted = text.partition(" ")
+        wanted = wanted.strip().upper()
+        self.flip(op, cast(Route, wanted))
         op = ALIASES.get(op, op)
         route = self.routes.effective(op)
         more = "" if route == wanted else ": the payload asked for no more, or nobody performs it"
         await show("sys", f"{op} is {route} now{more}", "route", op=op, route=route)
+
+    async def _grant(self, text: str, show: Show) -> None:
+        kind, _, what = text.partition(" ")
+        what = what.strip()
+        if kind not in ("read", "write", "fetch") or not what:
+            raise UsageFault(
+                "say what is granted", hint=":grant read DIR, :grant write DIR, :grant fetch HOST"
+            )
+        # On file before it holds: where that can't be, nothing is granted.
+        self._audit.note("grant", kind, decision="granted", reason=what)
+        if kind == "fetch":
+            self.grants.add_host(what)
+            words = f"the runtime may fetch from {what}"
+        else:
+            add = partial(self.grants.add_folder, Path(what), writable=kind == "write")
+            words = f"the runtime may {kind} {what}, as {await asyncio.to_thread(add)}/"
+        await show("sys", words, "grant", grant=kind, what=what)
+
+    async def _revoke(self, text: str, show: Show) -> None:
+        if not self.grants.remove(text.rstrip("/")):
+            raise UsageFault(f"nothing is granted by the name {brief(text, 60)!r}")
+        with contextlib.suppress(AuditFault):  # what is taken back is taken back in any case
+            self._audit.note("revoke", "grant", decision="revoked", reason=text)
+        await show("sys", f"{text} is taken back", "grant", grant="none", what=text)
 
     async def close(self) -> None:
         """Hang up, and end the log; idempotent. Whether its end was written, `verify` tells."""
         if self._broker is not None and self._serving is not None:
             self._broker.close()
             await self._serving
+        self.grants.close()
         if self._log is not None:
             with contextlib.suppress(AuditFault):
                 await asyncio.to_thread(self._log.close)

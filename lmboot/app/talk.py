@@ -211,8 +211,8 @@ class Talk:
             await self._to_runtime(command.text, paced=paced)
         elif command.verb in ("ai", "ai+"):
             await (self._answer_aside(command) if self._live else self._to_model(command))
-        elif command.verb == "route":
-            await self._route(command.text)
+        elif command.verb in ("route", "grant", "revoke"):
+            await self._to_border(command.verb, command.text)
         elif command.verb == "save":
             await self._save(command.text)
         elif command.verb == "help":
@@ -351,12 +351,12 @@ class Talk:
             messages += [Message("user", question), Message("assistant", reply)]
         return [*messages, Message("user", text)]
 
-    async def _route(self, text: str) -> None:
-        """Show the routes, or change one."""
+    async def _to_border(self, verb: str, text: str) -> None:
+        """Show routes or grants, or change one."""
         if self.border is None or self.ended:
-            await self.show("sys", "no runtime runs whose routes could be seen or changed")
+            await self.show("sys", "no runtime runs that could use anything of this machine")
         else:
-            await self.border.take(text, self.show)
+            await self.border.take(verb, text, self.show)
 
     async def _save(self, name: str) -> None:
         if not name:

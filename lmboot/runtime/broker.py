@@ -15,7 +15,7 @@ from threading import Lock
 from time import monotonic
 from typing import Any, Literal, Protocol
 
-from lmboot.errors import RuntimeFault
+from lmboot.errors import OperationRefused, RuntimeFault
 from lmboot.runtime import frames
 from lmboot.runtime.channel import Channel, Event
 from lmboot.runtime.frames import Closed, Fault, Request
@@ -41,7 +41,7 @@ class Audit(Protocol):
 
     def note(
         self,
-        kind: Literal["route", "event"],
+        kind: Literal["route", "event", "grant", "revoke"],
         op: str,
         *,
         decision: str = "",
@@ -73,13 +73,13 @@ class _Flight:
     intent: Any
     began: float = field(default_factory=monotonic)
     version: int = 0  # of the routes at the commit; 0: not committed
-    stopped: Refused | None = None  # why it must not go on
+    stopped: OperationRefused | None = None  # why it must not go on
     task: asyncio.Task[None] | None = None  # once it runs
 
     def commit(self) -> None:
         self.broker._commit(self)
 
-    def stop(self, reason: Refused) -> None:
+    def stop(self, reason: OperationRefused) -> None:
         """Let it not begin, not commit, and not wait any longer if it can be cancelled."""
         self.stopped = reason
         if self.task is not None and self.operation.cancellable:
@@ -225,10 +225,12 @@ class Broker:
                 self._refuse(None, Refused(code, message))
                 self._channel.end(code)
 
-    def _refuse(self, number: int | None, refused: Refused, route: Route | None = None) -> None:
+    def _refuse(
+        self, number: int | None, refused: OperationRefused, route: Route | None = None
+    ) -> None:
         version = self._routes.version
         self._channel.send(
-            frames.error(number, refused.code, refused.message, route=route, version=version)
+            frames.error(number, refused.code, str(refused), route=route, version=version)
         )
 
     def _admit(self, request: Request) -> None:
@@ -237,7 +239,7 @@ class Broker:
         try:
             operation = self._operation(request.op, route)
             args = checked(operation.arguments, request.args)
-        except Refused as refused:
+        except OperationRefused as refused:
             version, given = routes.version, request.args
             self._audit.denied(request.op, route, version, given, refused.code)
             self._refuse(request.id, refused, route)
@@ -275,7 +277,7 @@ class Broker:
         frame, code = b"", "lost"
         try:
             frame, code = self._success(flight, await flight.go()), "ok"
-        except Refused as refused:
+        except OperationRefused as refused:
             frame, code = self._failure(flight, refused), refused.code
         except asyncio.CancelledError:  # the flight ends here and now, whoever cancelled it
             reason = flight.stopped or Refused("failed", "the operation was cancelled")
@@ -294,13 +296,13 @@ class Broker:
             flight.request.id, result, flight.route, emulated=emulated, version=version
         )
 
-    def _failure(self, flight: _Flight, refused: Refused) -> bytes:
+    def _failure(self, flight: _Flight, refused: OperationRefused) -> bytes:
         """Return an error with the route that the request took; a changed one is told as it is."""
         changed = isinstance(refused, RouteChanged)
         route = self._routes.effective(flight.request.op) if changed else flight.route
         version = self._routes.version if changed else flight.version or self._routes.version
         number, code = flight.request.id, refused.code
-        return frames.error(number, code, refused.message, route=route, version=version)
+        return frames.error(number, code, str(refused), route=route, version=version)
 
     def _record(self, flight: _Flight, code: str) -> None:
         """Record how it ended; what is done is done, so a fault of the audit changes nothing."""

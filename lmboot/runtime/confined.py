@@ -95,7 +95,7 @@ class Folder:
         self.identity = found.st_dev, found.st_ino
         self.turn = threading.Lock()  # for what must be alone in reading and then replacing a file
         self._descriptor = descriptor
-        self._writable = writable
+        self.writable = writable
         self._dotfiles = dotfiles
         self._spend = spend or Quota().spend
         self._opener = opener
@@ -248,7 +248,7 @@ class Folder:
             raise _refusal(relative, "bad_path", problem)
         if not self._dotfiles and any(part.startswith(".") for part in relative.split("/")):
             raise _refusal(relative, "hidden", "has a part that begins with a dot")
-        if writing and not self._writable:
+        if writing and not self.writable:
             raise _refusal(relative, "read_only", "lies in a folder that was granted for reading")
         if writing and _runs_by_itself(relative):
             raise _refusal(relative, "bad_path", "has a name that systems obey unasked")

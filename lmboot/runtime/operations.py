@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
+from lmboot.errors import OperationRefused
 from lmboot.text import brief, plain
 
 SHORT_BYTES = 4096  # what a text argument may have unless its operation says otherwise
@@ -19,12 +20,11 @@ EMULATED_TIME = 946_684_800.0  # 2000-01-01T00:00:00Z, always
 EMULATED_ENV: Mapping[str, str] = {"HOME": "/app", "LANG": "C.UTF-8", "USER": "guest"}
 
 
-class Refused(Exception):
+class Refused(OperationRefused):
     """The operation is not done, for a reason that a guest may read: no paths, no tracebacks."""
 
     def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code, self.message = code, message
+        super().__init__(message, code=code)
 
 
 class RouteChanged(Refused):

@@ -85,7 +85,7 @@ async def test_routes_are_shown(bench: Bench) -> None:
 async def test_after_the_end_there_are_no_routes(bench: Bench) -> None:
     done = await bench.boot("print('over')", lines=[":route", ":route time DENY"])
 
-    assert done.pane("sys").count("no runtime runs whose routes could be seen or changed") == 2
+    assert done.pane("sys").count("no runtime runs that could use anything of this machine") == 2
 
 
 async def test_all_of_it_is_on_file_and_the_file_is_whole(bench: Bench) -> None:
@@ -110,3 +110,94 @@ async def test_without_a_log_it_runs_and_nothing_is_done_for_it(bench: Bench) ->
 
     assert "it could not be recorded" in done.pane("rt")[-1]
     assert "audit" in done.err
+
+
+# ---------------------------------------------------------------- what is granted
+
+FILES = dict.fromkeys(["fs.list", "fs.read_text", "fs.write_text", "fs.stat", "fs.remove"], "HOST")
+
+
+@pytest.fixture
+def notes(bench: Bench) -> Path:
+    folder = bench.folder / "notes"
+    folder.mkdir()
+    (folder / "a.txt").write_text("oak")
+    (folder / ".secret").write_text("hidden")
+    return folder
+
+
+async def test_without_a_grant_there_is_nothing(bench: Bench, notes: Path) -> None:
+    lines = [":grant", ":rt fs.list", ':rt fs.read_text {"path": "notes/a.txt"}']
+    done = await talked(bench, *lines, routes=FILES)
+
+    assert "nothing of this machine is granted" in done.pane("sys")
+    assert done.pane("rt")[1:] == ["[]", "HostError fs.read_text: no folder 'notes' was granted"]
+
+
+async def test_a_folder_that_was_granted_can_be_read_and_not_written(
+    bench: Bench, notes: Path
+) -> None:
+    lines = [
+        f":grant read {notes}",
+        ":rt fs.list",
+        ':rt fs.list {"path": "notes"}',
+        ':rt fs.read_text {"path": "notes/a.txt"}',
+        ':rt fs.write_text {"path": "notes/b.txt", "text": "x"}',
+        ':rt fs.read_text {"path": "notes/../../etc/passwd"}',
+        ':rt fs.read_text {"path": "notes/.secret"}',
+    ]
+    done = await talked(bench, *lines, routes=FILES)
+
+    names, entries, text, *refused = done.pane("rt")[1:]
+    assert (names, entries, text) == ('["notes/"]', '["a.txt"]', '"oak"')
+    assert [each.split()[0] for each in refused] == ["HostError"] * 3
+    assert not (notes / "b.txt").exists()
+    assert done.events.count("grant") == 1
+    assert [each["decision"] for each in records(log_of(bench), "grant")] == ["granted"]
+
+
+async def test_a_folder_that_was_granted_for_writing_is_written_and_taken_back(
+    bench: Bench, notes: Path
+) -> None:
+    lines = [
+        f":grant write {notes}",
+        ":grant",
+        ':rt fs.write_text {"path": "notes/b.txt", "text": "elm"}',
+        ':rt fs.remove {"path": "notes/a.txt"}',
+        ":revoke notes/",
+        ':rt fs.read_text {"path": "notes/b.txt"}',
+        ":revoke notes",
+    ]
+    done = await talked(bench, *lines, routes=FILES)
+
+    assert (notes / "b.txt").read_text() == "elm"
+    assert not (notes / "a.txt").exists()
+    assert done.pane("rt")[1:] == [
+        "3",
+        "null",
+        "HostError fs.read_text: no folder 'notes' was granted",
+    ]
+    assert "write   notes/" in done.pane("sys")
+    assert "nothing is granted by the name 'notes'." in [x.strip() for x in done.pane("sys")]
+
+
+@pytest.mark.parametrize(
+    "wrong", ["read", "read /no/such", "own /tmp", "read /proc", "fetch a b", "fetch ../x", "x"]
+)
+async def test_a_wrong_grant_is_told_and_nothing_is_granted(bench: Bench, wrong: str) -> None:
+    done = await talked(bench, f":grant {wrong}", ":grant", routes=FILES)
+
+    assert "nothing of this machine is granted" in done.pane("sys")
+    assert "grant" not in done.events
+
+
+async def test_only_from_a_host_that_was_granted_anything_is_fetched(bench: Bench) -> None:
+    ask = ':rt fetch {"url": "http://nowhere.invalid/"}'
+    lines = [ask, ":grant fetch nowhere.invalid", ":grant", ask]
+    done = await talked(bench, *lines, routes={"fetch": "HOST"})
+
+    before, after = done.pane("rt")[1:]
+    assert before.startswith("HostError")
+    assert after.startswith("HostError")
+    assert before != after
+    assert "fetch   nowhere.invalid" in done.pane("sys")
