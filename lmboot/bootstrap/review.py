@@ -74,8 +74,6 @@ def warnings_about(payload: Payload, verdict: Verdict) -> tuple[str, ...]:
         for operation, route in payload.routes.items()
         if route == "HOST"
     ]
-    if payload.manifest.get("requires_broker"):
-        found.append("it needs a broker for the host, and this version has none")
     return tuple(found)
 
 

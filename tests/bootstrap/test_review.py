@@ -77,12 +77,6 @@ def test_operations_on_the_host_are_warnings() -> None:
     assert found == ("fs.read_text is asked for from the host",)
 
 
-def test_a_program_that_needs_a_broker_is_told_to_find_none() -> None:
-    (warning,) = warnings_of("", requires_broker=True)
-
-    assert "broker" in warning
-
-
 def test_a_hostile_file_costs_neither_the_review_nor_its_time() -> None:
     deep = "(" * 50_000
 

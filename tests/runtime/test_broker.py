@@ -654,7 +654,7 @@ def test_arguments_that_do_not_fit_are_refused_with_a_reason(
     with pytest.raises(Refused) as caught:
         checked(ARGUMENTS, given)
 
-    assert (caught.value.code, caught.value.message) == ("bad_argument", message)
+    assert (caught.value.code, caught.value.args[0]) == ("bad_argument", message)
 
 
 def test_arguments_that_fit_come_with_their_defaults() -> None:
