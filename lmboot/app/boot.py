@@ -184,9 +184,11 @@ class Boot:
         await self.talk.show("sys", payload.summary, "payload", sha256=payload.sha256)
         review = self._review(payload, verdict, model, library)
         self._keep(library, review, agreed=False)
-        if await self._agree(review):
+        read = await self._agree(review)
+        if read:
             self._keep(library, review, agreed=True)
-        await self._launch(payload, review)
+        before = "before" if review.agreed_before else "by --yes"
+        await self._launch(payload, review, "by reading it" if read else before)
 
     def _keep(self, library: Library, review: Review, *, agreed: bool) -> None:
         try:
@@ -231,13 +233,13 @@ class Boot:
             raise Declined
         return True
 
-    async def _launch(self, payload: Payload, review: Review) -> None:
+    async def _launch(self, payload: Payload, review: Review, agreed: str) -> None:
         launcher, self.launcher = self.launcher, None
         assert launcher is not None  # noqa: S101 - prepared before anything is asked
         files = tuple((path, content.encode()) for path, content in payload.files)
         routes = {name: route for name, route in review.routes.items() if route != "DENY"}
         system = prompts.interactive(brief(payload.name, 100), routes)
-        border = await self._new_border(review, launcher)
+        border = await self._new_border(review, launcher, agreed)
         try:
             await self.talk.release()
             job = Job(files, payload.argv, review.limits, border.routes.table())
@@ -251,13 +253,14 @@ class Boot:
             await launcher.close()
             raise
 
-    async def _new_border(self, review: Review, launcher: Launcher) -> Border:
+    async def _new_border(self, review: Review, launcher: Launcher, agreed: str) -> Border:
         border = await Border.open(
             self.places.audit,
             review.routes,
             payload=review.payload.sha256,
             backend=launcher.backend,
             properties=launcher.properties,
+            agreed=agreed,
             show=self.talk.notice,
         )
         if border.fault is not None:

@@ -86,17 +86,20 @@ class Border:
         payload: str,
         backend: str,
         properties: Mapping[str, str],
+        agreed: str,
         show: Callable[[str], None],
     ) -> Border:
-        """Begin a log for a payload (its hash) that asked for these routes."""
+        """Begin a log for a payload (its hash) that asked for these routes, with the consent."""
 
         def begin() -> AuditLog | AuditFault:
             posture = {"backend": backend, **properties}
             try:
                 run = secrets.token_hex(8)
-                return AuditLog(Vault(folder), run, posture=posture, payload=payload)
+                log = AuditLog(Vault(folder), run, posture=posture, payload=payload)
+                log.note("consent", "run", decision="agreed", reason=agreed, payload=payload)
             except AuditFault as fault:
                 return fault
+            return log
 
         return cls(await asyncio.to_thread(begin), Routes.agreed(CEILING, asked), show)
 

@@ -92,9 +92,11 @@ async def test_all_of_it_is_on_file_and_the_file_is_whole(bench: Bench) -> None:
     await talked(bench, ":rt time", ":route time DENY", ":rt time")
     log = log_of(bench)
 
+    (consent,) = records(log, "consent")
     (intent,) = records(log, "intent")
     (outcome,) = records(log, "outcome")
     (flip,) = records(log, "route")
+    assert (consent["decision"], consent["reason"]) == ("agreed", "by --yes")
     assert (intent["op"], intent["route"]) == ("time", "HOST")
     assert (outcome["op"], outcome["decision"]) == ("time", "ok")
     assert (flip["op"], flip["decision"]) == ("time", "DENY")
