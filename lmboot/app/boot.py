@@ -261,6 +261,7 @@ class Boot:
             backend=launcher.backend,
             properties=launcher.properties,
             agreed=agreed,
+            model=lambda: self.connection,
             show=self.talk.notice,
         )
         if border.fault is not None:

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+from lmboot.app.model_operations import Model, QueryModel, Tokenize
 from lmboot.app.view import Pane
 from lmboot.errors import AuditFault, LmbootError, UsageFault
 from lmboot.runtime.audit import AuditLog
@@ -64,14 +65,23 @@ class Border:
     """One run's border, from before its launch until nothing of it is left."""
 
     def __init__(
-        self, log: AuditLog | AuditFault, routes: Routes, show: Callable[[str], None]
+        self,
+        log: AuditLog | AuditFault,
+        routes: Routes,
+        model: Model,
+        show: Callable[[str], None],
     ) -> None:
-        """Take the log, or why there is none; `show` gets what the runtime tells the person."""
+        """Take the log, or why there is none.
+
+        `model` gives the session's connection, `show` gets what the runtime tells the person.
+        """
         self.fault = log if isinstance(log, AuditFault) else None
         self._log = log if isinstance(log, AuditLog) else None
         self._audit: Audit = Unrecorded(log) if isinstance(log, AuditFault) else log
         self.grants = Grants()
-        own: list[Operation] = [Time(), Env(), Notify(show)]
+        own: list[Operation] = [
+            Time(), Env(), Notify(show), QueryModel(model), Tokenize(model)
+        ]  # fmt: skip
         self._operations = [*own, *self.grants.operations()]
         self._routes = routes
         self._broker: Broker | None = None
@@ -87,6 +97,7 @@ class Border:
         backend: str,
         properties: Mapping[str, str],
         agreed: str,
+        model: Model,
         show: Callable[[str], None],
     ) -> Border:
         """Begin a log for a payload (its hash) that asked for these routes, with the consent."""
@@ -101,7 +112,7 @@ class Border:
                 return fault
             return log
 
-        return cls(await asyncio.to_thread(begin), Routes.agreed(CEILING, asked), show)
+        return cls(await asyncio.to_thread(begin), Routes.agreed(CEILING, asked), model, show)
 
     @property
     def routes(self) -> Routes:

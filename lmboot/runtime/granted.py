@@ -18,8 +18,17 @@ from typing import Any, ClassVar
 
 from lmboot.errors import UsageFault
 from lmboot.runtime.confined import MAX_FILE_BYTES, Folder, Quota
+from lmboot.runtime.database import query
 from lmboot.runtime.fetching import fetch
-from lmboot.runtime.operations import Argument, Context, Flag, Operation, Refused, Text
+from lmboot.runtime.operations import (
+    Argument,
+    Context,
+    Flag,
+    Operation,
+    Refused,
+    Text,
+    Values,
+)
 from lmboot.runtime.urls import FetchPolicy
 from lmboot.text import brief
 
@@ -126,7 +135,19 @@ def _open(grants: Grants, args: dict[str, Any]) -> Any:
     return f"ok, handle: host.{args['path']}"
 
 
-# name, arguments, what does it, whether it changes anything
+def _database_query(grants: Grants, args: dict[str, Any]) -> Any:
+    """Execute one statement on a file; it may change that where the folder may be written."""
+    folder, rest = grants.place(args["path"])
+    answer = query(folder, rest, args["sql"], args["parameters"], writable=folder.writable)
+    return {
+        "columns": list(answer.columns),
+        "rows": [list(row) for row in answer.rows],
+        "changed": answer.changed,
+        "more": answer.more,
+    }
+
+
+# name, arguments, what does it, whether it may change anything
 _ON_FILES: tuple[tuple[str, Mapping[str, Argument], Work, bool], ...] = (
     ("fs.list", {"path": ANYWHERE}, _list, False),
     ("fs.read_text", {"path": PATH}, _read_text, False),
@@ -139,11 +160,17 @@ _ON_FILES: tuple[tuple[str, Mapping[str, Argument], Work, bool], ...] = (
     ),
     ("fs.remove", {"path": PATH}, _remove, True),
     ("fs.open", {"path": PATH}, _open, True),
+    (
+        "database_query",
+        {"path": PATH, "sql": Text(most=64 << 10), "parameters": Values(most=1000, default=())},
+        _database_query,
+        True,
+    ),
 )
 
 
 class _OnFiles:
-    """One operation on granted folders, done in a thread; the guest's library emulates it."""
+    """One operation on granted folders, done in a thread; the broker does not emulate it."""
 
     emulates: ClassVar[bool] = False
     cancellable: ClassVar[bool] = False

@@ -135,7 +135,26 @@ class Texts:
         )
 
 
-Argument = Text | Whole | Flag | Texts
+@dataclass(frozen=True, slots=True)
+class Values:
+    """A list of plain values: null, true, false, numbers, texts."""
+
+    most: int
+    default: tuple[object, ...] | None = None
+
+    def fault(self, value: Any) -> str | None:
+        """Return what is wrong with a value."""
+        if not isinstance(value, list):
+            return "is not a list"
+        if len(value) > self.most:
+            return f"has more than {self.most:,} parts"
+        plain_ones = all(
+            part is None or isinstance(part, bool | int | float | str) for part in value
+        )
+        return None if plain_ones else "has a part that is no plain value"
+
+
+Argument = Text | Whole | Flag | Texts | Values
 
 
 def checked(arguments: Mapping[str, Argument], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from pathlib import Path
 
 import pytest
 
-from tests.cli.program import Bench, Done
+from tests.cli.program import Bench, Done, payload
+from tests.connections.lookalike import running
 
 ASKS = """\
 import json, sys
@@ -203,3 +205,50 @@ async def test_only_from_a_host_that_was_granted_anything_is_fetched(bench: Benc
     assert after.startswith("HostError")
     assert before != after
     assert "fetch   nowhere.invalid" in done.pane("sys")
+
+
+async def test_a_database_in_a_granted_folder_answers_and_changes_only_where_that_may_be(
+    bench: Bench, notes: Path
+) -> None:
+    with sqlite3.connect(notes / "w.db") as connection:
+        connection.execute("create table wood (name text, years int)")
+        connection.execute("insert into wood values ('oak', 300)")
+    connection.close()
+    ask = ':rt database_query {"path": "notes/w.db", "sql": '
+    read = ask + '"select name from wood where years > ?", "parameters": [100]}'
+    write = ask + "\"insert into wood values ('elm', 90)\"}"
+    lines = [f":grant read {notes}", read, write, ":revoke notes", f":grant write {notes}", write]
+    done = await talked(bench, *lines, routes={"database_query": "HOST"})
+
+    answer, refused, changed = done.pane("rt")[1:]
+    assert json.loads(answer) == {
+        "columns": ["name"], "rows": [["oak"]], "changed": 0, "more": False,
+    }  # fmt: skip
+    assert refused.startswith("HostError")
+    assert json.loads(changed)["changed"] == 1
+
+
+# ---------------------------------------------------------------- the session's model
+
+OF_THE_MODEL = {"query_model": "HOST", "tokenize": "HOST"}
+
+
+async def test_the_runtime_asks_the_sessions_model_within_its_budget(bench: Bench) -> None:
+    reply = payload(ASKS, routes=OF_THE_MODEL)
+    ask = ':rt query_model {"prompt": "A wood?", "max_tokens": 2048}'
+    with running("plain", replies=[reply, "Oak, say."]) as base:
+        lines = [*[ask] * 10, ':rt tokenize {"text": "oak"}']
+        words = ["boot", "--server", base, "--model", "acme/tiny-4b", "--yes", "--json"]
+        done = await bench.run(*words, lines=lines)
+
+    *answers, spent, counted = done.pane("rt")[1:]
+    assert answers == ['{"text": "Oak, say."}'] * 9
+    assert spent == "HostError query_model: this runtime has used up what it may have"
+    assert json.loads(counted)["tokens"] > 0
+
+
+async def test_without_a_model_there_is_none_to_ask(bench: Bench) -> None:
+    lines = [':rt query_model {"prompt": "x"}', ':rt tokenize {"text": "x"}']
+    done = await talked(bench, *lines, routes=OF_THE_MODEL)
+
+    assert all("there is no model" in text for text in done.pane("rt")[1:])
