@@ -116,6 +116,23 @@ async def test_without_a_log_it_runs_and_nothing_is_done_for_it(bench: Bench) ->
     assert "audit" in done.err
 
 
+# ---------------------------------------------------------------- programs inside the sandbox
+
+
+async def test_programs_are_run_inside_the_sandbox_that_the_runtime_is_in(bench: Bench) -> None:
+    lines = [
+        ':rt spawn {"argv": ["sh", "-c", "cat; echo no >&2; exit 3"], "stdin": "oak"}',
+        ':rt code.exec_python {"code": "import os; print(os.path.exists(\'/root\'))"}',
+        ':rt spawn {"argv": ["no-such-program"]}',
+    ]
+    done = await talked(bench, *lines, routes={"spawn": "EMULATE", "code.exec_python": "EMULATE"})
+
+    spawned, executed, missing = done.pane("rt")[1:]
+    assert json.loads(spawned) == {"code": 3, "stdout": "oak", "stderr": "no\n"}
+    assert json.loads(executed)["stdout"] == "False\n"
+    assert missing.startswith("FileNotFoundError")
+
+
 # ---------------------------------------------------------------- what is granted
 
 FILES = dict.fromkeys(["fs.list", "fs.read_text", "fs.write_text", "fs.stat", "fs.remove"], "HOST")

@@ -2,8 +2,8 @@
 
 `call(op, **args)` performs one operation by its route:
 
-    EMULATE   here, on a file system in memory that nobody else sees; what this library has no
-              emulator for, the host's broker emulates
+    EMULATE   here: files in memory that nobody else sees, programs inside the same sandbox; what
+              this library has no emulator for, the host's broker emulates
     HOST      by the host's broker, within what the user allows
     DENY      not at all: raises Denied
 
@@ -151,6 +151,22 @@ def _remove(path):
     del _files[_existing(path)]
 
 
+def _spawn(argv, stdin=""):
+    """Run a program of the sandbox's own, inside of it; what it prints is kept whole."""
+    import subprocess
+
+    words = [str(word) for word in argv]
+    done = subprocess.run(words, input=str(stdin).encode(), capture_output=True, check=False)
+    out, err = (text.decode("utf-8", "replace") for text in (done.stdout, done.stderr))
+    return {"code": done.returncode, "stdout": out, "stderr": err}
+
+
+def _exec_python(code):
+    import sys
+
+    return _spawn([sys.executable, "-c", str(code)])
+
+
 _EMULATORS = {
     "fs.open": _open,
     "fs.read_text": _read_text,
@@ -158,6 +174,8 @@ _EMULATORS = {
     "fs.list": _list,
     "fs.stat": _stat,
     "fs.remove": _remove,
+    "spawn": _spawn,
+    "code.exec_python": _exec_python,
 }
 
 
