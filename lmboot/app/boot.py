@@ -239,8 +239,9 @@ class Boot:
         files = tuple((path, content.encode()) for path, content in payload.files)
         routes = {name: route for name, route in review.routes.items() if route != "DENY"}
         system = prompts.interactive(brief(payload.name, 100), routes)
-        border = await self._new_border(review, launcher, agreed)
+        border: Border | None = None
         try:
+            border = await self._new_border(review, launcher, agreed)
             await self.talk.release()
             job = Job(files, payload.argv, review.limits, border.routes.table())
             runtime = await launcher.launch(job)
@@ -249,7 +250,8 @@ class Boot:
             await self.talk.run(runtime, system, review.limits.output_mb, border)
             self.payload, self.payload_model = payload, review.model
         except BaseException:
-            await border.close()
+            if border is not None:
+                await border.close()
             await launcher.close()
             raise
 

@@ -112,7 +112,13 @@ class Border:
                 return fault
             return log
 
-        return cls(await asyncio.to_thread(begin), Routes.agreed(CEILING, asked), model, show)
+        beginning = asyncio.create_task(asyncio.to_thread(begin))
+        try:
+            log = await asyncio.shield(beginning)
+        except asyncio.CancelledError:
+            await cls(await beginning, Routes({}, {}, {}), model, show).close()
+            raise
+        return cls(log, Routes.agreed(CEILING, asked), model, show)
 
     @property
     def routes(self) -> Routes:

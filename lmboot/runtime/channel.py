@@ -73,8 +73,11 @@ class Channel(asyncio.BufferedProtocol):
                 self.end("hung_up")
         elif self._events or not self._has_room():
             self._transport.pause_reading()
-        else:
+        elif not self._transport.is_reading():
             self._transport.resume_reading()
+            if self._timer is not None:  # the guest has its time from now on
+                self._stop_timer()
+                self._start_timer()
 
     def end(self, reason: str) -> None:
         """Hang up; the guest has a second to read the last answers. Idempotent."""
