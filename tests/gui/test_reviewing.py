@@ -15,7 +15,7 @@ from lmboot.bootstrap.review import Review, warnings_about
 from lmboot.gui.messages import ConsentWanted
 from lmboot.gui.reviewing import shown_review
 from lmboot.gui.shown import unescape, visible
-from lmboot.runtime.launcher import IN_WORDS
+from lmboot.runtime.launcher import IN_WORDS, in_words
 from lmboot.runtime.policy import Limits
 from tests.fakes import GOOD
 
@@ -112,7 +112,7 @@ def test_files_come_in_the_models_order_with_their_size_in_bytes_and_the_one_to_
 
 
 def test_what_is_permitted_or_asked_for_is_named_and_the_rest_is_one_row() -> None:
-    routes = {"open": "EMULATE", "fetch": "HOST", "spawn": "DENY", "env": "EMULATE"}
+    routes = {"open": "EMULATE", "fetch": "HOST", "spawn": "DENY", "logits": "EMULATE"}
 
     wanted = shown(program("", routes=routes))
 
@@ -120,7 +120,7 @@ def test_what_is_permitted_or_asked_for_is_named_and_the_rest_is_one_row() -> No
         ("fs.open", "EMULATE"),
         ("fetch", "HOST"),
         ("spawn", "DENY"),
-        ("env", "DENY"),  # nobody could emulate it
+        ("logits", "DENY"),  # nobody could emulate it
         ("all others", "DENY"),
     ]
 
@@ -157,7 +157,7 @@ def test_every_border_that_is_enforced_is_a_sentence_and_no_warning() -> None:
 def test_what_is_not_enforced_is_a_warning_and_no_border(key: str, level: str, words: str) -> None:
     wanted = shown(properties={**ENFORCED, key: level})
 
-    assert wanted.warnings == [f"{words} by bubblewrap: “{IN_WORDS[key]}”"]
+    assert wanted.warnings == [f"{words} by bubblewrap: “{in_words(key, level)}”"]
     assert len(wanted.borders) == len(IN_WORDS) - 1
 
 

@@ -177,14 +177,14 @@ def test_tab_completes_commands_and_words_else_goes_on(talk: Stand) -> None:
     entry = talk.window.frame.session.entry
     talk.type("carpenter notes.json")
     completed = {}
-    for typed in (":s", ":re", ":a", "open note"):
+    for typed in (":s", ":res", ":a", "open note"):
         entry.typed = typed
         talk.key("<Tab>")
         completed[typed] = entry.typed
 
     assert completed == {
         ":s": ":s",
-        ":re": ":restart ",
+        ":res": ":restart ",
         ":a": ":ai",
         "open note": "open notes.json ",
     }
