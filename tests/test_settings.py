@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from lmboot import settings as module
+from lmboot import settings_shape as shape
 from lmboot.bootstrap.prompts import TRIGGER, TRIGGERS
 from lmboot.errors import FileUnreadable, UsageFault
 from lmboot.runtime.policy import Limits
@@ -392,3 +394,14 @@ def test_with_a_passphrase_a_trigger_alone_starts_nothing() -> None:
     assert settings.is_trigger("GO open sesame", TRIGGERS)
     assert not settings.is_trigger(TRIGGER, TRIGGERS)
     assert not settings.is_trigger(f"{TRIGGER} open", TRIGGERS)
+
+
+def test_there_is_a_setting_for_each_key_of_the_file_and_no_other() -> None:
+    tables: dict[str, type[BaseModel]] = {
+        "": shape.File,
+        "limits.": shape.Limits,
+        "window.": shape.Window,
+    }
+    keys = {f"{table}{key}" for table, kind in tables.items() for key in kind.model_fields}
+
+    assert keys - {"limits", "window"} == NAMES

@@ -5,7 +5,7 @@ A `Desk` lives in one event loop. Its methods return at once; what comes of them
 user may do when; here, what can't be done any more is simply not done.
 
 What only a session needs (the payload's schema above all) is imported when one begins: the models
-are listed in half the time without it. `prepare` is for the moment after.
+are listed in half the time without it.
 """
 
 from __future__ import annotations

@@ -89,11 +89,18 @@ class Talk:
         await self._show(Shown(pane, text, event, details=details))
 
     async def _show(self, shown: Shown) -> None:
-        complaint = self._transcript.write(shown.as_json())
+        complaint = self._write(shown)
+        await self._view.show(shown)
+        await self._tell(complaint)
+
+    def _write(self, shown: Shown) -> str | None:
+        """Write it to the transcript, and see that it gets to the disk; return a complaint."""
         if self._saving is None:
             loop = asyncio.get_running_loop()
             self._saving = loop.call_later(FLUSH_SECONDS, self._flush_transcript)
-        await self._view.show(shown)
+        return self._transcript.write(shown.as_json())
+
+    async def _tell(self, complaint: str | None) -> None:
         if complaint:
             await self._view.show(Shown("sys", complaint, "error"))
 
@@ -335,7 +342,7 @@ class Talk:
     async def _end_answer(self, answer: list[str]) -> None:
         """End its line; in the transcript too, where the next answer may follow at once."""
         if self._live and not "".join(answer[-1:]).endswith("\n"):
-            self._transcript.write(Shown("ai", "\n").as_json())
+            await self._tell(self._write(Shown("ai", "\n")))
         await self._view.answered()
 
     def _messages(self, connection: Connection, text: str) -> list[Message]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import re
 import shutil
 import sys
@@ -10,13 +12,11 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
-from prompt_toolkit.application import get_app, get_app_or_none, in_terminal
+from prompt_toolkit.application import get_app_or_none, in_terminal
 from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
-from prompt_toolkit.filters import Condition
 from prompt_toolkit.history import FileHistory, InMemoryHistory
-from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.output.defaults import create_output
 from prompt_toolkit.utils import get_cwidth
 from rich.console import Console
@@ -41,20 +41,27 @@ _FRAME_SECONDS = 0.03  # screen updates closer than that can't be told apart
 _NO_BORDER = "no border"
 
 
-def _keys() -> KeyBindings:
-    """Return what an empty line takes for Ctrl+D, which leaves.
+def _take_ctrl_d() -> Callable[[], None]:
+    """Have the terminal hand over Ctrl+D as any other key; return what undoes that.
 
-    Pressed while no prompt stands there (output is being drawn, the model answers), Ctrl+D is an
-    end of file to the terminal, and what the next prompt reads in its place is a NUL.
+    Pressed while no prompt stands there (output is being drawn, the model answers), it would be
+    an end of file to the terminal, which the next prompt never gets to read.
     """
-    keys = KeyBindings()
-    empty = Condition(lambda: not get_app().current_buffer.text)
+    if sys.platform != "win32" and sys.stdin.isatty():
+        import termios
 
-    @keys.add("c-@", filter=empty)
-    def leave(event: KeyPressEvent) -> None:
-        event.app.exit(exception=EOFError)
+        descriptor = sys.stdin.fileno()
 
-    return keys
+        def put(key: bytes) -> None:
+            with contextlib.suppress(termios.error):  # the terminal is gone
+                mode = termios.tcgetattr(descriptor)
+                mode[6][termios.VEOF] = key
+                termios.tcsetattr(descriptor, termios.TCSANOW, mode)
+
+        before = termios.tcgetattr(descriptor)[6][termios.VEOF]
+        put(bytes([os.fpathconf(descriptor, "PC_VDISABLE")]))
+        return lambda: put(before)
+    return lambda: None
 
 
 class _Commands(Completer):
@@ -83,9 +90,9 @@ class TerminalView:
             history=FileHistory(str(history)) if history else InMemoryHistory(),
             completer=_Commands(),
             auto_suggest=AutoSuggestFromHistory(),
-            key_bindings=_keys(),
             output=create_output(sys.stdout if sys.stdout.isatty() else sys.stderr),
         )
+        self._give_ctrl_d_back = _take_ctrl_d()
         self._waiting: list[str] = []
         self._length = 0
         self._column = 0  # of the model's answer; 0 when none is being written
@@ -274,13 +281,16 @@ class TerminalView:
             await self._drawing
 
     async def close(self) -> None:
-        """Draw what is left."""
-        await self._settle()
+        """Draw what is left, and leave the terminal as it was."""
+        try:
+            await self._settle()
+        finally:
+            self._give_ctrl_d_back()
 
 
 async def _answer_to(question: str, *, is_password: bool = False) -> str:
     """Ask; Ctrl+C is a key here, and the session's own handler of the signal stays in force."""
-    return await PromptSession[str](key_bindings=_keys()).prompt_async(
+    return await PromptSession[str]().prompt_async(
         question, is_password=is_password, handle_sigint=False
     )
 

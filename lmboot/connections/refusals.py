@@ -201,7 +201,7 @@ def fault_of(report: Report, model: Model, *, needed_tokens: int = 0) -> Connect
         NothingLoaded: (f"{label} has no model ready", _load_hint(model)),
         NoSuchModel: (
             f"{label} has no model {model.id!r}",
-            "Choose one of those that it lists.",
+            "Choose one of those that it lists (in a terminal: `lmboot models`).",
         ),
         ServerRefused: (f"{label} refused", _refusal_hint(report)),
     }[kind]

@@ -112,7 +112,8 @@ def fault_of_transport(error: Exception, base: str) -> ConnectionFault:
         why = f" ({brief(str(error), 120)})" if "CERTIFICATE" in str(error) else ""
         return NoServer(
             f"nothing answers at {base}{why}",
-            hint="Start the server (in LM Studio: Developer, Start server), or name another one.",
+            hint="Start the server (in LM Studio: Developer, Start server), or name another one "
+            "(in a terminal: --server URL).",
         )
     if isinstance(error, (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.DecodingError)):
         return NoServer(f"{base} can't be asked", hint=WRONG_ADDRESS)

@@ -29,7 +29,6 @@ def open_window(file: str = "") -> bool:
         return _no_window(NO_TK)
     from lmboot.gui.look import before_root
 
-    gc.disable()  # nothing made from here on is garbage; the window enables it when it is settled
     before_root()
     try:
         root = tk.Tk(className="Lmboot")
@@ -55,6 +54,7 @@ def _run(root, file: str) -> None:  # type: ignore[no-untyped-def] # tkinter is 
     from lmboot.gui.look import Look, system_theme
     from lmboot.gui.window import Window
 
+    gc.disable()  # nothing made from here on is garbage; the window enables it when it is settled
     sys.setswitchinterval(SWITCH_SECONDS)
     root.withdraw()
     seen = early(os.path.join(own_folder("config"), "settings.toml"))

@@ -42,6 +42,13 @@ class Terminal:
     def text(self) -> str:
         return _SEQUENCE.sub("", self._raw.decode(errors="replace")).replace("\r", "")
 
+    @property
+    def end_of_file(self) -> bytes:
+        """The key that ends a file on this terminal."""
+        key = termios.tcgetattr(self._descriptor)[6][termios.VEOF]
+        assert isinstance(key, bytes)
+        return key
+
     def type(self, text: str) -> None:
         """Press keys."""
         os.write(self._descriptor, text.encode())

@@ -170,13 +170,32 @@ def test_control_c_interrupts_the_runtime_which_may_go_on(at: At, bench: Bench) 
         assert screen.over() == 0
 
 
-def test_control_d_is_not_lost_while_no_prompt_stands_there(at: At, bench: Bench) -> None:
-    file = bench.payload("print('r' + 'an')")
-    with at("boot", "--payload", file) as screen:
+def test_control_d_is_not_lost_while_no_prompt_stands_there(at: At) -> None:
+    """The answer is whole, and the server keeps the line open for some seconds."""
+    with (
+        running("silent_end", replies=[payload("print('r' + 'an')")]) as base,
+        at("boot", "--server", base, *MODEL) as screen,
+    ):
+        screen.until("tokens")
         screen.type(CTRL_D)
 
         assert screen.over() == 0
+        assert screen.end_of_file == CTRL_D.encode()
+    assert ASK in screen.text
     assert "ran" not in screen.text
+
+
+def test_control_and_space_is_no_way_out(at: At, bench: Bench) -> None:
+    """Input methods of many people are switched on by it."""
+    file = bench.payload(ECHO)
+    with at("boot", "--payload", file) as screen:
+        agreed(screen)
+        screen.type("\0")
+        screen.enter("hello")
+        screen.until("you said", "hello")
+        screen.enter(":quit")
+
+        assert screen.over() == 0
 
 
 def test_control_c_ends_a_runtime_that_does_not_catch_it(at: At, bench: Bench) -> None:
