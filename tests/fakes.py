@@ -17,6 +17,7 @@ from lmboot.bootstrap.review import Review
 from lmboot.connections.interface import Ask, Event, Finished, Message, Model, Text
 from lmboot.errors import LmbootError
 from lmboot.process import Ended, Output
+from lmboot.runtime.asking import Answer, Question
 from lmboot.workspace import CopyReport
 
 GOOD: dict[str, Any] = {
@@ -153,6 +154,10 @@ class FakeView:
         if self.thinks_it_over is not None:
             await self.thinks_it_over.wait()
         return self.agrees
+
+    async def ask(self, question: Question) -> Answer:
+        """Grant nothing."""
+        return Answer("no")
 
     async def consent_without_border(self, review: Review) -> bool:
         self.reviews.append(review)

@@ -13,6 +13,7 @@ from lmboot.errors import LmbootError
 if TYPE_CHECKING:
     from lmboot.bootstrap.handshake import Step
     from lmboot.bootstrap.review import Review
+    from lmboot.runtime.asking import Answer, Question
 
 Pane = Literal["you", "ai", "rt", "rt!", "sys"]
 # JSON may hold these as they are, but many readers take them for the end of a line.
@@ -81,6 +82,10 @@ class View(Says, Protocol):
 
     async def consent_without_border(self, review: Review) -> bool:
         """Ask for the typed consent that running without a sandbox needs."""
+        ...
+
+    async def ask(self, question: Question) -> Answer:
+        """Ask whether a runtime may have what it wants; cancelled when nobody waits any more."""
         ...
 
 

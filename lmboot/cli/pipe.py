@@ -16,6 +16,7 @@ from lmboot.bootstrap.review import Review
 from lmboot.cli.faults import told
 from lmboot.cli.output import Writer
 from lmboot.errors import LmbootError
+from lmboot.runtime.asking import Answer, Question
 from lmboot.text import plain, reveal
 
 _AHEAD = 64  # lines that are read before they can be taken
@@ -84,6 +85,10 @@ class PipeView:
     async def consent(self, review: Review) -> bool:
         """Nobody can be asked here."""
         return False
+
+    async def ask(self, question: Question) -> Answer:
+        """Grant nothing."""
+        return Answer("no")
 
     async def consent_without_border(self, review: Review) -> bool:
         """Nobody can be asked here."""

@@ -30,6 +30,7 @@ from lmboot.cli.progress import ProgressLine
 from lmboot.cli.review import show_review
 from lmboot.connections.interface import Model
 from lmboot.errors import Interrupted, LmbootError
+from lmboot.runtime.asking import Answer, Question
 from lmboot.session import COMMANDS
 from lmboot.text import plain, reveal
 
@@ -237,6 +238,10 @@ class TerminalView:
             path, content = files[index]
             with self._console.pager(styles=True):
                 self._console.print(reveal(f"{path}\n\n{content}"), markup=False)
+
+    async def ask(self, question: Question) -> Answer:
+        """Grant nothing."""
+        return Answer("no")
 
     async def consent_without_border(self, review: Review) -> bool:
         """Make the user type what it means."""

@@ -25,6 +25,7 @@ from lmboot.gui.outbox import Outbox
 from lmboot.gui.rates import Rate
 from lmboot.gui.reviewing import shown_review
 from lmboot.gui.shown import for_review, visible
+from lmboot.runtime.asking import Answer, Question
 from lmboot.strictjson import Problem
 from lmboot.text import brief
 
@@ -175,6 +176,10 @@ class WindowView:
         answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._tell(await asyncio.to_thread(shown_review, review, self._reply, answer))
         return await answer
+
+    async def ask(self, question: Question) -> Answer:
+        """Grant nothing."""
+        return Answer("no")
 
     async def consent_without_border(self, review: Review) -> bool:
         """Refuse: the window never runs anything without a sandbox."""

@@ -1,0 +1,41 @@
+"""What a person is asked when a runtime wants what nobody has granted, and the answer; pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from lmboot.text import brief
+
+Scope = Literal["no", "once", "while", "always"]
+WHILE_MINUTES = 15  # how long "for a while" is
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One thing that a runtime wants: an operation, and of what.
+
+    `what` is a host, the name of a folder, a program; empty where the operation is all there is to
+    it. `chooses_folder`: an answer that grants must name the folder of the person's that is meant.
+    """
+
+    op: str
+    what: str = ""
+    chooses_folder: bool = False
+
+    @property
+    def words(self) -> str:
+        """Return the question as one sentence; what a runtime has written is made harmless."""
+        what = f" {brief(self.what, 200)}" if self.what else ""
+        return f"The runtime asks for {self.op}{what}. Allow it?"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`once`: this request; `while`: a quarter of an hour; `always`: this payload, from now on.
+
+    `folder` is the path of what was chosen, where the question lets one be chosen.
+    """
+
+    scope: Scope
+    folder: str = ""
