@@ -73,7 +73,7 @@ class Order:
     launcher inside finds what it makes its 0. `channel` is the host's end of the
     socket on which the launcher inside answers READY and `nonce`. `folders` are opened inside
     before anything runs, and may hold `bounds` bytes each (none: they bound themselves); `info`
-    is where a sandbox tells the first process of its inside.
+    is where a sandbox tells the first process of its inside; `nested`: that is its one child.
     """
 
     argv: tuple[str, ...]
@@ -86,6 +86,7 @@ class Order:
     folders: tuple[str, ...] = ()
     bounds: tuple[int, ...] = ()
     info: int | None = None
+    nested: bool = False
 
 
 class Supervisor:
@@ -153,6 +154,7 @@ class Supervisor:
                 env=dict(order.env),
                 targets=list(given),
                 info=order.info,
+                nested=order.nested,
                 nonce=order.nonce,
                 cwd=order.cwd,
                 folders=order.folders,

@@ -102,6 +102,17 @@ def _descendants(pid: int) -> list[int]:
     return found
 
 
+def _is_first(pid: int) -> bool:
+    """Say whether a process is the first of a process space of its own."""
+    try:
+        with open(f"/proc/{pid}/status", "rb") as file:
+            lines = file.read().split(b"\n")
+    except OSError:
+        return False
+    numbers = next((line.split()[1:] for line in lines if line.startswith(b"NSpid:")), [])
+    return len(numbers) > 1 and numbers[-1] == b"1"
+
+
 def _facts(pid: int) -> Facts | None:
     """Return what is known of a process; None when it is gone, or where nobody can tell."""
     try:
@@ -288,7 +299,9 @@ class Supervisor:
         self._await_ready(channel, order["nonce"])
         if order["info"] is not None:
             self._find_inside(info)
-        self._open_folders(order["folders"])
+        elif order["nested"]:
+            self._find_nested()
+        self._open_folders(order["folders"], inside=order["info"] is not None)
         if order["bounds"]:
             self._holdings = Holdings(dict(zip(self._folders, order["bounds"], strict=True)))
         pids = [pid for pid in (self._init, self._main) if pid]
@@ -344,12 +357,24 @@ class Supervisor:
             raise Fault("the sandbox told of an inside that is not its own")
         self._init = pid
 
-    def _open_folders(self, folders: list[str]) -> None:
-        """Hold on to the runtime's writable file systems, so that they outlive it."""
+    def _find_nested(self) -> None:
+        """Learn the same of a sandbox that does not tell: it is its one child."""
+        children = _children(self._main)
+        if len(children) != 1 or not _is_first(children[0]):
+            raise Fault("the sandbox has not made a process space")
+        self._init = children[0]
+        with contextlib.suppress(OSError):  # it has just ended: the next look tells
+            self._init_handle = os.pidfd_open(self._init)
+
+    def _open_folders(self, folders: list[str], *, inside: bool) -> None:
+        """Hold on to the runtime's writable file systems, so that they outlive it.
+
+        `inside`: they are the sandbox's own, and nowhere else.
+        """
         try:
-            inside = "" if self._init is None else f"/proc/{_children(self._init)[0]}/root"
+            root = f"/proc/{_children(self._init or 0)[0]}/root" if inside else ""
             flags = os.O_DIRECTORY | os.O_RDONLY
-            self._folders = [os.open(inside + folder, flags) for folder in folders]
+            self._folders = [os.open(root + folder, flags) for folder in folders]
         except (OSError, IndexError) as error:
             raise Fault(f"the sandbox's own folders can't be reached: {error}") from None
 

@@ -27,7 +27,15 @@ from lmboot import __version__
 from lmboot.errors import ConsentImpossible, SandboxFault, UsageFault
 from lmboot.process import Ended
 from lmboot.runtime import seccomp
-from lmboot.runtime.backends import CHANNEL, NOT_BUILT, Backend, bubblewrap, landlock, none
+from lmboot.runtime.backends import (
+    CHANNEL,
+    NOT_BUILT,
+    Backend,
+    bubblewrap,
+    firejail,
+    landlock,
+    none,
+)
 from lmboot.runtime.properties import (
     ABSENT,
     PROBE_LIMITS,
@@ -69,8 +77,13 @@ class _Finder(Protocol):
     def find(self) -> Backend: ...
 
 
-# In the order in which `auto` takes the first that is usable.
-BACKENDS: Mapping[str, _Finder] = {"bubblewrap": bubblewrap, "landlock": landlock}
+# In the order in which `auto` takes the first that is usable, but for those that it never takes.
+BACKENDS: Mapping[str, _Finder] = {
+    "bubblewrap": bubblewrap,
+    "landlock": landlock,
+    "firejail": firejail,
+}
+BY_NAME_ONLY = frozenset({"firejail"})
 
 _UNCONFINED = Posture("none", usable=True, reason="no border: the runtime has your own rights")
 
@@ -112,7 +125,8 @@ async def choose(sandbox: str, *, no_border: bool) -> Chosen:
             )
         return Chosen(none.Unconfined(), ABSENT)
     faults: dict[str, SandboxFault] = {}
-    for name in BACKENDS if sandbox == "auto" else [sandbox]:
+    automatic = [name for name in BACKENDS if name not in BY_NAME_ONLY]
+    for name in automatic if sandbox == "auto" else [sandbox]:
         try:
             return await _proven(name)
         except SandboxFault as fault:

@@ -24,7 +24,7 @@ from lmboot.process import (
     unprivileged_user,
     write_once,
 )
-from lmboot.runtime.backends import CHANNEL, PAYLOAD, STDIN, Backend, Plan
+from lmboot.runtime.backends import CHANNEL, PAYLOAD, STDIN, Backend, Plan, workspaces
 from lmboot.runtime.broker import Audit, Broker
 from lmboot.runtime.operations import Operation
 from lmboot.runtime.policy import Limits, Route
@@ -66,7 +66,8 @@ class Standby:
         async with AsyncExitStack() as release:
             workspace, user = None, unprivileged_user() if backend.isolates else None
             if backend.on_disk:
-                workspace = await asyncio.to_thread(Workspace.create, owner=user)
+                base = workspaces(backend.name)
+                workspace = await asyncio.to_thread(Workspace.create, base, owner=user)
                 release.push_async_callback(asyncio.to_thread, workspace.remove)
             place = str(workspace.path) if workspace else ""
             plan = backend.plan(disk_bytes=disk_bytes, workspace=place)
@@ -76,9 +77,11 @@ class Standby:
             release.callback(os.close, standby.payload)
             release.callback(standby.channel.close)
             standby.unpacks = backend.isolates
-            if plan.info is None:  # no space of its own, in which only its processes would count
+            if not plan.apart:  # no space of its own, in which only its processes would count
                 standby.beside = None if user is None else 2  # its supervisor, and the guard
-            enclosed = backend.isolates and plan.info is None
+            elif plan.nested:
+                standby.beside = None  # but its user is the person's own, with other processes
+            enclosed = backend.isolates and not plan.apart
             supervisor = await Supervisor.start(user, enclosed=enclosed)
             release.push_async_callback(supervisor.close)
             standby.child = await supervisor.launch(standby._order())
@@ -105,6 +108,7 @@ class Standby:
             folders=self.plan.folders,
             bounds=self.plan.bounds,
             info=self.plan.info,
+            nested=self.plan.nested,
         )
 
     async def begin(self, job: Job) -> bytes:

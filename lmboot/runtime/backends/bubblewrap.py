@@ -163,14 +163,14 @@ def _binary(folders: Iterable[str] = TRUSTED_FOLDERS) -> str:
 
 def _version(binary: str) -> tuple[int, ...]:
     """Return (0, 8, 0); () when it does not say, which counts as old."""
-    words = _say([binary, "--version"]).split()
+    words = said_by([binary, "--version"]).split()
     return tuple(int(part) for part in words[-1].split(".") if part.isdigit()) if words else ()
 
 
 def interpreter() -> tuple[str, str | None]:
     """Return the path of a Python that is new enough, and its prefix if not under /usr."""
     line = f"import sys; print(sys.version_info >= {OLDEST_PYTHON})"
-    if _say([SYSTEM_PYTHON, "-I", "-S", "-c", line]) == "True":
+    if said_by([SYSTEM_PYTHON, "-I", "-S", "-c", line]) == "True":
         return SYSTEM_PYTHON, None
     prefix = os.path.realpath(sys.base_prefix)
     name = f"python{sys.version_info[0]}.{sys.version_info[1]}"
@@ -178,7 +178,7 @@ def interpreter() -> tuple[str, str | None]:
     return os.path.join(prefix, "bin", name), prefix if outside else None
 
 
-def _say(argv: list[str]) -> str:
+def said_by(argv: list[str]) -> str:
     """Return what a program prints; nothing when it can't be run."""
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=10, env={})
