@@ -15,6 +15,10 @@ import struct
 import sys
 import time
 
+from lmboot import system
+
+assert sys.platform != "win32"  # noqa: S101 nobody imports it there
+
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 36, 38
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
 SCOPE_SIGNAL = 2
@@ -24,11 +28,10 @@ LINGER_SECONDS = 30.0  # how long a guard goes on killing
 
 def become_subreaper() -> bool:
     """Have orphans beneath this process become its children; False where that can't be done."""
-    if not sys.platform.startswith("linux"):
-        return False
     import ctypes  # slow to import; this process is started ahead of need
 
-    return bool(ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
+    control = getattr(ctypes.CDLL(None), "prctl", None)  # Linux's own
+    return control is not None and control(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
 
 
 def enclose() -> None:
@@ -40,7 +43,7 @@ def enclose() -> None:
     size, none = ctypes.c_size_t(len(handled)), ctypes.c_uint32()
     rules = libc.syscall(ctypes.c_long(CREATE_RULESET), handled, size, none)
     # To move files from folder to folder is the one right that is refused unless it is granted.
-    root = os.open("/", os.O_PATH | os.O_CLOEXEC)
+    root = os.open("/", system.O_PATH | system.O_CLOEXEC)
     everywhere = struct.pack("=Qi", REFER, root)
     put_on = (
         rules >= 0

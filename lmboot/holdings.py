@@ -11,6 +11,8 @@ import stat
 import time
 from collections.abc import Iterable, Iterator
 
+from lmboot import system
+
 DISK_SHARE = 0.1  # of the time may be spent on walking through folders
 MAX_LEVELS = 64  # of folders within folders; whoever nests deeper has something to hide
 TOO_MUCH = float("inf")
@@ -60,7 +62,7 @@ def _sizes(folder: int, levels: int) -> Iterator[tuple[int, int]]:
         for entry in entries:
             try:
                 found = entry.stat(follow_symlinks=False)
-                yield found.st_ino, found.st_blocks * 512
+                yield found.st_ino, system.size_on_disk(found)
                 if stat.S_ISDIR(found.st_mode):
                     yield from _sizes_in(folder, entry.name, levels)
             except (FileNotFoundError, NotADirectoryError):
@@ -70,7 +72,7 @@ def _sizes(folder: int, levels: int) -> Iterator[tuple[int, int]]:
 
 
 def _sizes_in(parent: int, name: str, levels: int) -> Iterator[tuple[int, int]]:
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    flags = os.O_RDONLY | system.O_DIRECTORY | system.O_NOFOLLOW | system.O_CLOEXEC
     folder = os.open(name, flags, dir_fd=parent)
     try:
         yield from _sizes(folder, levels - 1)
@@ -87,5 +89,5 @@ def _unnamed(pids: Iterable[int]) -> dict[tuple[int, int], int]:
                 with contextlib.suppress(OSError):
                     found = entry.stat()
                     if stat.S_ISREG(found.st_mode) and found.st_nlink == 0:
-                        sizes[found.st_dev, found.st_ino] = found.st_blocks * 512
+                        sizes[found.st_dev, found.st_ino] = system.size_on_disk(found)
     return sizes

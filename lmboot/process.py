@@ -17,10 +17,14 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
+
+from lmboot import census, system
 
 if sys.platform != "win32":
     import fcntl
@@ -32,7 +36,8 @@ DRAIN_SECONDS = 0.5  # for what is left in the pipes when somebody still holds t
 LOST_SECONDS = 1.0  # for the tree to die when the supervisor was killed
 EXIT_SECONDS = 35.0  # a supervisor that could not end its tree goes on trying for 30
 UIDS = range(61184, 65520)  # systemd's range for users that exist as long as one service
-KILLED = 128 + 9  # the status of a process that SIGKILL ended
+KILL = 9  # SIGKILL, which Windows does not name
+KILLED = 128 + KILL  # the status of a process that SIGKILL ended
 
 _SCRIPT = Path(__file__).with_name("supervisor.py")
 
@@ -73,7 +78,8 @@ class Order:
     launcher inside finds what it makes its 0. `channel` is the host's end of the
     socket on which the launcher inside answers READY and `nonce`. `folders` are opened inside
     before anything runs, and may hold `bounds` bytes each (none: they bound themselves); `info`
-    is where a sandbox tells the first process of its inside; `nested`: that is its one child.
+    is where a sandbox tells the first process of its inside; `nested`: that is its one child;
+    `mark` is what only the sandbox's processes may write to, by which macOS tells them.
     """
 
     argv: tuple[str, ...]
@@ -87,6 +93,7 @@ class Order:
     bounds: tuple[int, ...] = ()
     info: int | None = None
     nested: bool = False
+    mark: str | None = None
 
 
 class Supervisor:
@@ -141,7 +148,7 @@ class Supervisor:
             if isinstance(failure, StartFailed) and said:
                 raise StartFailed(f"{failure.text}: {said}") from None
             raise
-        return Child(self, self._link, started, ours)
+        return Child(self, self._link, started, ours, mark=order.mark)
 
     async def _send(self, order: Order, given: dict[int, int]) -> None:
         """Send the order; its descriptors are closed here whatever happens."""
@@ -155,6 +162,7 @@ class Supervisor:
                 targets=list(given),
                 info=order.info,
                 nested=order.nested,
+                mark=order.mark,
                 nonce=order.nonce,
                 cwd=order.cwd,
                 folders=order.folders,
@@ -197,7 +205,7 @@ def _ended_pipe() -> int:
 
 def _said(stderr: int) -> str:
     """Return what a back end that could not start wrote on its stderr."""
-    os.set_blocking(stderr, False)
+    system.set_blocking(stderr, False)
     try:
         return os.read(stderr, CHUNK).decode("utf-8", "replace").strip()
     except BlockingIOError:
@@ -226,7 +234,7 @@ class _Link:
         """Send one message; a supervisor that is gone is told by the answers."""
         data = json.dumps(message).encode() + b"\n"
         with contextlib.suppress(OSError):
-            sent = socket.send_fds(self._socket, [data], list(descriptors))
+            sent = system.send_fds(self._socket, data, list(descriptors))
             if sent < len(data):
                 await self._loop.sock_sendall(self._socket, data[sent:])
 
@@ -246,13 +254,11 @@ class _Link:
 
     def _take(self) -> None:
         try:
-            data, descriptors, _, _ = socket.recv_fds(self._socket, CHUNK, 8)
+            data, descriptors = system.recv_fds(self._socket, CHUNK, 8)
         except BlockingIOError:
             return
         except OSError:
             data, descriptors = b"", []
-        for descriptor in descriptors:
-            os.set_inheritable(descriptor, False)
         self.descriptors += descriptors
         if not data:
             self._loop.remove_reader(self._socket)
@@ -279,11 +285,14 @@ class Child:
         link: _Link,
         started: dict[str, Any],
         pipes: tuple[int, int, int],
+        *,
+        mark: str | None = None,
     ) -> None:
         self._supervisor = supervisor
         self._link = link
         self._loop = asyncio.get_running_loop()
         self._handles = _handles(started["pids"])
+        self._mark = mark
         self._stdin = _Inlet(pipes[0])
         self._changed = asyncio.Event()
         self._outlets = [
@@ -397,7 +406,8 @@ class Child:
         """Turn the supervisor's last words, or their absence, into the last event."""
         answer = await self._link.answer("gone")
         if answer["event"] == "lost":
-            clean = await asyncio.to_thread(_kill, self._handles)
+            kill = _kill if self._mark is None else partial(_kill_marked, self._mark)
+            clean = await asyncio.to_thread(kill, self._handles)
             clean = clean and await asyncio.to_thread(self._supervisor.left_nothing)
             ended = Ended(KILLED, None, clean)
         else:
@@ -412,7 +422,7 @@ class _Outlet:
     """The reading end of one of the child's streams."""
 
     def __init__(self, stream: Literal["out", "err"], descriptor: int, changed: asyncio.Event):
-        os.set_blocking(descriptor, False)
+        system.set_blocking(descriptor, False)
         self.stream = stream
         self._descriptor = descriptor
         self._changed = changed
@@ -442,7 +452,7 @@ class _Inlet:
     """The writing end of the child's stdin."""
 
     def __init__(self, descriptor: int) -> None:
-        os.set_blocking(descriptor, False)
+        system.set_blocking(descriptor, False)
         self._descriptor = descriptor
         self._waiting = bytearray()
         self._loop = asyncio.get_running_loop()
@@ -480,21 +490,19 @@ def unprivileged_user() -> int | None:
 
     One for each run: what two runs leave to their user's rights can't touch each other.
     """
-    if not hasattr(os, "geteuid") or os.geteuid() != 0:
-        return None
-    taken = set()
-    for entry in os.scandir("/proc"):
-        with contextlib.suppress(OSError):
-            taken.add(entry.stat().st_uid)
-    return random.SystemRandom().choice([uid for uid in UIDS if uid not in taken])
+    if sys.platform != "win32" and os.geteuid() == 0:
+        taken = census.users()
+        return random.SystemRandom().choice([uid for uid in UIDS if uid not in taken])
+    return None
 
 
 def new_file_in_memory() -> int:
     """Return a descriptor of an empty file that has no name."""
-    if hasattr(os, "memfd_create"):
+    if sys.platform == "linux":
         return os.memfd_create("lmboot", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
-    with tempfile.TemporaryFile() as file:
-        return os.dup(file.fileno())
+    else:
+        with tempfile.TemporaryFile() as file:
+            return os.dup(file.fileno())
 
 
 def write_once(descriptor: int, data: bytes) -> None:
@@ -503,35 +511,50 @@ def write_once(descriptor: int, data: bytes) -> None:
     while data:
         data = data[os.write(descriptor, data) :]
     os.lseek(descriptor, 0, os.SEEK_SET)
-    if hasattr(fcntl, "F_ADD_SEALS"):
+    if sys.platform == "linux":
         seals = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
         fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
 
 
 def _handles(pids: Iterable[int]) -> list[int]:
     """Return handles of processes, so that they can be killed when the supervisor can't."""
-    handles = []
-    for pid in pids if hasattr(os, "pidfd_open") else ():
+    handles: list[int] = []
+    for pid in pids:
         with contextlib.suppress(OSError):
-            handles.append(os.pidfd_open(pid))
+            if sys.platform == "linux":
+                handles.append(os.pidfd_open(pid))
     return handles
 
 
 def _kill(handles: Iterable[int]) -> bool:
     """Kill processes by their handles; say whether they are gone within a second."""
-    poller = select.poll()
     left = set(handles)
-    for handle in left:
-        poller.register(handle, select.POLLIN)
-        with contextlib.suppress(OSError):
-            signal.pidfd_send_signal(handle, signal.SIGKILL)
-    while left:
-        ended = poller.poll(LOST_SECONDS * 1000)
-        if not ended:
+    if sys.platform == "linux":
+        poller = select.poll()
+        for handle in left:
+            poller.register(handle, select.POLLIN)
+            with contextlib.suppress(OSError):
+                signal.pidfd_send_signal(handle, signal.SIGKILL)
+        while left:
+            ended = poller.poll(LOST_SECONDS * 1000)
+            if not ended:
+                return False
+            for handle, _ in ended:
+                poller.unregister(handle)
+                left.discard(handle)
+    return not left
+
+
+def _kill_marked(mark: str, _: object) -> bool:
+    """Do the same with those of a mark; where there are marks, there are no handles."""
+    deadline = time.monotonic() + LOST_SECONDS
+    while left := census.marked(mark):
+        for pid in left:
+            with contextlib.suppress(OSError):
+                os.kill(pid, KILL)
+        if time.monotonic() > deadline:
             return False
-        for handle, _ in ended:
-            poller.unregister(handle)
-            left.discard(handle)
+        time.sleep(0.01)
     return True
 
 

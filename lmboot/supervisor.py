@@ -1,7 +1,7 @@
 """The small plain process between lmboot and one runtime: starts it, watches it, ends it.
 
 Started as `python -I -S supervisor.py FD [user=UID] [enclosed]`. Standard library only; of lmboot
-it imports two modules that are its own parts. FD is a stream socket to lmboot: one JSON object a
+it imports the modules that are its own parts. FD is a stream socket to lmboot: one JSON object a
 line in both directions, descriptors beside it.
 
     lmboot says     launch (with descriptors)   begin   interrupt   stop   end
@@ -15,8 +15,8 @@ unprivileged user that it becomes first (lmboot runs as root). It is the subreap
 that it starts, so "no child is left" proves that the tree is gone. `enclosed` is for a tree that
 has no process space, whose first process would take all others along: see `enclosure.py`.
 
-Other systems than Linux lack what `become_subreaper`, `_children` and `_facts` use; each says what
-it returns then.
+On macOS nobody adopts orphans: there the processes of a sandbox are known by their mark, what only
+they may write to (`census.marked`). It was written by the book and never run there.
 """
 
 from __future__ import annotations
@@ -31,14 +31,26 @@ import socket
 import sys
 import time
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 if __name__ == "__main__":
     # As the last one; -I leaves it out.
     sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from lmboot.enclosure import become_subreaper, kill_everybody, leave_a_guard
-from lmboot.holdings import Holdings
+assert sys.platform != "win32"  # noqa: S101 there, `windows_process.py` stands in its place
+
+from lmboot.census import (  # noqa: E402
+    TICKS_PER_SECOND,
+    CpuLedger,
+    children,
+    descendants,
+    facts_of,
+    marked,
+    proportional,
+    resident,
+)
+from lmboot.enclosure import become_subreaper, kill_everybody, leave_a_guard  # noqa: E402
+from lmboot.holdings import Holdings  # noqa: E402
 
 READY_SECONDS = 20.0  # from spawning to the launcher's READY; a cold disk needs about one
 ENDING_SECONDS = 1.0  # from the closing of a process's descriptors to its status
@@ -50,7 +62,6 @@ QUICKEST_LOOK, SLOWEST_LOOK = 0.05, 0.25
 FILL_BYTES_PER_SECOND = 2 << 30  # how fast a runtime is taken to be able to fill memory
 ABOVE_TARGETS = 64  # where received descriptors wait, clear of the numbers that they will get
 NEVER = float("inf")
-TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 class Fault(Exception):
@@ -61,45 +72,17 @@ class Abandoned(Exception):
     """lmboot is gone, or wants no runtime any more."""
 
 
-class Facts(NamedTuple):
-    """What /proc tells about one process; times in ticks."""
-
-    born: int
-    own: int
-    waited: int  # what the children that it waited for had used
-    running: bool
-
-
 # ---------------------------------------------------------------- what the system is asked for
 
 
 def become(uid: int) -> None:
     """Become the unprivileged user for good, or raise."""
     os.setgroups([])
-    os.setresgid(uid, uid, uid)
-    os.setresuid(uid, uid, uid)
+    os.setgid(uid)  # as root, the real and the saved one too
+    os.setuid(uid)
     with contextlib.suppress(PermissionError):
-        os.setresuid(0, 0, 0)
+        os.setuid(0)
         raise Fault("root's rights could not be given up")
-
-
-def _children(pid: int) -> list[int]:
-    """Return the children of a process; none when it is gone, or where nobody can tell."""
-    found: list[int] = []
-    try:
-        for task in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{task}/children") as file:
-                found += map(int, file.read().split())
-    except OSError:
-        pass  # a task that ends while it is being read has no children any more
-    return found
-
-
-def _descendants(pid: int) -> list[int]:
-    found = _children(pid)
-    for child in found:  # grows while it is walked
-        found += _children(child)
-    return found
 
 
 def _is_first(pid: int) -> bool:
@@ -113,85 +96,23 @@ def _is_first(pid: int) -> bool:
     return len(numbers) > 1 and numbers[-1] == b"1"
 
 
-def _facts(pid: int) -> Facts | None:
-    """Return what is known of a process; None when it is gone, or where nobody can tell."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
-    except OSError:
-        return None
-    times = [int(field) for field in fields[11:15]]
-    return Facts(int(fields[19]), sum(times[:2]), sum(times[2:]), fields[0] == b"R")
+def _handle(pid: int) -> int:
+    """Return what stands for a process as long as it lives, whoever gets its number then."""
+    if sys.platform == "linux":
+        return os.pidfd_open(pid)
+    else:
+        raise OSError("only Linux has process spaces")
 
 
-def _sum_of_lines(path: str, names: tuple[bytes, ...]) -> int:
-    """Return the sum of the named lines of a file of /proc, in bytes."""
-    with open(path, "rb") as file:
-        lines = file.read().split(b"\n")
-    return sum(int(line.split()[1]) for line in lines if line.startswith(names)) * 1024
-
-
-def _resident(pid: int) -> int:
-    """Return an upper bound of a process's memory: what it shares is not divided."""
-    try:
-        return _sum_of_lines(f"/proc/{pid}/status", (b"VmRSS:", b"VmSwap:"))
-    except OSError:
-        return 0
-
-
-def _proportional(pid: int) -> int:
-    """Return a process's share of memory: of a page that n processes share, the n-th part."""
-    try:
-        return _sum_of_lines(f"/proc/{pid}/smaps_rollup", (b"Pss:", b"SwapPss:"))
-    except OSError:
-        return _resident(pid)  # it has made itself unreadable: the upper bound counts
+def _kill_by(handle: int) -> None:
+    if sys.platform == "linux":
+        signal.pidfd_send_signal(handle, signal.SIGKILL)
 
 
 def _signal(pid: int, number: int) -> None:
     """Signal a process that was just seen in the tree; nothing when it is gone."""
     with contextlib.suppress(OSError):
         os.kill(pid, number)
-
-
-# ---------------------------------------------------------------- the tree's CPU time
-
-
-class CpuLedger:
-    """The CPU time of a tree of processes, from a look at it every now and then.
-
-    A process's time moves to its parent when that waits for it, and vanishes when the parent
-    ignores SIGCHLD. So what the dead had used is estimated, and counts as far as it is more than
-    what turned up in their parents.
-    """
-
-    def __init__(self) -> None:
-        self._seen: dict[tuple[int, int], Facts] = {}
-        self._fresh: set[tuple[int, int]] = set()
-        self._used_by_dead = 0
-        self._turned_up = 0
-
-    def update(self, tree: dict[int, Facts], elapsed: int) -> int:
-        """Take in the tree `elapsed` ticks after the last look; return its ticks in all."""
-        alive = {(pid, facts.born): facts for pid, facts in tree.items()}
-        for key, facts in self._seen.items():
-            if key not in alive:
-                self._used_by_dead += self._estimate(key, facts, elapsed)
-        for key, facts in alive.items():
-            before = self._seen.get(key)
-            self._turned_up += facts.waited - (before.waited if before else 0)
-        self._fresh = alive.keys() - self._seen.keys()
-        self._seen = alive
-        vanished = max(0, self._used_by_dead - self._turned_up)
-        return vanished + sum(facts.own + facts.waited for facts in alive.values())
-
-    def _estimate(self, key: tuple[int, int], last: Facts, elapsed: int) -> int:
-        """Estimate what a dead process had used in all, from when it was last seen.
-
-        A life shorter than the gap between two looks is met with probability life : gap; charging
-        the whole gap to each that is met, running, is right on average.
-        """
-        used = last.own + last.waited
-        return max(used, elapsed) if key in self._fresh and last.running else used
 
 
 # ---------------------------------------------------------------- the process itself
@@ -247,6 +168,7 @@ class Supervisor:
         self._main = 0  # the child that we started: the sandbox's outer process, or the runtime
         self._init: int | None = None  # the first process of the sandbox's own process space
         self._init_handle: int | None = None
+        self._mark: str | None = None
         self._code: int | None = None
         self._limit: str | None = None
         self._limits: dict[str, float | None] = {}
@@ -301,6 +223,8 @@ class Supervisor:
             self._find_inside(info)
         elif order["nested"]:
             self._find_nested()
+        elif order["mark"] is not None:
+            self._find_marked(order["mark"])
         self._open_folders(order["folders"], inside=order["info"] is not None)
         if order["bounds"]:
             self._holdings = Holdings(dict(zip(self._folders, order["bounds"], strict=True)))
@@ -350,21 +274,31 @@ class Supervisor:
         os.set_blocking(info, False)
         try:
             pid = json.loads(os.read(info, 1 << 16))["child-pid"]
-            self._init_handle = os.pidfd_open(pid)
+            self._init_handle = _handle(pid)
         except (OSError, ValueError, KeyError, TypeError):
             raise Fault("the sandbox did not tell where its inside is") from None
-        if pid not in _children(self._main):
+        if pid not in children(self._main):
             raise Fault("the sandbox told of an inside that is not its own")
         self._init = pid
 
     def _find_nested(self) -> None:
         """Learn the same of a sandbox that does not tell: it is its one child."""
-        children = _children(self._main)
-        if len(children) != 1 or not _is_first(children[0]):
+        found = children(self._main)
+        if len(found) != 1 or not _is_first(found[0]):
             raise Fault("the sandbox has not made a process space")
-        self._init = children[0]
+        self._init = found[0]
         with contextlib.suppress(OSError):  # it has just ended: the next look tells
-            self._init_handle = os.pidfd_open(self._init)
+            self._init_handle = _handle(self._init)
+
+    def _find_marked(self, mark: str) -> None:
+        """Learn what tells the sandbox's processes, and that the one we started has it."""
+        try:
+            found = marked(mark)
+        except OSError as error:
+            raise Fault(str(error)) from None
+        if self._main not in found:
+            raise Fault("the sandbox is not what holds the runtime")
+        self._mark = mark
 
     def _open_folders(self, folders: list[str], *, inside: bool) -> None:
         """Hold on to the runtime's writable file systems, so that they outlive it.
@@ -372,7 +306,7 @@ class Supervisor:
         `inside`: they are the sandbox's own, and nowhere else.
         """
         try:
-            root = f"/proc/{_children(self._init or 0)[0]}/root" if inside else ""
+            root = f"/proc/{children(self._init or 0)[0]}/root" if inside else ""
             flags = os.O_DIRECTORY | os.O_RDONLY
             self._folders = [os.open(root + folder, flags) for folder in folders]
         except (OSError, IndexError) as error:
@@ -413,7 +347,12 @@ class Supervisor:
 
     def _guests(self) -> list[int]:
         """Return the runtime's processes, without those of the sandbox around them."""
-        return _descendants(self._init if self._init is not None else os.getpid())
+        found = descendants(self._init if self._init is not None else os.getpid())
+        return [*found, *(pid for pid in self._strays() if pid not in found)]
+
+    def _strays(self) -> list[int]:
+        """Return the runtime's processes that are not beneath this one any more."""
+        return [] if self._mark is None else marked(self._mark)
 
     def _signal_guests(self, number: int) -> None:
         for pid in self._guests():
@@ -425,7 +364,7 @@ class Supervisor:
         guests = self._guests()
         # Orphans are waited for by the sandbox's first process; without a sandbox, by this one.
         watched = [self._init or os.getpid(), *guests]
-        tree = {pid: facts for pid in watched if (facts := _facts(pid))}
+        tree = {pid: facts for pid in watched if (facts := facts_of(pid))}
         used = {
             "cpu": self._ledger.update(tree, round(elapsed * TICKS_PER_SECOND)) / TICKS_PER_SECOND,
             "memory": self._memory(guests),
@@ -448,9 +387,9 @@ class Supervisor:
 
     def _memory(self, guests: list[int]) -> int:
         """Return the tree's memory; exact (and slow to find) only when it may be too much."""
-        bound = sum(map(_resident, guests))
+        bound = sum(map(resident, guests))
         ceiling = self._limits.get("memory")
-        return bound if ceiling is None or bound <= ceiling else sum(map(_proportional, guests))
+        return bound if ceiling is None or bound <= ceiling else sum(map(proportional, guests))
 
     # -- ending
 
@@ -459,14 +398,14 @@ class Supervisor:
         deadline = time.monotonic() + seconds
         if self._init_handle is not None:
             with contextlib.suppress(OSError):  # it takes all of its process space along
-                signal.pidfd_send_signal(self._init_handle, signal.SIGKILL)
-        while self._reap():
+                _kill_by(self._init_handle)
+        while self._reap() or self._strays():
             if self._main and self._code is None:
                 with contextlib.suppress(OSError):
                     os.killpg(self._main, signal.SIGKILL)
             if self._enclosed:
                 kill_everybody()
-            for pid in _descendants(os.getpid()):
+            for pid in [*descendants(os.getpid()), *self._strays()]:
                 _signal(pid, signal.SIGKILL)
             if time.monotonic() > deadline:
                 return False

@@ -12,7 +12,6 @@ import itertools
 import os
 import secrets
 import stat
-import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
+from lmboot import system
 from lmboot.errors import SandboxFault, UsageFault
 from lmboot.paths import collision_key, problem_with
 
@@ -30,13 +30,10 @@ REMOVE_SECONDS = 20.0
 CHUNK = 1 << 20
 PASSABLE = Path("/run/lmboot/workspaces")  # root's, for runs as somebody else
 
-if sys.platform != "win32":
-    import fcntl
-
-    _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-    _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    # NONBLOCK: a FIFO that nobody writes to must not hold us.
-    _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+_FOLDER = os.O_RDONLY | system.O_DIRECTORY | system.O_NOFOLLOW | system.O_CLOEXEC
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | system.O_NOFOLLOW | system.O_CLOEXEC
+# NONBLOCK: a FIFO that nobody writes to must not hold us.
+_FILE = os.O_RDONLY | system.O_NOFOLLOW | system.O_NONBLOCK | system.O_CLOEXEC | system.O_NOCTTY
 
 
 # ---------------------------------------------------------------- a folder of our own
@@ -71,7 +68,7 @@ class Workspace:
             _reap(base)
             name = f"run-{secrets.token_hex(8)}"
             lock = os.open(base / f"{name}.lock", _NEW, 0o600)
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            system.lock(lock, wait=True)
             workspace = cls(base, name, lock, owner)
             for folder in (workspace.path, workspace.app, workspace.tmp):
                 folder.mkdir(mode=0o700)
@@ -90,7 +87,7 @@ class Workspace:
 
     def _give(self, path: Path) -> None:
         if self._owner is not None:
-            os.chown(path, self._owner, self._owner)
+            system.chown(path, self._owner)
 
     def remove(self) -> bool:
         """Remove it with all that is in it; say whether nothing is left. Idempotent.
@@ -110,7 +107,7 @@ def private_folder(path: Path) -> Path:
     """Return the folder, made if need be; raise SandboxFault unless it is the user's alone."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = path.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != system.user():
         raise SandboxFault(f"{path} is not a folder of yours", hint=f"Move {path} away.")
     if found.st_mode & 0o077:
         path.chmod(0o700)
@@ -130,9 +127,11 @@ def _passable_folder(path: Path) -> Path:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(
+        path, os.O_RDWR | os.O_CREAT | system.O_NOFOLLOW | system.O_CLOEXEC, 0o600
+    )
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        system.lock(descriptor, wait=True)
         yield
     finally:
         os.close(descriptor)
@@ -142,9 +141,9 @@ def _reap(base: Path) -> None:
     """Remove the folders of runs whose lmboot is dead: their locks can be taken."""
     for path in base.glob("run-*.lock"):
         with contextlib.suppress(OSError):
-            descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+            descriptor = os.open(path, os.O_RDWR | system.O_NOFOLLOW | system.O_CLOEXEC)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                system.lock(descriptor, wait=False)
                 _discard(base, path.stem)
             finally:
                 os.close(descriptor)
@@ -227,10 +226,10 @@ def _open_to_empty(parent: int, name: str) -> int:
 
 def _make_usable(parent: int, name: str) -> None:
     """Give ourselves all rights to a folder that its owner may have locked; never to a link."""
-    if not hasattr(os, "O_PATH"):
+    if not system.O_PATH:
         os.chmod(name, 0o700, dir_fd=parent, follow_symlinks=False)
         return
-    handle = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    handle = os.open(name, system.O_PATH | system.O_NOFOLLOW | system.O_CLOEXEC, dir_fd=parent)
     try:
         if stat.S_ISDIR(os.fstat(handle).st_mode):
             os.chmod(f"/proc/self/fd/{handle}", 0o700)
@@ -445,7 +444,9 @@ def _open_file(parent: int, name: str) -> int:
     try:
         return os.open(name, _FILE, dir_fd=parent)
     except PermissionError:
-        handle = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+        if not system.O_PATH:
+            raise
+        handle = os.open(name, system.O_PATH | system.O_NOFOLLOW | system.O_CLOEXEC, dir_fd=parent)
         try:
             if stat.S_ISREG(os.fstat(handle).st_mode):
                 os.chmod(f"/proc/self/fd/{handle}", 0o600)
@@ -464,7 +465,7 @@ def _copy_opened(
         return  # as the payload had it
     elif len(progress.copied) >= MAX_COPIED_FILES:
         progress.refuse(path, f"is one of more than {MAX_COPIED_FILES:,} files")
-    elif progress.copied_bytes + found.st_blocks * 512 > MAX_COPIED_BYTES:
+    elif progress.copied_bytes + system.size_on_disk(found) > MAX_COPIED_BYTES:
         progress.refuse(path, f"does not fit into the {MAX_COPIED_BYTES >> 20} MB that are kept")
     else:
         progress.copied_bytes += _write_copy(descriptor, found.st_size, path, into)
@@ -472,7 +473,7 @@ def _copy_opened(
 
 
 def _holds(descriptor: int, size: int, content: bytes) -> bool:
-    return size == len(content) and os.pread(descriptor, size + 1, 0) == content
+    return size == len(content) and system.pread(descriptor, size + 1, 0) == content
 
 
 def _write_copy(descriptor: int, size: int, path: str, into: int) -> int:
@@ -509,10 +510,10 @@ def _copy_data(source: int, copy: int, size: int) -> int:
         end = _seek(source, start, "SEEK_HOLE", size) or size
         at = start
         while at < min(end, size):
-            data = os.pread(source, min(CHUNK, end - at), at)
+            data = system.pread(source, min(CHUNK, end - at), at)
             if not data:
                 return written
-            count = os.pwrite(copy, data, at)
+            count = system.pwrite(copy, data, at)
             at += count
             written += count
     return written

@@ -16,6 +16,8 @@ import platform
 import stat
 from collections.abc import Callable
 
+from lmboot import system
+
 Opener = Callable[[int, str, int], int]
 
 _OPENAT2 = 437  # the same on every architecture that has it, Alpha aside
@@ -23,9 +25,9 @@ _ARCHITECTURES = ("x86_64", "aarch64")
 _NO_XDEV, _NO_MAGICLINKS, _NO_SYMLINKS, _BENEATH = 0x01, 0x02, 0x04, 0x08
 _TRIES = 8  # EAGAIN: something was renamed while the kernel looked
 # NONBLOCK: a FIFO that nobody writes to must not hold us; NOCTTY: nor a terminal become ours.
-_SAFE = os.O_CLOEXEC | os.O_NOFOLLOW
-_PATIENT = os.O_NONBLOCK | os.O_NOCTTY
-_PART = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+_SAFE = system.O_CLOEXEC | system.O_NOFOLLOW
+_PATIENT = system.O_NONBLOCK | system.O_NOCTTY
+_PART = system.HANDLE | system.O_NOFOLLOW | system.O_CLOEXEC
 
 
 class _How(ctypes.Structure):
@@ -53,7 +55,7 @@ def by_openat2(root: int, path: str, flags: int) -> int:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
     # Without NOFOLLOW: with it, a link in the place of a folder would be told as no folder.
     how = _How(
-        _with_safety(flags) & ~os.O_NOFOLLOW,
+        _with_safety(flags) & ~system.O_NOFOLLOW,
         0,
         _BENEATH | _NO_MAGICLINKS | _NO_SYMLINKS | _NO_XDEV,
     )
@@ -86,7 +88,7 @@ def _libc() -> ctypes.CDLL:
 
 def _with_safety(flags: int) -> int:
     # A handle (O_PATH) opens nothing, and openat2 refuses flags that would mean nothing.
-    return flags | _SAFE | (0 if flags & os.O_PATH else _PATIENT)
+    return flags | _SAFE | (0 if flags & system.O_PATH else _PATIENT)
 
 
 def _encoded(path: str) -> bytes:

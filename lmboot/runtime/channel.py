@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import select
 import socket
+import sys
 from collections import deque
 from collections.abc import Callable
 
@@ -148,9 +149,12 @@ class Channel(asyncio.BufferedProtocol):
     def _nobody_left(self) -> bool:
         """Say whether the guest has closed both halves: nobody waits for an answer then."""
         assert self._transport is not None  # noqa: S101 it has just told us of the end
-        poll = select.poll()
-        poll.register(self._transport.get_extra_info("socket").fileno(), 0)
-        return any(flags & select.POLLHUP for _, flags in poll.poll(0))
+        if sys.platform != "win32":
+            poll = select.poll()
+            poll.register(self._transport.get_extra_info("socket").fileno(), 0)
+            return any(flags & select.POLLHUP for _, flags in poll.poll(0))
+        else:
+            return False  # it is told when an answer can't be written
 
     def _start_timer(self) -> None:
         self._timer = self._loop.call_later(self._partial_seconds, self._too_slow)

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple, Self
 
+from lmboot import system
 from lmboot.errors import OperationRefused, UsageFault
 from lmboot.paths import problem_with
 from lmboot.runtime.beneath import Opener, open_beneath
@@ -32,8 +33,8 @@ MAX_ENTRIES = 10_000
 MAX_SEEN_ENTRIES = 200_000  # of which most may be hidden or links
 RUN_BYTES = 64 << 20
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_FOLDER = os.O_RDONLY | system.O_DIRECTORY | system.O_NOFOLLOW | system.O_CLOEXEC
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | system.O_NOFOLLOW | system.O_CLOEXEC
 _SYSTEM = ("/proc", "/sys", "/dev")  # their files are no files: reading or opening has effects
 # What a desktop or a system runs, or obeys, without being asked to.
 _AUTORUN_NAMES = frozenset({"autorun.inf", "desktop.ini", "folder.htt"})
@@ -116,6 +117,11 @@ class Folder:
         Without `dotfiles`, names that begin with a dot can't be reached or seen. `spend` is asked
         before each write and says whether that many bytes are left; without it, RUN_BYTES are.
         """
+        if not system.can_hold:
+            raise UsageFault(
+                "folders can't be granted on Windows yet",
+                hint="Let the runtime use its own files: `:route fs.read_text EMULATE`.",
+            )
         try:
             descriptor = os.open(path, _FOLDER)
         except OSError as error:
@@ -180,7 +186,7 @@ class Folder:
     def stat(self, relative: str = "") -> dict[str, str | int | float]:
         """Return kind ("file" or "folder"), size in bytes, and modified in seconds since 1970."""
         self._check(relative, root=True)
-        with self._open(relative, os.O_PATH) as descriptor:
+        with self._open(relative, system.HANDLE) as descriptor:
             found = os.fstat(descriptor)
         if not stat.S_ISDIR(found.st_mode):
             _check_file(relative, found)
@@ -278,7 +284,7 @@ class Folder:
 
     def _folder(self, relative: str) -> contextlib.AbstractContextManager[int]:
         self._check(relative, root=True)
-        return self._open(relative, os.O_RDONLY | os.O_DIRECTORY)
+        return self._open(relative, os.O_RDONLY | system.O_DIRECTORY)
 
     @contextlib.contextmanager
     def _parent(self, relative: str, *, make: bool = False) -> Iterator[tuple[int, str]]:
@@ -286,14 +292,14 @@ class Folder:
         folder, _, name = relative.rpartition("/")
         if make:
             self._make_folders(folder)
-        with self._open(folder, os.O_RDONLY | os.O_DIRECTORY) as descriptor:
+        with self._open(folder, os.O_RDONLY | system.O_DIRECTORY) as descriptor:
             yield descriptor, name
 
     def _make_folders(self, folder: str) -> None:
         above = ""
         for part in filter(None, folder.split("/")):
             with (
-                self._open(above, os.O_RDONLY | os.O_DIRECTORY) as parent,
+                self._open(above, os.O_RDONLY | system.O_DIRECTORY) as parent,
                 contextlib.suppress(FileExistsError),
             ):
                 os.mkdir(part, dir_fd=parent)
@@ -348,7 +354,7 @@ def _bounded(entries: Iterator[os.DirEntry[str]], relative: str) -> Iterator[os.
 def _read(descriptor: int, offset: int, length: int) -> bytes:
     data = bytearray()
     while len(data) < length:
-        piece = os.pread(descriptor, length - len(data), offset + len(data))
+        piece = system.pread(descriptor, length - len(data), offset + len(data))
         if not piece:
             break
         data += piece
@@ -374,7 +380,7 @@ def _put(parent: int, name: str, data: bytes, *, overwrite: bool, relative: str)
     try:
         _write(descriptor, data)
         if mode is not None:
-            os.fchmod(descriptor, mode)
+            system.fchmod(descriptor, mode)
         _name(parent, descriptor, None if not named else passing, name, overwrite)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -399,9 +405,10 @@ def _mode_to_keep(parent: int, name: str, *, overwrite: bool, relative: str) -> 
 def _new_file(parent: int, passing: str) -> tuple[int, bool]:
     """Open a file that vanishes if we do; where the system can't, one with the passing name."""
     try:
-        return os.open(".", os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC, 0o666, dir_fd=parent), False
+        flags = os.O_WRONLY | (system.O_TMPFILE or os.O_EXCL | os.O_CREAT) | system.O_CLOEXEC
+        return os.open(".", flags, 0o666, dir_fd=parent), False
     except OSError as error:
-        if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
+        if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.EEXIST):
             raise
     return os.open(passing, _NEW, 0o666, dir_fd=parent), True
 

@@ -14,12 +14,12 @@ from __future__ import annotations
 import base64
 import contextlib
 import errno
-import fcntl
 import functools
 import math
 import os
 import signal
 import sqlite3
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +27,9 @@ from dataclasses import dataclass
 from lmboot.errors import OperationRefused
 from lmboot.runtime.confined import Folder
 from lmboot.text import brief
+
+if sys.platform != "win32":
+    import fcntl
 
 Parameter = int | float | str | None
 Value = int | float | str | dict[str, str] | None
@@ -180,14 +183,17 @@ def _without_log(data: bytes) -> bytes:
 @contextlib.contextmanager
 def _locked(descriptor: int) -> Iterator[None]:
     """Hold SQLite's own lock for reading; who writes holds the other one."""
-    try:
-        fcntl.lockf(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB, _SHARED_SIZE, _SHARED_FIRST)
-    except OSError:
-        raise _busy("another program is writing to the database") from None
-    try:
-        yield
-    finally:
-        fcntl.lockf(descriptor, fcntl.LOCK_UN, _SHARED_SIZE, _SHARED_FIRST)
+    if sys.platform != "win32":
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB, _SHARED_SIZE, _SHARED_FIRST)
+        except OSError:
+            raise _busy("another program is writing to the database") from None
+        try:
+            yield
+        finally:
+            fcntl.lockf(descriptor, fcntl.LOCK_UN, _SHARED_SIZE, _SHARED_FIRST)
+    else:
+        raise _busy("whether another program is writing can't be told on Windows")
 
 
 def _check_alone(descriptor: int) -> None:
@@ -195,18 +201,19 @@ def _check_alone(descriptor: int) -> None:
 
     The system grants a write lease only on such a file; it is given back at once.
     """
-    # What breaks a lease is told by SIGIO, which would end us, unless another signal is chosen.
-    fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
-    for _ in range(_LEASE_TRIES):
-        try:
-            fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
-            fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-        except OSError as error:
-            if error.errno != errno.EAGAIN:
-                break
-            time.sleep(_LEASE_SECONDS)  # a process that was just forked has all that we have
-        else:
-            return
+    if sys.platform == "linux":
+        # What breaks a lease is told by SIGIO, which would end us, unless another one is chosen.
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
+        for _ in range(_LEASE_TRIES):
+            try:
+                fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+                fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+            except OSError as error:
+                if error.errno != errno.EAGAIN:
+                    break
+                time.sleep(_LEASE_SECONDS)  # a process that was just forked has all that we have
+            else:
+                return
     raise _busy("another program has the database open, or it can't be told")
 
 

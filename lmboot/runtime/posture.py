@@ -15,6 +15,7 @@ import os
 import platform
 import secrets
 import socket
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -23,7 +24,7 @@ from typing import Any, NamedTuple, Protocol, get_args
 
 from platformdirs import user_cache_path
 
-from lmboot import __version__
+from lmboot import __version__, system
 from lmboot.errors import ConsentImpossible, SandboxFault, UsageFault
 from lmboot.process import Ended
 from lmboot.runtime import seccomp
@@ -35,6 +36,7 @@ from lmboot.runtime.backends import (
     firejail,
     landlock,
     none,
+    seatbelt,
 )
 from lmboot.runtime.properties import (
     ABSENT,
@@ -68,7 +70,7 @@ class Posture:
 
 async def survey() -> list[Posture]:
     """Probe every back end of this version, now."""
-    return [*[await _survey(name) for name in BACKENDS], _UNCONFINED]
+    return [*[await _survey(name) for name in here()], _UNCONFINED]
 
 
 class _Finder(Protocol):
@@ -82,8 +84,16 @@ BACKENDS: Mapping[str, _Finder] = {
     "bubblewrap": bubblewrap,
     "landlock": landlock,
     "firejail": firejail,
+    "seatbelt": seatbelt,
 }
+SYSTEMS = {"seatbelt": "darwin"}  # all others are Linux'
 BY_NAME_ONLY = frozenset({"firejail"})
+
+
+def here() -> list[str]:
+    """Return the back ends that this system may have."""
+    return [name for name in BACKENDS if SYSTEMS.get(name, "linux") == sys.platform]
+
 
 _UNCONFINED = Posture("none", usable=True, reason="no border: the runtime has your own rights")
 
@@ -125,7 +135,12 @@ async def choose(sandbox: str, *, no_border: bool) -> Chosen:
             )
         return Chosen(none.Unconfined(), ABSENT)
     faults: dict[str, SandboxFault] = {}
-    automatic = [name for name in BACKENDS if name not in BY_NAME_ONLY]
+    if sandbox != "auto" and sandbox not in here():
+        raise SandboxFault(
+            f"{sandbox} is for another system than this one ({sys.platform})",
+            hint="Use --sandbox auto: it takes the best one that works on this machine.",
+        )
+    automatic = [name for name in here() if name not in BY_NAME_ONLY]
     for name in automatic if sandbox == "auto" else [sandbox]:
         try:
             return await _proven(name)
@@ -146,6 +161,11 @@ async def _proven(name: str) -> Chosen:
 
 def _together(faults: Mapping[str, SandboxFault]) -> SandboxFault:
     """Return one fault for all: every reason, and the remedy of the back end to be preferred."""
+    if not faults:
+        return SandboxFault(
+            f"no sandbox is built for this system ({sys.platform}) yet",
+            hint="Run lmboot on Linux, or with --sandbox none --no-border at your own risk.",
+        )
     first, *others = faults.values()
     if not others:
         return first
@@ -256,11 +276,11 @@ class _Bait:
     def __init__(self, folder: Path, secret: Path) -> None:
         self.nonce = secrets.token_hex(16)
         abstract = f"lmboot-{secrets.token_hex(8)}"
-        self._servers = [
-            _listening(socket.AF_INET, ("127.0.0.1", 0)),
-            _listening(socket.AF_UNIX, str(folder / "socket")),
-            _listening(socket.AF_UNIX, f"\0{abstract}"),
-        ]
+        self._servers = [_listening(socket.AF_INET, ("127.0.0.1", 0))]
+        if sys.platform != "win32":
+            self._servers.append(_listening(socket.AF_UNIX, str(folder / "socket")))
+        if sys.platform == "linux":
+            self._servers.append(_listening(socket.AF_UNIX, f"\0{abstract}"))
         self.arguments = {
             "nonce": self.nonce,
             "canary": secret,
@@ -334,7 +354,7 @@ def _key(backend: Backend) -> dict[str, Any]:
         "lmboot": __version__,
         "kernel": platform.release(),
         "boot": boot,
-        "uid": os.geteuid(),
+        "uid": system.user(),
         "binary": [binary, found.st_mtime_ns, found.st_size] if found else None,
         "backend": hashlib.sha256(repr(backend).encode()).hexdigest(),
         "probe": hashlib.sha256(_PROBE.read_bytes()).hexdigest(),
@@ -344,10 +364,10 @@ def _key(backend: Backend) -> dict[str, Any]:
 def _remembered(backend: Backend) -> Posture | None:
     """Return what was proven since the machine started; None when that is nothing or damaged."""
     try:
-        descriptor = os.open(_cache_path(backend.name), os.O_RDONLY | os.O_NOFOLLOW)
+        descriptor = os.open(_cache_path(backend.name), os.O_RDONLY | system.O_NOFOLLOW)
         with open(descriptor, "rb") as file:
             found = os.fstat(descriptor)
-            if found.st_uid != os.geteuid() or found.st_mode & 0o022:
+            if found.st_uid != system.user() or found.st_mode & 0o022:
                 return None
             kept = json.loads(file.read(1 << 16))
         if kept["key"] != _key(backend) or kept["posture"]["usable"] is not True:

@@ -7,11 +7,13 @@ import math
 import os
 import secrets
 import socket
+import sys
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from lmboot import system
 from lmboot.errors import SandboxFault
 from lmboot.process import (
     Child,
@@ -77,12 +79,9 @@ class Standby:
             release.callback(os.close, standby.payload)
             release.callback(standby.channel.close)
             standby.unpacks = backend.isolates
-            if not plan.apart:  # no space of its own, in which only its processes would count
+            if plan.info is None:  # no space of its own, in which only its processes would count
                 standby.beside = None if user is None else 2  # its supervisor, and the guard
-            elif plan.nested:
-                standby.beside = None  # but its user is the person's own, with other processes
-            enclosed = backend.isolates and not plan.apart
-            supervisor = await Supervisor.start(user, enclosed=enclosed)
+            supervisor = await Supervisor.start(user, enclosed=plan.enclosed)
             release.push_async_callback(supervisor.close)
             standby.child = await supervisor.launch(standby._order())
             release.push_async_callback(standby.child.close)
@@ -109,6 +108,7 @@ class Standby:
             bounds=self.plan.bounds,
             info=self.plan.info,
             nested=self.plan.nested,
+            mark=self.plan.mark,
         )
 
     async def begin(self, job: Job) -> bytes:
@@ -164,7 +164,7 @@ class Runtime:
         files = dict(self._job.files)
         if self._standby.workspace is None or self._child.folders:
             return await asyncio.to_thread(copy_out, self._child.folders[0], files, folder)
-        source = os.open(self._standby.workspace.app, os.O_RDONLY | os.O_DIRECTORY)
+        source = os.open(self._standby.workspace.app, os.O_RDONLY | system.O_DIRECTORY)
         try:
             return await asyncio.to_thread(copy_out, source, files, folder)
         finally:
@@ -235,7 +235,7 @@ class Box:
 
 def _write(workspace: Workspace, job: Job) -> None:
     """Write the job's files to a workspace on disk."""
-    folder = os.open(workspace.app, os.O_RDONLY | os.O_DIRECTORY)
+    folder = os.open(workspace.app, os.O_RDONLY | system.O_DIRECTORY)
     try:
         write_files(folder, job.files)
     finally:
@@ -267,7 +267,7 @@ def watched(limits: Limits) -> dict[str, float | None]:
     }
 
 
-def rlimits(limits: Limits, *, beside: int | None) -> list[str]:
+def rlimits(limits: Limits, *, beside: int | None, system: str = sys.platform) -> list[str]:
     """Return what the kernel bounds for each process by itself: `NAME soft hard` lines.
 
     `beside` are processes that NPROC counts and that are not the runtime's; None: nobody knows
@@ -276,6 +276,8 @@ def rlimits(limits: Limits, *, beside: int | None) -> list[str]:
     cpu = math.ceil(limits.cpu_seconds) + 1  # the supervisor, which sees the whole tree, is first
     space = 2 * int(limits.memory_mb * MB) + 512 * MB  # addresses: far more than what is used
     values = {"AS": space, "FSIZE": _disk_bytes(limits), "NOFILE": 256, "CORE": 0}
+    if system == "darwin":  # it refuses what is less than the libraries that all programs share
+        del values["AS"]
     if beside is not None:
         values["NPROC"] = max(1, int(limits.processes)) + beside
     return [*(f"{name} {value} {value}" for name, value in values.items()), f"CPU {cpu} {cpu + 1}"]

@@ -281,10 +281,15 @@ async def test_a_back_end_that_lacks_what_is_required_is_refused_by_name(
 
 
 async def test_another_system_gets_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lmboot.runtime.backends.bubblewrap.sys.platform", "darwin")
+    monkeypatch.setattr("lmboot.runtime.posture.sys.platform", "sunos5")
 
     with pytest.raises(SandboxFault, match="no sandbox is built for this system"):
         await Launcher.prepare("auto")
+
+
+async def test_a_back_end_of_another_system_is_refused_by_name() -> None:
+    with pytest.raises(SandboxFault, match=r"seatbelt is for another system than this one"):
+        await Launcher.prepare("seatbelt")
 
 
 async def test_another_processor_gets_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ CHANNEL, PAYLOAD, STDIN, SECCOMP, INFO, START, LIBRARY = range(3, 10)
 
 SCRATCH_BYTES = 16 << 20  # what a runtime may keep in TMPDIR, beside its workspace
 
-NOT_BUILT = ("podman", "docker", "wasm", "seatbelt", "appcontainer")
+NOT_BUILT = ("podman", "docker", "wasm", "appcontainer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +24,16 @@ class Plan:
     """What to start: a pure value, so that it can be compared.
 
     `library` is where the host's library lies for the runtime. `contents` maps the runtime's
-    descriptor numbers to the bytes that they hold; `info` is the number on which a sandbox tells
-    its first process; `nested`: that is the one child of what is started. Neither: the processes
-    are the host's. `folders` are where the runtime can write, the workspace first; `cwd` is where
-    a back end without an inside starts.
+    descriptor numbers to the bytes that they hold. `info` is the number on which a sandbox tells
+    its first process; `nested`: that is the one child of what is started; `mark` is a path that
+    nobody but the runtime's processes may write to, by which macOS tells them; none of these: the
+    processes are the host's. `folders` are where the runtime can write, the workspace first; `cwd`
+    is where a back end without an inside starts.
 
     Only where the workspace is a folder on disk: `files` are to be in it beforehand, by their
     paths beneath it; `bounds` is how many bytes each of `folders` may hold.
+
+    `enclosed`: the tree has no process space of its own, so its signals are to be kept in.
     """
 
     argv: tuple[str, ...]
@@ -40,14 +43,11 @@ class Plan:
     cwd: str = "/"
     info: int | None = None
     nested: bool = False
+    mark: str | None = None
     folders: tuple[str, ...] = ()
     files: Mapping[str, bytes] = field(default_factory=dict)
     bounds: tuple[int, ...] = ()
-
-    @property
-    def apart(self) -> bool:
-        """Whether the runtime has a process space of its own."""
-        return self.nested or self.info is not None
+    enclosed: bool = False
 
 
 class Backend(Protocol):

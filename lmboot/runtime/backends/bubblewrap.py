@@ -110,11 +110,6 @@ def _writable(disk_bytes: int) -> tuple[str, ...]:
 
 def find() -> Bubblewrap:
     """Return bubblewrap as it is here; raise SandboxFault with the remedy where it isn't."""
-    if not sys.platform.startswith("linux"):
-        raise SandboxFault(
-            f"no sandbox is built for this system ({sys.platform}) yet",
-            hint="Run lmboot on Linux, or with --sandbox none --no-border at your own risk.",
-        )
     machine = platform.machine()
     if machine not in seccomp.ARCHES:
         raise SandboxFault(
@@ -163,14 +158,14 @@ def _binary(folders: Iterable[str] = TRUSTED_FOLDERS) -> str:
 
 def _version(binary: str) -> tuple[int, ...]:
     """Return (0, 8, 0); () when it does not say, which counts as old."""
-    words = said_by([binary, "--version"]).split()
+    words = printed_by([binary, "--version"]).split()
     return tuple(int(part) for part in words[-1].split(".") if part.isdigit()) if words else ()
 
 
 def interpreter() -> tuple[str, str | None]:
     """Return the path of a Python that is new enough, and its prefix if not under /usr."""
     line = f"import sys; print(sys.version_info >= {OLDEST_PYTHON})"
-    if said_by([SYSTEM_PYTHON, "-I", "-S", "-c", line]) == "True":
+    if printed_by([SYSTEM_PYTHON, "-I", "-S", "-c", line]) == "True":
         return SYSTEM_PYTHON, None
     prefix = os.path.realpath(sys.base_prefix)
     name = f"python{sys.version_info[0]}.{sys.version_info[1]}"
@@ -178,7 +173,7 @@ def interpreter() -> tuple[str, str | None]:
     return os.path.join(prefix, "bin", name), prefix if outside else None
 
 
-def said_by(argv: list[str]) -> str:
+def printed_by(argv: list[str]) -> str:
     """Return what a program prints; nothing when it can't be run."""
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=10, env={})

@@ -11,12 +11,12 @@ from __future__ import annotations
 import os
 import platform
 import stat
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from lmboot import system
 from lmboot.errors import SandboxFault
 from lmboot.runtime import seccomp
 from lmboot.runtime.backends import (
@@ -28,7 +28,7 @@ from lmboot.runtime.backends import (
     Plan,
     environment,
 )
-from lmboot.runtime.backends.bubblewrap import TRUSTED_FOLDERS, interpreter, said_by
+from lmboot.runtime.backends.bubblewrap import TRUSTED_FOLDERS, interpreter, printed_by
 from lmboot.text import brief
 
 OLDEST, OLDEST_TEXT = (0, 9, 72), "0.9.72"  # the first that lets descriptors through
@@ -133,14 +133,12 @@ _APART = (
 def find() -> Firejail:
     """Return firejail as it is here; raise SandboxFault with the remedy where it isn't."""
     machine = platform.machine()
-    if not sys.platform.startswith("linux"):
-        raise SandboxFault("firejail is a program for Linux", hint="Use --sandbox auto.")
     if machine not in seccomp.ARCHES:
         raise SandboxFault(
             f"lmboot has no system call filter for {machine} yet, and runs nothing without one",
             hint="Use a machine with an x86_64 or aarch64 processor.",
         )
-    if os.geteuid() == 0:
+    if system.user() == 0:
         raise SandboxFault(
             "firejail starts those whom the machine's list of users names, and as root lmboot "
             "runs everything as a user that nobody is",
@@ -207,6 +205,6 @@ def _binary(folders: Iterable[str] = TRUSTED_FOLDERS) -> str:
 
 def _version(binary: str) -> tuple[int, ...]:
     """Return (0, 9, 72); () when it does not say, which counts as old."""
-    lines = said_by([binary, "--version"]).splitlines()
+    lines = printed_by([binary, "--version"]).splitlines()
     words = lines[0].split() if lines else []
     return tuple(int(part) for part in words[-1].split(".") if part.isdigit()) if words else ()

@@ -19,6 +19,8 @@ import struct
 import sys
 from collections.abc import Iterable
 
+assert sys.platform == "linux"  # noqa: S101 the only system that has Landlock
+
 # Numbers that are the same on every architecture since these calls exist.
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
 VERSION_FLAG, PATH_BENEATH = 1, 1

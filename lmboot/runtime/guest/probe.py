@@ -8,17 +8,24 @@ instead of contained; what it has gained, it then keeps for a moment, so that it
 
 import ctypes
 import errno
+import importlib
 import json
 import os
-import resource
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 SEEN_SECONDS = 2.0  # far more than lies between two looks of whoever watches
+
+# What a system does not have, nothing can be tried with: that attempt was refused.
+POSIX: Any = os
+FAMILIES: Any = socket
+POSIX_KILL = 9
 
 given = dict(argument.split("=", 1) for argument in sys.argv[1:])
 
@@ -29,6 +36,8 @@ def outcome(attempt: Callable[[], object]) -> str:
         return f"ok {attempt()}"
     except OSError as error:
         return errno.errorcode.get(error.errno or 0, "OSError")
+    except (AttributeError, ImportError):
+        return "ENOSYS"
 
 
 def read(path: str) -> str:
@@ -81,26 +90,66 @@ def change(path: str, action: Callable[[], None]) -> None:
 
 def renice(pid: int) -> None:
     """Set a process's priority, to what it is."""
-    os.setpriority(os.PRIO_PROCESS, pid, os.getpriority(os.PRIO_PROCESS, pid))
+    which = POSIX.PRIO_PROCESS
+    POSIX.setpriority(which, pid, POSIX.getpriority(which, pid))
+
+
+def limit(pid: int) -> None:
+    """Ask for a limit of a process's."""
+    resource: Any = importlib.import_module("resource")
+    resource.prlimit(pid, resource.RLIMIT_NOFILE)
+
+
+def reach(pid: int) -> None:
+    """Get hold of a process as one who may end it."""
+    if sys.platform != "win32":
+        os.kill(pid, 0)  # on Windows, that would be Ctrl+C
+    elif not ctypes.WinDLL("kernel32").OpenProcess(1, False, pid):  # PROCESS_TERMINATE
+        raise PermissionError(errno.EPERM, "")
+
+
+def processes() -> list[int]:
+    """Return the processes that can be seen."""
+    if sys.platform == "darwin":
+        found = (ctypes.c_int * 65536)()
+        size = ctypes.CDLL("/usr/lib/libSystem.B.dylib").proc_listpids(1, 0, found, len(found) * 4)
+        if size <= 0:
+            raise PermissionError(errno.EPERM, "")
+        return [pid for pid in found if pid]
+    else:
+        return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
 def fork_until_refused() -> int:
     """Return how many children could be had at once beside this process."""
-    children: list[int] = []
+    children: list[Callable[[], object]] = []
     ceiling = int(given["processes"]) + 8
     try:
         while len(children) < ceiling:
-            child = os.fork()
-            if child == 0:
-                signal.pause()
-            children.append(child)
+            children.append(another())
         time.sleep(SEEN_SECONDS)
-    except BlockingIOError:
-        pass
-    for child in children:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+    except OSError as error:
+        if sys.platform != "win32" and not isinstance(error, BlockingIOError):
+            raise
+    for end in children:
+        end()
     return len(children)
+
+
+def another() -> Callable[[], object]:
+    """Start a process that does nothing; return what ends it."""
+    if sys.platform == "win32":
+        return subprocess.Popen([sys.executable, "-ISc", "import time; time.sleep(60)"]).kill
+    else:
+        child = os.fork()
+        if child == 0:
+            signal.pause()
+        return partial(kill, child)
+
+
+def kill(child: int) -> None:
+    os.kill(child, POSIX_KILL)
+    POSIX.waitpid(child, 0)
 
 
 def fill(folder: str, megabytes: int) -> int:
@@ -122,7 +171,15 @@ def fill(folder: str, megabytes: int) -> int:
 
 def leave_a_daemon() -> None:
     """Leave a process of another session behind that ignores what it can."""
-    if os.fork() == 0:
+    if sys.platform == "win32":
+        detached = [sys.executable, "-ISc", "import time; time.sleep(600)"]
+        for flags in (0x01000008, 0x00000008):  # out of the job, if that is allowed; detached
+            try:
+                subprocess.Popen(detached, creationflags=flags)
+            except OSError:
+                continue
+            return
+    elif os.fork() == 0:
         os.setsid()
         if os.fork() == 0:
             for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
@@ -130,7 +187,8 @@ def leave_a_daemon() -> None:
             while True:
                 signal.pause()
         os._exit(0)
-    os.wait()
+    else:
+        os.wait()
 
 
 def descriptors() -> list[int]:
@@ -155,26 +213,26 @@ attempts: dict[str, Callable[[], object]] = {
     "watch_home": lambda: watch(given["home"]),
     "chmod_canary": lambda: change(given["canary"], lambda: os.chmod(given["canary"], 0o604)),
     "touch_canary": lambda: change(given["canary"], lambda: os.utime(given["canary"], (0, 0))),
-    "mark_canary": lambda: os.setxattr(given["canary"], "user.lmboot", b"x"),
+    "mark_canary": lambda: POSIX.setxattr(given["canary"], "user.lmboot", b"x"),
     "link_canary": lambda: os.link(given["canary"], "linked"),
     "write_usr": lambda: write("/usr/lmboot-probe"),
     "write_root": lambda: write("/lmboot-probe"),
     "write_dev": lambda: write("/dev/lmboot-probe"),
     "tcp_loopback": lambda: connect(socket.AF_INET, ("127.0.0.1", port)),
     "tcp6_loopback": lambda: connect(socket.AF_INET6, ("::1", port)),
-    "unix_abstract": lambda: connect(socket.AF_UNIX, "\0" + given["abstract"]),
-    "unix_path": lambda: connect(socket.AF_UNIX, given["socket"]),
+    "unix_abstract": lambda: connect(FAMILIES.AF_UNIX, "\0" + given["abstract"]),
+    "unix_path": lambda: connect(FAMILIES.AF_UNIX, given["socket"]),
     "inet": lambda: make(socket.AF_INET),
     "inet6": lambda: make(socket.AF_INET6),
     "vsock": lambda: make(40, socket.SOCK_STREAM),
     "netlink": lambda: make(16, socket.SOCK_RAW),
-    "kill_host": lambda: os.kill(host, 0),
+    "kill_host": lambda: reach(host),
     "renice_host": lambda: renice(host),
-    "limit_host": lambda: resource.prlimit(host, resource.RLIMIT_NOFILE),
+    "limit_host": lambda: limit(host),
     "read_host": lambda: read(f"/proc/{host}/cmdline"),
     "folder": os.getcwd,
     "socketpair": lambda: socket.socketpair()[0].close(),
-    "pids": lambda: [int(name) for name in os.listdir("/proc") if name.isdigit()],
+    "pids": processes,
     "env": lambda: sorted(os.environ),
     "fds": descriptors,
 }

@@ -10,8 +10,10 @@ program's stdin. Standard library only, Python 3.9+.
 import _sitebuiltins
 import builtins
 import os
-import resource
 import sys
+
+# No link in the last place of a path; and on Windows, whose ends of lines are others, no change.
+_OF_THE_SYSTEM = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
 def prepare(channel: int) -> tuple[str, list[str]]:
@@ -40,11 +42,9 @@ def prepare(channel: int) -> tuple[str, list[str]]:
 
 def read_all(descriptor: int) -> bytes:
     """Return what a file holds, from its beginning."""
-    size = os.fstat(descriptor).st_size
-    data = b""
-    while len(data) < size:
-        data += os.pread(descriptor, size - len(data), len(data))
-    return data
+    with open(descriptor, "rb", closefd=False) as file:
+        file.seek(0)
+        return file.read()
 
 
 def netstrings(data: bytes) -> list[bytes]:
@@ -64,7 +64,8 @@ def write(path: bytes, content: bytes) -> None:
     """Write one new file, and the folders above it."""
     if b"/" in path:
         os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _OF_THE_SYSTEM
+    descriptor = os.open(path, flags, 0o600)
     while content:
         content = content[os.write(descriptor, content) :]
     os.close(descriptor)
@@ -72,14 +73,17 @@ def write(path: bytes, content: bytes) -> None:
 
 def restrict(limits: list[str]) -> None:
     """Set what the kernel can bound for one process: lines such as `NOFILE 256 256`."""
-    for line in limits:
-        name, soft, hard = line.split()
-        which = getattr(resource, "RLIMIT_" + name)
-        ceiling = resource.getrlimit(which)[1]
-        wanted = (int(soft), int(hard))
-        if ceiling != resource.RLIM_INFINITY:
-            wanted = (min(wanted[0], ceiling), min(wanted[1], ceiling))
-        resource.setrlimit(which, wanted)
+    if sys.platform != "win32":
+        import resource  # not in every world that this file is read in
+
+        for line in limits:
+            name, soft, hard = line.split()
+            which = getattr(resource, "RLIMIT_" + name)
+            ceiling = resource.getrlimit(which)[1]
+            wanted = (int(soft), int(hard))
+            if ceiling != resource.RLIM_INFINITY:
+                wanted = (min(wanted[0], ceiling), min(wanted[1], ceiling))
+            resource.setrlimit(which, wanted)
 
 
 def program(file: str, library: str) -> tuple[str, dict[str, object]]:
