@@ -11,13 +11,10 @@ import contextlib
 import json
 import os
 import random
-import select
-import signal
 import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +22,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lmboot import census, system
+from lmboot.handles import LOST_SECONDS, end_all, end_marked, handles
 
 if sys.platform != "win32":
     import fcntl
@@ -33,11 +31,9 @@ CHUNK = 1 << 16
 BEGIN_SECONDS = 20.0  # for the payload to be unpacked; a full one takes a fraction of a second
 MAX_UNREAD_BYTES = 1 << 20  # what may wait for a child that does not read its stdin
 DRAIN_SECONDS = 0.5  # for what is left in the pipes when somebody still holds them open
-LOST_SECONDS = 1.0  # for the tree to die when the supervisor was killed
 EXIT_SECONDS = 35.0  # a supervisor that could not end its tree goes on trying for 30
 UIDS = range(61184, 65520)  # systemd's range for users that exist as long as one service
-KILL = 9  # SIGKILL, which Windows does not name
-KILLED = 128 + KILL  # the status of a process that SIGKILL ended
+KILLED = 128 + 9  # the status of a process that SIGKILL ended
 
 _SCRIPT = Path(__file__).with_name("supervisor.py")
 
@@ -291,7 +287,7 @@ class Child:
         self._supervisor = supervisor
         self._link = link
         self._loop = asyncio.get_running_loop()
-        self._handles = _handles(started["pids"])
+        self._handles = handles(started["pids"])
         self._mark = mark
         self._stdin = _Inlet(pipes[0])
         self._changed = asyncio.Event()
@@ -406,7 +402,7 @@ class Child:
         """Turn the supervisor's last words, or their absence, into the last event."""
         answer = await self._link.answer("gone")
         if answer["event"] == "lost":
-            kill = _kill if self._mark is None else partial(_kill_marked, self._mark)
+            kill = end_all if self._mark is None else partial(end_marked, self._mark)
             clean = await asyncio.to_thread(kill, self._handles)
             clean = clean and await asyncio.to_thread(self._supervisor.left_nothing)
             ended = Ended(KILLED, None, clean)
@@ -514,48 +510,6 @@ def write_once(descriptor: int, data: bytes) -> None:
     if sys.platform == "linux":
         seals = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
         fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
-
-
-def _handles(pids: Iterable[int]) -> list[int]:
-    """Return handles of processes, so that they can be killed when the supervisor can't."""
-    handles: list[int] = []
-    for pid in pids:
-        with contextlib.suppress(OSError):
-            if sys.platform == "linux":
-                handles.append(os.pidfd_open(pid))
-    return handles
-
-
-def _kill(handles: Iterable[int]) -> bool:
-    """Kill processes by their handles; say whether they are gone within a second."""
-    left = set(handles)
-    if sys.platform == "linux":
-        poller = select.poll()
-        for handle in left:
-            poller.register(handle, select.POLLIN)
-            with contextlib.suppress(OSError):
-                signal.pidfd_send_signal(handle, signal.SIGKILL)
-        while left:
-            ended = poller.poll(LOST_SECONDS * 1000)
-            if not ended:
-                return False
-            for handle, _ in ended:
-                poller.unregister(handle)
-                left.discard(handle)
-    return not left
-
-
-def _kill_marked(mark: str, _: object) -> bool:
-    """Do the same with those of a mark; where there are marks, there are no handles."""
-    deadline = time.monotonic() + LOST_SECONDS
-    while left := census.marked(mark):
-        for pid in left:
-            with contextlib.suppress(OSError):
-                os.kill(pid, KILL)
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 def _close_all(descriptors: Iterable[int]) -> None:
