@@ -23,6 +23,7 @@ from typing import Any, Literal
 
 from lmboot import census, system
 from lmboot.handles import LOST_SECONDS, end_all, end_marked, handles
+from lmboot.windows import Container
 
 if sys.platform != "win32":
     import fcntl
@@ -75,7 +76,8 @@ class Order:
     socket on which the launcher inside answers READY and `nonce`. `folders` are opened inside
     before anything runs, and may hold `bounds` bytes each (none: they bound themselves); `info`
     is where a sandbox tells the first process of its inside; `nested`: that is its one child;
-    `mark` is what only the sandbox's processes may write to, by which macOS tells them.
+    `mark` is what only the sandbox's processes may write to, by which macOS tells them;
+    `container` is what holds them on Windows, where `windows_process.py` takes the order.
     """
 
     argv: tuple[str, ...]
@@ -90,6 +92,7 @@ class Order:
     info: int | None = None
     nested: bool = False
     mark: str | None = None
+    container: Container | None = None
 
 
 class Supervisor:

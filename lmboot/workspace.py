@@ -85,6 +85,22 @@ class Workspace:
             path.write_bytes(content)
             self._give(path)
 
+    def write(self, files: Iterable[tuple[str, bytes]]) -> None:
+        """Write the run's own files, whose paths were checked."""
+        folder = os.open(self.app, _FOLDER)
+        try:
+            write_files(folder, files)
+        finally:
+            os.close(folder)
+
+    def copy_out(self, known: Mapping[str, bytes], target: Path) -> CopyReport:
+        """Copy what the run has written to a new or empty folder."""
+        folder = os.open(self.app, _FOLDER)
+        try:
+            return copy_out(folder, known, target)
+        finally:
+            os.close(folder)
+
     def _give(self, path: Path) -> None:
         if self._owner is not None:
             system.chown(path, self._owner)

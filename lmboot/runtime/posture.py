@@ -32,6 +32,7 @@ from lmboot.runtime.backends import (
     CHANNEL,
     NOT_BUILT,
     Backend,
+    appcontainer,
     bubblewrap,
     firejail,
     landlock,
@@ -85,8 +86,9 @@ BACKENDS: Mapping[str, _Finder] = {
     "landlock": landlock,
     "firejail": firejail,
     "seatbelt": seatbelt,
+    "appcontainer": appcontainer,
 }
-SYSTEMS = {"seatbelt": "darwin"}  # all others are Linux'
+SYSTEMS = {"seatbelt": "darwin", "appcontainer": "win32"}  # all others are Linux'
 BY_NAME_ONLY = frozenset({"firejail"})
 
 

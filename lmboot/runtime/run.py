@@ -13,15 +13,12 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from lmboot import system
 from lmboot.errors import SandboxFault
 from lmboot.process import (
-    Child,
     Ended,
     Order,
     Output,
     StartFailed,
-    Supervisor,
     new_file_in_memory,
     unprivileged_user,
     write_once,
@@ -31,7 +28,14 @@ from lmboot.runtime.broker import Audit, Broker
 from lmboot.runtime.operations import Operation
 from lmboot.runtime.policy import Limits, Route
 from lmboot.runtime.routes import Routes
-from lmboot.workspace import CopyReport, Workspace, copy_out, write_files
+from lmboot.workspace import CopyReport, copy_out
+
+if sys.platform == "win32":
+    from lmboot.windows_process import Child, Supervisor
+    from lmboot.windows_workspace import Workspace
+else:
+    from lmboot.process import Child, Supervisor
+    from lmboot.workspace import Workspace
 
 PAGE = 4096
 MB = 1 << 20
@@ -109,6 +113,7 @@ class Standby:
             info=self.plan.info,
             nested=self.plan.nested,
             mark=self.plan.mark,
+            container=self.plan.container,
         )
 
     async def begin(self, job: Job) -> bytes:
@@ -117,7 +122,7 @@ class Standby:
         Returns what the runtime has sent to the broker already.
         """
         if self.workspace is not None and not self.unpacks:
-            await asyncio.to_thread(_write, self.workspace, job)
+            await asyncio.to_thread(self.workspace.write, job.files)
         library, unpack, beside = self.plan.library, self.unpacks, self.beside
         write_once(self.payload, packed(job, library, unpack=unpack, beside=beside))
         return await self.child.begin(self.channel, watched(job.limits))
@@ -164,11 +169,7 @@ class Runtime:
         files = dict(self._job.files)
         if self._standby.workspace is None or self._child.folders:
             return await asyncio.to_thread(copy_out, self._child.folders[0], files, folder)
-        source = os.open(self._standby.workspace.app, os.O_RDONLY | system.O_DIRECTORY)
-        try:
-            return await asyncio.to_thread(copy_out, source, files, folder)
-        finally:
-            os.close(source)
+        return await asyncio.to_thread(self._standby.workspace.copy_out, files, folder)
 
     async def close(self) -> None:
         """Kill what is left and release everything, the workspace too; idempotent."""
@@ -231,15 +232,6 @@ class Box:
             )
         means, hint = self.backend.remedy(failure.text)
         return SandboxFault(means, hint=hint)
-
-
-def _write(workspace: Workspace, job: Job) -> None:
-    """Write the job's files to a workspace on disk."""
-    folder = os.open(workspace.app, os.O_RDONLY | system.O_DIRECTORY)
-    try:
-        write_files(folder, job.files)
-    finally:
-        os.close(folder)
 
 
 def packed(job: Job, library: str, *, unpack: bool, beside: int | None = 0) -> bytes:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Protocol
 
+from lmboot.windows import Container
+
 # The runtime's descriptors beside 0, 1 and 2. The launcher inside is told of the channel's and
 # finds the next two behind it. Stdin is among them because a sandbox's own processes keep what is
 # given to them as 0, so that nobody would learn that the runtime has closed it.
@@ -16,7 +18,7 @@ CHANNEL, PAYLOAD, STDIN, SECCOMP, INFO, START, LIBRARY = range(3, 10)
 
 SCRATCH_BYTES = 16 << 20  # what a runtime may keep in TMPDIR, beside its workspace
 
-NOT_BUILT = ("podman", "docker", "wasm", "appcontainer")
+NOT_BUILT = ("podman", "docker", "wasm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +28,9 @@ class Plan:
     `library` is where the host's library lies for the runtime. `contents` maps the runtime's
     descriptor numbers to the bytes that they hold. `info` is the number on which a sandbox tells
     its first process; `nested`: that is the one child of what is started; `mark` is a path that
-    nobody but the runtime's processes may write to, by which macOS tells them; none of these: the
-    processes are the host's. `folders` are where the runtime can write, the workspace first; `cwd`
-    is where a back end without an inside starts.
+    nobody but the runtime's processes may write to, by which macOS tells them; `container` holds
+    them on Windows; none of these: the processes are the host's. `folders` are where the runtime
+    can write, the workspace first; `cwd` is where a back end without an inside starts.
 
     Only where the workspace is a folder on disk: `files` are to be in it beforehand, by their
     paths beneath it; `bounds` is how many bytes each of `folders` may hold.
@@ -44,6 +46,7 @@ class Plan:
     info: int | None = None
     nested: bool = False
     mark: str | None = None
+    container: Container | None = None
     folders: tuple[str, ...] = ()
     files: Mapping[str, bytes] = field(default_factory=dict)
     bounds: tuple[int, ...] = ()

@@ -11,8 +11,9 @@
 user may change a route at any time. Arguments and results of the broker are JSON values.
 The short names below (`read("a.txt")`) are the same calls. Standard library only, Python 3.9+.
 
-Descriptor LMBOOT_FD is the socket to the broker: one request at a time, from any thread, but from
-this process only. A child that was forked has its own files in memory and no broker.
+Descriptor LMBOOT_FD is the socket to the broker (on Windows two, to read from and to write to):
+one request at a time, from any thread, but from this process only. A child that was forked has its
+own files in memory and no broker.
 """
 
 import os
@@ -182,8 +183,9 @@ _EMULATORS = {
 class _Broker:
     """The guest's end of the socket: one request at a time; answers are told by their id."""
 
-    def __init__(self, descriptor):
+    def __init__(self, descriptor, writing):
         self._descriptor = descriptor
+        self._writing = writing  # the same, where it is a socket
         self._process = os.getpid()
         self._lock = allocate_lock()
         self._asking = None  # the thread that holds the lock
@@ -239,7 +241,7 @@ class _Broker:
         sent = 0
         try:
             while sent < len(frame):
-                sent += os.write(self._descriptor, frame[sent:])
+                sent += os.write(self._writing, frame[sent:])
         except OSError:
             self.connected = False
             raise HostUnavailable("the broker has hung up; nothing was done") from None
@@ -248,6 +250,8 @@ class _Broker:
                 self.connected = False
 
     def _readable(self, seconds):
+        if os.name == "nt":
+            return _waits_in_pipe(self._descriptor, seconds)
         poll = select.poll()
         poll.register(self._descriptor, select.POLLIN)
         return bool(poll.poll(seconds * 1000))
@@ -271,9 +275,28 @@ class _Broker:
         return told
 
 
+def _waits_in_pipe(descriptor, seconds):
+    """Say whether bytes wait, or come in time; at a pipe of Windows one can only look."""
+    import _winapi
+    import msvcrt
+    import time
+
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            if _winapi.PeekNamedPipe(msvcrt.get_osfhandle(descriptor), 0)[0]:
+                return True
+        except OSError:
+            return True  # it has ended: reading tells
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.005)
+
+
 def _is_socket(descriptor):
+    kind = 0o010000 if os.name == "nt" else 0o140000  # there it is a pipe
     try:
-        return os.fstat(descriptor).st_mode & 0o170000 == 0o140000
+        return os.fstat(descriptor).st_mode & 0o170000 == kind
     except OSError:
         return False
 
@@ -304,4 +327,5 @@ def _result(op, told):
     raise refused
 
 
-_broker = _Broker(int(os.environ.get("LMBOOT_FD", "-1")))
+_ends = os.environ.get("LMBOOT_FD", "-1").split(",")
+_broker = _Broker(int(_ends[0]), int(_ends[-1]))

@@ -23,13 +23,7 @@ def prepare(channel: int) -> tuple[str, list[str]]:
     if os.read(channel, 16) != b"GO\n":
         os._exit(1)
     try:
-        header, count, *rest = netstrings(read_all(channel + 1)[len(nonce) :])
-        files = rest[int(count) :]
-        for at in range(0, len(files), 2):
-            write(files[at], files[at + 1])
-        library, routes, *limits = header.decode().split("\n")
-        sys.argv[:] = [argument.decode() for argument in rest[: int(count)]]
-        os.environ["LMBOOT_ROUTES"] = routes
+        library, limits = unpack(read_all(channel + 1)[len(nonce) :])
     except Exception as error:  # noqa: BLE001 whatever it is: the host must hear of it
         os.write(channel, f"FAULT {error!r:.300}\n".encode())
         os._exit(1)
@@ -37,6 +31,18 @@ def prepare(channel: int) -> tuple[str, list[str]]:
     os.closerange(3, channel)
     os.closerange(channel + 1, 4096)
     os.write(channel, b"RUN\n")
+    return library, limits
+
+
+def unpack(data: bytes) -> tuple[str, list[str]]:
+    """Write the payload's files, set its arguments and routes; return what `prepare` does."""
+    header, count, *rest = netstrings(data)
+    files = rest[int(count) :]
+    for at in range(0, len(files), 2):
+        write(files[at], files[at + 1])
+    library, routes, *limits = header.decode().split("\n")
+    sys.argv[:] = [argument.decode() for argument in rest[: int(count)]]
+    os.environ["LMBOOT_ROUTES"] = routes
     return library, limits
 
 
