@@ -287,8 +287,16 @@ if sys.platform == "win32":
             if not inside.value:
                 raise OSError("the process is not in its job")
 
-        def accounting(self) -> Accounting:
-            """Return what it has used, and how many processes it has."""
+        def cpu_seconds(self) -> float:
+            """Return what all in it have used."""
+            used = self._accounting()
+            return float(used.user_time + used.kernel_time) / TICKS_PER_SECOND
+
+        def active(self) -> int:
+            """Return how many processes are in it."""
+            return int(self._accounting().active_processes)
+
+        def _accounting(self) -> Accounting:
             found = Accounting()
             size = c_uint32(sizeof(found))
             job = c_void_p(self._job)

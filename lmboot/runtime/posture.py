@@ -244,7 +244,7 @@ def _probe_job(bait: _Bait, without: Iterable[str]) -> Job:
 
 
 def _known_machine() -> bool:
-    return platform.machine() in seccomp.ARCHES
+    return sys.platform == "linux" and platform.machine() in seccomp.ARCHES
 
 
 async def _listen(box: Box, job: Job) -> tuple[bytes, Ended]:
@@ -350,6 +350,7 @@ def _key(backend: Backend) -> dict[str, Any]:
     """Return all that a proof rests on; it holds no longer than until the next boot."""
     binary = getattr(backend, "binary", "")
     found = os.stat(binary) if binary else None
+    boot = secrets.token_hex(8)  # where a boot has no name, nothing is remembered
     with contextlib.suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return {

@@ -90,7 +90,7 @@ _CHANGES = (
     *("write_usr", "write_root", "write_dev"),
     *("chmod_canary", "touch_canary", "mark_canary"),
 )
-_ALLOWED_NAMES = {"PATH", "LANG", "HOME", "TMPDIR"}
+_ALLOWED_NAMES = {"PATH", "LANG", "HOME", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT"}  # Windows' are 3
 
 
 def lacking(properties: Properties) -> list[str]:

@@ -22,8 +22,8 @@ from lmboot.runtime.backends.appcontainer import AppContainer
 from lmboot.runtime.policy import Limits
 from lmboot.runtime.run import Job, packed
 from lmboot.windows import Container
-from lmboot.windows_process import Limits as Watched
-from lmboot.windows_process import Lines, held_in
+from lmboot.windows_child import Limits as Watched
+from lmboot.windows_child import Lines, held_in
 from lmboot.windows_workspace import Workspace, copy_out, leads_elsewhere
 
 PYTHON = "C:\\Users\\u\\AppData\\Local\\Programs\\Python\\Python312"

@@ -2,9 +2,9 @@
 
 The twin of `start.py`, which lies beside it and does what is the same. LMBOOT_PIPES are two
 handles of pipes to the host: to read from, to write to. The host says a nonce, we answer READY
-with it; it says GO and how many bytes follow, which are what `start.py` finds in its descriptor. RUN is
-told when all of that is in place, FAULT when it can't be: then nothing has run. From there on, the
-pipes are the way to the broker. Never run on Windows by those who wrote it. Python 3.9+.
+with it; it says GO and how many bytes follow, which are what `start.py` finds in its descriptor.
+RUN is told when all of that is in place, FAULT when it can't be: then nothing has run. From there
+on, the pipes are the way to the broker. Never run on Windows by those who wrote it. Python 3.9+.
 """
 
 import importlib
@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+NAMES = {"PATH", "LANG", "HOME", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT"}
 NONCE_BYTES = 32  # what the data begins with, for a launcher that has no other way to learn it
 
 
@@ -65,6 +66,9 @@ if __name__ == "__main__" and sys.platform == "win32":
     sys.path.insert(0, folder)
     start: Any = importlib.import_module("start")
     sys.path.remove(folder)
+    for name in set(os.environ) - NAMES:
+        if not name.startswith("LMBOOT_"):
+            del os.environ[name]  # Windows has added it
     into, out = map(int, os.environ.pop("LMBOOT_PIPES").split(","))
     reading = msvcrt.open_osfhandle(into, os.O_RDONLY | os.O_BINARY)
     writing = msvcrt.open_osfhandle(out, os.O_WRONLY | os.O_BINARY)

@@ -26,6 +26,8 @@ SEEN_SECONDS = 2.0  # far more than lies between two looks of whoever watches
 POSIX: Any = os
 FAMILIES: Any = socket
 POSIX_KILL = 9
+# Of the addresses that are nobody's: connecting a datagram socket to one sends nothing.
+OUTSIDE: Any = {socket.AF_INET: ("192.0.2.1", 9), socket.AF_INET6: ("2001:db8::1", 9)}
 
 given = dict(argument.split("=", 1) for argument in sys.argv[1:])
 
@@ -57,7 +59,11 @@ def connect(family: int, address: object) -> None:
 
 
 def make(family: int, kind: int = socket.SOCK_DGRAM) -> None:
-    socket.socket(family, kind).close()
+    with socket.socket(family, kind) as made:
+        if (
+            sys.platform != "linux"
+        ):  # where a socket is refused nothing until it is to go somewhere
+            made.connect(OUTSIDE.get(family, ("192.0.2.1", 9)))
 
 
 def syscall(number: int, *arguments: int) -> None:
@@ -192,9 +198,12 @@ def leave_a_daemon() -> None:
 
 
 def descriptors() -> list[int]:
-    """Return those of 0 to 4095 that are open."""
+    """Return those of 0 to 4095 that are open; a channel of two is told by its first."""
     found = []
+    second = os.environ["LMBOOT_FD"].split(",")[1:]
     for number in range(4096):
+        if str(number) in second:
+            continue
         try:
             os.fstat(number)
         except OSError:

@@ -1,0 +1,301 @@
+"""The twin of `process.Child`: its pipes, threads and process are real, and its job is a fake."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from lmboot.process import Ended, Output, StartFailed, new_file_in_memory, write_once
+from lmboot.runtime.policy import Limits
+from lmboot.runtime.run import Job, packed, watched
+from lmboot.windows import KILLED
+from lmboot.windows_child import Child, Pipe
+from tests import leaks
+
+GUEST = Path(__file__).parents[1] / "lmboot/runtime/guest"
+# What `pipes.py` does on Windows, with descriptors in place of handles.
+LAUNCH = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+import pipes, start
+library, _ = pipes.prepare(int(sys.argv[2]), int(sys.argv[3]), start.unpack)
+path, names = start.program(sys.argv[0], library)
+exec(compile(open(path).read(), path, "exec"), names)
+"""
+
+
+class FakeJob:
+    """Holds one process; tells what a test has it tell."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+        self.limits: dict[str, float | None] = {}
+        self.messages: list[int] = []
+        self.cpu = 0.0
+
+    def limit(self, *, memory: float | None, processes: float | None, cpu: float | None) -> None:
+        self.limits = {"memory": memory, "processes": processes, "cpu": cpu}
+
+    def terminate(self) -> None:
+        self._process.kill()
+
+    def next_message(self, milliseconds: int) -> int | None:
+        time.sleep(milliseconds / 1000 / 10)
+        return self.messages.pop() if self.messages else None
+
+    def cpu_seconds(self) -> float:
+        return self.cpu
+
+    def active(self) -> int:
+        return int(self._process.poll() is None)
+
+
+class Started:
+    """A process as `windows_process.Supervisor` would have started it, and what goes with it."""
+
+    def __init__(self, folder: Path, program: str, limits: Limits) -> None:
+        pairs = [os.pipe() for _ in range(5)]
+        self.ends = [pair[1] if n in (0, 4) else pair[0] for n, pair in enumerate(pairs)]
+        child = [pair[0] if n in (0, 4) else pair[1] for n, pair in enumerate(pairs)]
+        self.process = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-u", "-c", LAUNCH, GUEST, str(child[4]), str(child[3])],
+            stdin=child[0],
+            stdout=child[1],
+            stderr=child[2],
+            pass_fds=child[3:],
+            cwd=folder,
+        )
+        for descriptor in child:
+            os.close(descriptor)
+        self.job = FakeJob(self.process)
+        self.channel, self.theirs = socket.socketpair()
+        self.payload = new_file_in_memory()
+        job = Job((("main.py", textwrap.dedent(program).encode()),), ("main.py",), limits, {})
+        write_once(self.payload, b"n" * 32 + packed(job, str(GUEST), unpack=True))
+        self.closed = False
+
+    def exit_code(self) -> int | None:
+        code = self.process.poll()
+        return KILLED if code is not None and code < 0 else code
+
+    def close_end(self, descriptor: int) -> None:
+        if descriptor in self.ends:
+            self.ends.remove(descriptor)
+            os.close(descriptor)
+
+    async def close(self) -> None:
+        if self.closed:
+            return
+        self.closed = True
+        self.process.wait()
+        self.theirs.close()
+        self.channel.close()
+        for descriptor in [*self.ends, self.payload]:
+            os.close(descriptor)
+
+
+@contextlib.asynccontextmanager
+async def child(
+    folder: Path, program: str, limits: Limits | None = None
+) -> AsyncIterator[tuple[Child, Started]]:
+    limits = limits or Limits()
+    app = folder / "app"
+    app.mkdir()
+    before = leaks.descriptors()
+    started = Started(app, program, limits)
+    out, err, link = started.ends[1], started.ends[2], Pipe(started.ends[3], started.ends[4])
+    link.await_ready("nonce")
+    made = Child(
+        started,
+        asyncio.get_running_loop(),
+        started.job,
+        (started.ends[0], out, err),
+        link,
+        started.theirs,
+        started.payload,
+        {str(app): 1 << 20},
+    )
+    try:
+        assert await made.begin(started.channel, watched(limits)) == b""
+        yield made, started
+    finally:
+        await made.close()
+        await made.close()
+    assert leaks.wait_until(lambda: leaks.descriptors() <= before)
+
+
+async def outcome(of: Child) -> tuple[bytes, bytes, Ended]:
+    written = {"out": b"", "err": b""}
+    async with asyncio.timeout(60):
+        async for event in of.events():
+            if isinstance(event, Output):
+                written[event.stream] += event.data
+            else:
+                return written["out"], written["err"], event
+    raise AssertionError("its events always close with Ended")
+
+
+async def test_what_it_writes_comes_before_its_end(tmp_path: Path) -> None:
+    program = """
+        import sys
+        sys.stdout.write("x" * 300_000)
+        sys.stderr.write("oh")
+        sys.exit(7)
+        """
+    async with child(tmp_path, program) as (made, _):
+        assert await outcome(made) == (b"x" * 300_000, b"oh", Ended(7, None, clean=True))
+        assert made.gone
+
+
+async def test_lines_go_in_and_the_job_has_its_limits(tmp_path: Path) -> None:
+    limits = Limits(memory_mb=64, processes=5, cpu_seconds=9)
+    async with child(tmp_path, "print(input() + input())", limits) as (made, started):
+        assert started.job.limits == {"memory": 64 << 20, "processes": 5, "cpu": 9}
+        assert await made.send(b"a\n")
+        assert await made.send(b"b\n")
+        out, _, ended = await outcome(made)
+
+    assert (out, ended) == (b"ab\n", Ended(0, None, clean=True))
+
+
+async def test_what_is_not_asked_for_is_not_read(tmp_path: Path) -> None:
+    program = """
+        import os, time
+        os.set_blocking(1, False)
+        written = 0
+        try:
+            while True:
+                written += os.write(1, bytes(1 << 16))
+        except BlockingIOError:
+            open("written", "w").write(str(written))
+        time.sleep(60)
+        """
+    async with child(tmp_path, program) as (made, _):
+        note = tmp_path / "app/written"
+        assert await asyncio.to_thread(leaks.wait_until, note.exists, 30.0)
+        assert int(note.read_text() or 0) < 1 << 21  # what a pipe holds, and no more
+        await made.end("output")
+
+
+async def test_a_stdin_that_nobody_reads_takes_a_mebibyte_and_then_no_more(tmp_path: Path) -> None:
+    async with child(tmp_path, "import time; time.sleep(60)") as (made, _):
+        taken = 0
+        while await made.send(bytes(1 << 18)):
+            taken += 1
+            assert taken < 20
+        await made.stop()
+
+    assert taken >= 4
+
+
+async def test_stop_lets_it_end_by_itself_when_stdin_ends(tmp_path: Path) -> None:
+    program = "import sys; sys.stdout.write('ready\\n'); sys.exit(3 + len(sys.stdin.read()))"
+    async with child(tmp_path, program) as (made, _):
+        events = made.events()
+        assert await anext(events) == Output("out", b"ready\n")
+        await made.stop()
+        rest = [event async for event in events]
+
+    assert rest == [Ended(3, None, clean=True)]
+
+
+async def test_stop_ends_what_does_not(tmp_path: Path) -> None:
+    async with child(tmp_path, "import time; time.sleep(600)") as (made, _):
+        await made.stop()
+        made.interrupt()
+
+        assert await outcome(made) == (b"", b"", Ended(KILLED, None, clean=True))
+        assert not await made.send(b"x")
+
+
+@pytest.mark.parametrize(
+    ("message", "cpu", "limits", "expected"),
+    [
+        (10, 0.0, Limits(), "memory"),
+        (1, 0.0, Limits(), "cpu"),
+        (None, 99.0, Limits(cpu_seconds=5), "cpu"),
+        (None, 0.0, Limits(wall_seconds=0.2), "wall"),
+    ],
+)
+async def test_a_limit_ends_it_and_is_named(
+    message: int | None, cpu: float, limits: Limits, expected: str, tmp_path: Path
+) -> None:
+    async with child(tmp_path, "import time; time.sleep(600)", limits) as (made, started):
+        started.job.messages += [] if message is None else [message]
+        started.job.cpu = cpu
+
+        assert (await outcome(made))[2] == Ended(KILLED, expected, clean=True)
+
+
+async def test_a_folder_that_holds_too_much_ends_it(tmp_path: Path) -> None:
+    program = "open('f', 'wb').write(bytes(2 << 20)); import time; time.sleep(600)"
+    async with child(tmp_path, program) as (made, _):
+        assert (await outcome(made))[2] == Ended(KILLED, "disk", clean=True)
+
+
+async def test_the_channel_goes_both_ways_and_its_end_is_seen(tmp_path: Path) -> None:
+    program = """
+        import os
+        reading, writing = map(int, os.environ["LMBOOT_FD"].split(","))
+        os.write(writing, b"asked\\n")
+        print(os.read(reading, 100).decode(), flush=True)
+        """
+    async with child(tmp_path, program) as (made, started):
+        loop = asyncio.get_running_loop()
+        started.channel.setblocking(False)
+        async with asyncio.timeout(30):
+            assert await loop.sock_recv(started.channel, 100) == b"asked\n"
+            await loop.sock_sendall(started.channel, b"answered")
+            out, _, _ = await outcome(made)
+            assert await loop.sock_recv(started.channel, 100) == b""
+
+    assert out == b"answered\n"
+
+
+async def test_a_payload_that_can_t_be_unpacked_is_a_failed_start(tmp_path: Path) -> None:
+    app = tmp_path / "app"
+    app.mkdir()
+    (app / "main.py").touch()  # in the way of the payload's
+
+    with pytest.raises(StartFailed, match="FileExistsError"):
+        await begun(app)
+
+
+async def begun(folder: Path) -> None:
+    started = Started(folder, "print(1)", Limits())
+    link = Pipe(started.ends[3], started.ends[4])
+    link.await_ready("nonce")
+    stdio = (started.ends[0], started.ends[1], started.ends[2])
+    loop = asyncio.get_running_loop()
+    made = Child(started, loop, started.job, stdio, link, started.theirs, started.payload, {})
+    try:
+        await made.begin(started.channel, watched(Limits()))
+    finally:
+        await made.close()
+
+
+def test_a_launcher_that_says_something_else_is_not_believed() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(b"READY other\n")
+
+        with pytest.raises(StartFailed, match="no proper sign of life"):
+            Pipe(ours.fileno(), ours.fileno()).await_ready("nonce")
+
+
+def test_a_launcher_that_ends_is_noticed_at_once() -> None:
+    ours, theirs = socket.socketpair()
+    theirs.close()
+
+    with ours, pytest.raises(StartFailed, match="or ended"):
+        Pipe(ours.fileno(), ours.fileno()).line(60.0)
