@@ -20,7 +20,7 @@ for part in .venv lmboot tests assets; do
     mount --bind "$1/$part" "$2/checkout/$part"
 done
 cp "$1/pyproject.toml" "$2/checkout"
-{ cat /etc/passwd; echo "lmboot-test:x:$3:$3::$2:/bin/sh"; } > "$2/passwd"
+{ cat /etc/passwd; echo "lmboot-test:x:$3:$3::/nonexistent:/bin/sh"; } > "$2/passwd"
 mount --bind "$2/passwd" /etc/passwd
 cd "$2/checkout"
 exec setpriv --reuid "$3" --regid "$3" --clear-groups -- \\
