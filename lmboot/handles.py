@@ -48,11 +48,13 @@ def end_all(held: Iterable[int]) -> bool:
 def end_marked(mark: str, _: object) -> bool:
     """Do the same with those of a mark; where there are marks, there are no handles."""
     deadline = time.monotonic() + LOST_SECONDS
-    while left := census.marked(mark):
-        for pid in left:
-            with contextlib.suppress(OSError):
-                os.kill(pid, KILL)
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
+    with contextlib.suppress(OSError):  # nobody can tell what is left
+        while left := census.marked(mark):
+            for pid in left:
+                with contextlib.suppress(OSError):
+                    os.kill(pid, KILL)
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.01)
+        return True
+    return False
