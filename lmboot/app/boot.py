@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
-from lmboot.app.border import Border
+from lmboot import keychain
+from lmboot.app.border import Border, agreed_routes
 from lmboot.app.models import choose, open_model, warm
 from lmboot.app.options import Options
 from lmboot.app.places import Places
@@ -87,6 +88,7 @@ class Boot:
 
     async def _prepare(self) -> None:
         """Find a sandbox and open the model at the same time: both take their moment."""
+        keychain.warm()  # the audit log's key may stand there
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._new_launcher())
@@ -239,19 +241,18 @@ class Boot:
         files = tuple((path, content.encode()) for path, content in payload.files)
         routes = {name: route for name, route in review.routes.items() if route != "DENY"}
         system = prompts.interactive(brief(payload.name, 100), routes)
-        border: Border | None = None
+        opening = asyncio.create_task(self._new_border(review, launcher, agreed))
         try:
-            border = await self._new_border(review, launcher, agreed)
             await self.talk.release()
-            job = Job(files, payload.argv, review.limits, border.routes.table())
-            runtime = await launcher.launch(job)
+            job = Job(files, payload.argv, review.limits, agreed_routes(review.routes).table())
+            runtime = await launcher.launch(job)  # the log is begun meanwhile
+            border = await asyncio.shield(opening)
             border.serve(runtime)
             await self.talk.show("sys", f"runtime started in {launcher.backend}", "started")
             await self.talk.run(runtime, system, review.limits.output_mb, border)
             self.payload, self.payload_model = payload, review.model
         except BaseException:
-            if border is not None:
-                await border.close()
+            await (await opening).close()
             await launcher.close()
             raise
 

@@ -30,6 +30,11 @@ from lmboot.text import brief
 CEILING: Mapping[str, Route] = dict.fromkeys(OPERATIONS, "HOST")  # no policy forbids any by name
 
 
+def agreed_routes(asked: Mapping[str, Route]) -> Routes:
+    """Return the routes of a start, for a payload that asked for these."""
+    return Routes.agreed(CEILING, asked)
+
+
 class Show(Protocol):
     """Shows something in a pane, with an event and its details."""
 
@@ -100,7 +105,10 @@ class Border:
         model: Model,
         show: Callable[[str], None],
     ) -> Border:
-        """Begin a log for a payload (its hash) that asked for these routes, with the consent."""
+        """Begin a log for a payload (its hash) that asked for these routes, with the consent.
+
+        Not to be cancelled: whoever has no use for it any more closes it.
+        """
 
         def begin() -> AuditLog | AuditFault:
             posture = {"backend": backend, **properties}
@@ -112,13 +120,7 @@ class Border:
                 return fault
             return log
 
-        beginning = asyncio.create_task(asyncio.to_thread(begin))
-        try:
-            log = await asyncio.shield(beginning)
-        except asyncio.CancelledError:
-            await cls(await beginning, Routes({}, {}, {}), model, show).close()
-            raise
-        return cls(log, Routes.agreed(CEILING, asked), model, show)
+        return cls(await asyncio.to_thread(begin), agreed_routes(asked), model, show)
 
     @property
     def routes(self) -> Routes:
