@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from lmboot.errors import UsageFault
-from lmboot.runtime.confined import MAX_FILE_BYTES, Folder, Quota
+from lmboot.runtime.confined import MAX_FILE_BYTES, RUN_BYTES, Folder
 from lmboot.runtime.database import query
 from lmboot.runtime.fetching import fetch
 from lmboot.runtime.operations import (
@@ -29,6 +29,7 @@ from lmboot.runtime.operations import (
     Text,
     Values,
 )
+from lmboot.runtime.quota import Quota
 from lmboot.runtime.urls import FetchPolicy
 from lmboot.text import brief
 
@@ -44,12 +45,12 @@ class Grants:
 
     folders: dict[str, Folder] = field(default_factory=dict)
     fetch: FetchPolicy = field(default_factory=FetchPolicy)
-    written: Quota = field(default_factory=Quota)  # of all folders together
+    written: Quota = field(default_factory=lambda: Quota(RUN_BYTES))  # of all folders together
 
     def add_folder(self, path: Path, *, writable: bool) -> str:
         """Grant a folder; return the name that it has for the runtime. Raises UsageFault."""
         path = Path(os.path.abspath(path.expanduser()))
-        folder = Folder.open(path, writable, spend=self.written.spend)
+        folder = Folder.open(path, writable, quota=self.written)
         stem = path.name or "root"
         names = chain([stem], (f"{stem}-{number}" for number in count(2)))
         name = next(name for name in names if name not in self.folders)

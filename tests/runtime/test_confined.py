@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from lmboot.errors import OperationRefused, UsageFault
 from lmboot.runtime import beneath, confined
 from lmboot.runtime.beneath import Opener, by_openat2, by_walking, open_beneath
-from lmboot.runtime.confined import Folder, Quota
+from lmboot.runtime.confined import Folder
+from lmboot.runtime.quota import Quota
 from tests.leaks import descriptors
 from tests.soak import confined as race
 
@@ -381,7 +382,7 @@ def test_lists_are_bounded(granted: Folder, root: Path, monkeypatch: pytest.Monk
 
 def test_what_failed_is_not_charged(root: Path, opener: Opener) -> None:
     quota = Quota(10)
-    with Folder.open(root, writable=True, spend=quota.spend, opener=opener) as folder:
+    with Folder.open(root, writable=True, quota=quota, opener=opener) as folder:
         assert code(lambda: folder.write_text("a.txt", "ten bytes!")) == "exists"
         assert code(lambda: folder.write_text("new", "eleven bytes")) == "quota"
         folder.write_text("new", "ten bytes!")
@@ -403,7 +404,7 @@ def test_many_writers_never_exceed_what_may_be_written(root: Path, opener: Opene
         return done
 
     with (
-        Folder.open(root, writable=True, spend=quota.spend, opener=opener) as folder,
+        Folder.open(root, writable=True, quota=quota, opener=opener) as folder,
         ThreadPoolExecutor(64) as pool,
     ):
         written = sum(pool.map(write, range(64)))
