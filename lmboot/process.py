@@ -17,10 +17,12 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+from lmboot.cgroups import Place
 
 if sys.platform != "win32":
     import fcntl
@@ -92,22 +94,26 @@ class Supervisor:
     """A started supervisor that has nothing to do yet; it serves one launch."""
 
     def __init__(
-        self, process: subprocess.Popen[bytes], link: _Link, *, enclosed: bool = False
+        self, process: subprocess.Popen[bytes], link: _Link, *, guarded: bool = False
     ) -> None:
         self._process = process
         self._link = link
-        self._enclosed = enclosed
+        self._guarded = guarded
 
     @classmethod
-    async def start(cls, uid: int | None = None, *, enclosed: bool = False) -> Supervisor:
+    async def start(
+        cls, uid: int | None = None, *, enclosed: bool = False, places: Sequence[Place] = ()
+    ) -> Supervisor:
         """Start one, as an unprivileged user if `uid` is given.
 
         `enclosed`: it and all that it starts can signal nobody else, so that one signal to
-        everybody ends the whole tree at once (Linux 6.12; else a fault).
+        everybody ends the whole tree at once (Linux 6.12; else a fault). `places`: where a
+        control group of the tree's own is made (else a fault).
         """
         ours, theirs = socket.socketpair()
         descriptor = theirs.fileno()
         arguments = [str(descriptor), *([] if uid is None else [f"user={uid}"])]
+        arguments += [f"groups={json.dumps(places)}"] if places else []
         arguments += ["enclosed"] if enclosed else []
         with theirs:
             process = subprocess.Popen(  # noqa: ASYNC220 (a fork; there is nothing to wait for)
@@ -118,7 +124,7 @@ class Supervisor:
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,  # a Ctrl+C in lmboot's terminal is not meant for it
             )
-        return cls(process, _Link(ours), enclosed=enclosed)
+        return cls(process, _Link(ours), guarded=enclosed or bool(places))
 
     async def launch(self, order: Order) -> Child:
         """Start the child and return it once its launcher waits; raise StartFailed."""
@@ -162,12 +168,12 @@ class Supervisor:
             _close_all([*given.values(), order.channel])
 
     def left_nothing(self) -> bool:
-        """Say, of a supervisor that was lost, whether its guard has ended all that it started.
+        """Say, of a supervisor that was lost, whether all that it started is gone.
 
-        Without a guard there is nobody who could tell.
+        Its guard or its keeper has seen to that; without either there is nobody who could tell.
         """
         with contextlib.suppress(subprocess.TimeoutExpired):
-            return not self._enclosed or self._process.wait(LOST_SECONDS) == 0
+            return not self._guarded or self._process.wait(LOST_SECONDS) == 0
         return False
 
     async def _answer(self, name: str) -> dict[str, Any]:
@@ -219,6 +225,13 @@ class _Link:
     async def answer(self, name: str) -> dict[str, Any]:
         """Wait for an answer; in its place a fault, or {"event": "lost"} when nobody is left."""
         return await asyncio.shield(self.answers[name])
+
+    async def fault(self) -> str:
+        """Return what went wrong after the start; nothing unless that is told soon."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOST_SECONDS):
+                return str((await self.answer("gone")).get("text", ""))
+        return ""
 
     async def tell(self, descriptors: Iterable[int] = (), **message: Any) -> None:
         """Send one message; a supervisor that is gone is told by the answers."""
@@ -302,18 +315,17 @@ class Child:
 
         Returns what the runtime has written to the channel already.
         """
-        await self._link.tell(do="begin", limits=dict(limits))
+        await self._link.tell(do="begin", limits=dict(limits))  # it says GO when they are on
         answer = b""
         with contextlib.suppress(OSError, TimeoutError):
             async with asyncio.timeout(BEGIN_SECONDS):
-                await self._loop.sock_sendall(channel, b"GO\n")
                 while b"\n" not in answer:
                     data = await self._loop.sock_recv(channel, 4096)
                     answer += data or b"\n"
         answer, _, more = answer.partition(b"\n")
         if answer != b"RUN":
             text = answer.decode("utf-8", "replace").removeprefix("FAULT").strip()
-            raise StartFailed(text or "the runtime's launcher ended")
+            raise StartFailed(text or await self._link.fault() or "the runtime's launcher ended")
         return more
 
     async def events(self) -> AsyncIterator[Output | Ended]:
@@ -398,9 +410,9 @@ class Child:
             clean = await asyncio.to_thread(_kill, self._handles)
             clean = clean and await asyncio.to_thread(self._supervisor.left_nothing)
             ended = Ended(KILLED, None, clean)
-        else:
-            code = KILLED if answer["code"] is None else answer["code"]
-            ended = Ended(code, answer["limit"], answer["clean"])
+        else:  # a fault has neither code nor limit
+            code = KILLED if answer.get("code") is None else answer["code"]
+            ended = Ended(code, answer.get("limit"), answer["clean"])
         _close_all(self._handles)
         self._stdin.close()
         self._gone.set_result(ended)
