@@ -148,7 +148,7 @@ def _tried(place: Place) -> Place:
 
 def _works(place: Place, use: str) -> bool:
     try:
-        group = Group.make([place._replace(uses=(use,))])
+        group = Group.make([place._replace(uses=(use,))], new_name())
     except NoGroup:
         return False
     try:
@@ -159,6 +159,16 @@ def _works(place: Place, use: str) -> bool:
     finally:
         group.remove()
     return True
+
+
+def new_name() -> str:
+    """Return a name for a group that no other has."""
+    return f"{PREFIX}{secrets.token_hex(8)}"
+
+
+def discard(places: Iterable[Place], name: str) -> bool:
+    """Kill and remove a group whose keeper was lost; say whether nothing is left."""
+    return _removed([f"{place.folder}/{name}" for place in places])
 
 
 def reap(folder: str) -> None:
@@ -191,10 +201,9 @@ class Group:
         self._alarm: int | None = None
 
     @classmethod
-    def make(cls, places: Iterable[Place]) -> Group:
+    def make(cls, places: Iterable[Place], name: str) -> Group:
         """Make a group in all of these; raise NoGroup, with nothing left."""
         group = cls()
-        name = f"{PREFIX}{secrets.token_hex(8)}"
         try:
             for place in places:
                 group._add(place, f"{place.folder}/{name}")

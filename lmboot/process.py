@@ -22,14 +22,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from lmboot.cgroups import Place
+from lmboot import cgroups
+from lmboot.pipes import CHUNK, Inlet, Outlet
 
 if sys.platform != "win32":
     import fcntl
 
-CHUNK = 1 << 16
 BEGIN_SECONDS = 20.0  # for the payload to be unpacked; a full one takes a fraction of a second
-MAX_UNREAD_BYTES = 1 << 20  # what may wait for a child that does not read its stdin
 DRAIN_SECONDS = 0.5  # for what is left in the pipes when somebody still holds them open
 LOST_SECONDS = 1.0  # for the tree to die when the supervisor was killed
 EXIT_SECONDS = 35.0  # a supervisor that could not end its tree goes on trying for 30
@@ -94,15 +93,25 @@ class Supervisor:
     """A started supervisor that has nothing to do yet; it serves one launch."""
 
     def __init__(
-        self, process: subprocess.Popen[bytes], link: _Link, *, guarded: bool = False
+        self,
+        process: subprocess.Popen[bytes],
+        link: _Link,
+        *,
+        guarded: bool = False,
+        group: tuple[str, Sequence[cgroups.Place]] = ("", ()),
     ) -> None:
         self._process = process
         self._link = link
         self._guarded = guarded
+        self._group = group
 
     @classmethod
     async def start(
-        cls, uid: int | None = None, *, enclosed: bool = False, places: Sequence[Place] = ()
+        cls,
+        uid: int | None = None,
+        *,
+        enclosed: bool = False,
+        places: Sequence[cgroups.Place] = (),
     ) -> Supervisor:
         """Start one, as an unprivileged user if `uid` is given.
 
@@ -113,7 +122,8 @@ class Supervisor:
         ours, theirs = socket.socketpair()
         descriptor = theirs.fileno()
         arguments = [str(descriptor), *([] if uid is None else [f"user={uid}"])]
-        arguments += [f"groups={json.dumps(places)}"] if places else []
+        group = cgroups.new_name(), places
+        arguments += [f"groups={json.dumps(group)}"] if places else []
         arguments += ["enclosed"] if enclosed else []
         with theirs:
             process = subprocess.Popen(  # noqa: ASYNC220 (a fork; there is nothing to wait for)
@@ -124,7 +134,7 @@ class Supervisor:
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,  # a Ctrl+C in lmboot's terminal is not meant for it
             )
-        return cls(process, _Link(ours), guarded=enclosed or bool(places))
+        return cls(process, _Link(ours), guarded=enclosed or bool(places), group=group)
 
     async def launch(self, order: Order) -> Child:
         """Start the child and return it once its launcher waits; raise StartFailed."""
@@ -190,6 +200,9 @@ class Supervisor:
             await asyncio.to_thread(self._process.wait, EXIT_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
+        if self._process.returncode != 0:  # its keeper was killed, or gave up
+            name, places = self._group
+            await asyncio.to_thread(cgroups.discard, places, name)
 
 
 def _ended_pipe() -> int:
@@ -295,11 +308,11 @@ class Child:
         self._link = link
         self._loop = asyncio.get_running_loop()
         self._handles = _handles(started["pids"])
-        self._stdin = _Inlet(pipes[0])
+        self._stdin = Inlet(pipes[0])
         self._changed = asyncio.Event()
         self._outlets = [
-            _Outlet("out", pipes[1], self._changed),
-            _Outlet("err", pipes[2], self._changed),
+            Outlet("out", pipes[1], self._changed),
+            Outlet("err", pipes[2], self._changed),
         ]
         self._gone: asyncio.Future[Ended] = self._loop.create_future()
         self._last_words = asyncio.create_task(self._await_end())
@@ -416,73 +429,6 @@ class Child:
         _close_all(self._handles)
         self._stdin.close()
         self._gone.set_result(ended)
-
-
-class _Outlet:
-    """The reading end of one of the child's streams."""
-
-    def __init__(self, stream: Literal["out", "err"], descriptor: int, changed: asyncio.Event):
-        os.set_blocking(descriptor, False)
-        self.stream = stream
-        self._descriptor = descriptor
-        self._changed = changed
-        self._loop = asyncio.get_running_loop()
-
-    def read(self) -> bytes | None:
-        """Return what there is, b"" at the end, None when nothing is there yet."""
-        try:
-            return os.read(self._descriptor, CHUNK)
-        except BlockingIOError:
-            return None
-
-    def arm(self) -> None:
-        """Set the event once there is something to read."""
-        self._loop.add_reader(self._descriptor, self._ready)
-
-    def close(self) -> None:
-        self._loop.remove_reader(self._descriptor)
-        os.close(self._descriptor)
-
-    def _ready(self) -> None:
-        self._loop.remove_reader(self._descriptor)
-        self._changed.set()
-
-
-class _Inlet:
-    """The writing end of the child's stdin."""
-
-    def __init__(self, descriptor: int) -> None:
-        os.set_blocking(descriptor, False)
-        self._descriptor = descriptor
-        self._waiting = bytearray()
-        self._loop = asyncio.get_running_loop()
-        self._open = True
-
-    def put(self, data: bytes) -> bool:
-        """Queue bytes unless nobody will or does read them; say whether they were taken."""
-        if not self._open or len(self._waiting) > MAX_UNREAD_BYTES:
-            return False
-        self._waiting += data
-        self._flush()
-        return self._open
-
-    def close(self) -> None:
-        """Close it now, with what still waits; idempotent."""
-        if self._open:
-            self._open = False
-            self._loop.remove_writer(self._descriptor)
-            os.close(self._descriptor)
-
-    def _flush(self) -> None:
-        try:
-            while self._waiting:
-                del self._waiting[: os.write(self._descriptor, self._waiting[:CHUNK])]
-        except BlockingIOError:
-            self._loop.add_writer(self._descriptor, self._flush)
-        except OSError:
-            self.close()
-        else:
-            self._loop.remove_writer(self._descriptor)
 
 
 def unprivileged_user() -> int | None:

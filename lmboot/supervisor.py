@@ -11,10 +11,10 @@ JSON object a line in both directions, descriptors beside it.
 nothing later; with `begin` the limits and their clocks are on, and then it is let go on.
 
 The end of that socket means that lmboot is gone: the whole tree is killed at once. UID is the
-unprivileged user that it becomes first (lmboot runs as root). `groups` are places for control
-groups, where the kernel keeps the limits: see `cgroups.py`. It is the subreaper of everything
-that it starts, so "no child is left" proves that the tree is gone. `enclosed` is for a tree that
-has no process space, whose first process would take all others along: see `enclosure.py`.
+unprivileged user that it becomes first (lmboot runs as root). `groups` is [name, places] of a
+control group, in which the kernel keeps the limits: see `cgroups.py`. It is the subreaper of
+everything that it starts, so "no child is left" proves that the tree is gone. `enclosed` is for a
+tree that has no process space, whose first process would take all others along: `enclosure.py`.
 
 Other systems than Linux lack what `become_subreaper` and `census.py` use; each says what it
 returns then.
@@ -464,7 +464,8 @@ def main(arguments: list[str]) -> None:
     try:
         become_subreaper()  # before: Python's own files may lie where the other user can't read
         if "groups" in given:
-            group = Group.make(Place(*place) for place in json.loads(given["groups"]))
+            name, places = json.loads(given["groups"])
+            group = Group.make([Place(*place) for place in places], name)
             leave_a_keeper(group, control.connection)
             become_subreaper()
         if "user" in given:
