@@ -30,7 +30,7 @@ from lmboot.errors import (
     LmbootError,
     PayloadRejected,
 )
-from lmboot.runtime.launcher import Job, Launcher
+from lmboot.runtime.launcher import Job, Launcher, SandboxLevel
 from lmboot.settings import Settings
 from lmboot.text import brief
 
@@ -96,13 +96,24 @@ class Boot:
         except BaseExceptionGroup as failures:
             raise failures.exceptions[0] from None
 
-    async def _new_launcher(self) -> None:
+    async def _new_launcher(self, level: SandboxLevel = "low") -> None:
         options = self.options
         self.launcher = await Launcher.prepare(
             options.sandbox,
             no_border=options.no_border or options.can_ask,  # asked before it runs
             limits=self.settings.limits,
+            level=level,
         )
+
+    async def _raise_launcher(self, payload: Payload) -> None:
+        """Have the sandbox that the payload asks for, or raise: it can ask for more only.
+
+        A sandbox that was named is not replaced, and one that was found only by a better one.
+        """
+        before, level = self.launcher, payload.sandbox_level
+        if before is not None and level is not None and before.short_of(level):
+            await self._new_launcher(level)
+            await before.close()
 
     async def _open(self) -> None:
         options = self.options
@@ -184,6 +195,7 @@ class Boot:
     async def _accepted(self, payload: Payload, verdict: Verdict, model: str) -> None:
         library = Library(self.places.payloads)
         await self.talk.show("sys", payload.summary, "payload", sha256=payload.sha256)
+        await self._raise_launcher(payload)
         review = self._review(payload, verdict, model, library)
         self._keep(library, review, agreed=False)
         read = await self._agree(review)

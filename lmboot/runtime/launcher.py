@@ -6,7 +6,7 @@ from lmboot.errors import SandboxFault
 from lmboot.process import Ended, Output
 from lmboot.runtime import posture
 from lmboot.runtime.policy import Limits
-from lmboot.runtime.properties import IN_WORDS, Properties, in_words
+from lmboot.runtime.properties import IN_WORDS, Properties, SandboxLevel, in_words, short_of
 from lmboot.runtime.run import Box, Job, Runtime
 from lmboot.workspace import CopyReport
 
@@ -19,6 +19,7 @@ __all__ = [
     "Output",
     "Properties",
     "Runtime",
+    "SandboxLevel",
     "in_words",
 ]
 
@@ -35,16 +36,27 @@ class Launcher:
 
     @classmethod
     async def prepare(
-        cls, sandbox: str = "auto", *, no_border: bool = False, limits: Limits | None = None
+        cls,
+        sandbox: str = "auto",
+        *,
+        no_border: bool = False,
+        limits: Limits | None = None,
+        level: SandboxLevel = "low",
     ) -> Launcher:
         """Choose the back end and set up a sandbox in it, for a payload that is still to come.
 
         Raises SandboxFault where none is usable, UsageFault for a name that nobody knows. The
         proof takes about half a second once per boot: call it while the model still answers.
         `limits` are the policy's; a payload with another disk_mb costs a second setting up.
+        `level` is what a payload asks for that is known already.
         """
-        backend, properties = await posture.choose(sandbox, no_border=no_border)
-        return cls(await Box.open(backend, limits), properties)
+        chosen = await posture.choose(sandbox, no_border=no_border, level=level)
+        return cls(await Box.open(chosen.backend, limits, chosen.places), chosen.properties)
+
+    def short_of(self, level: SandboxLevel) -> list[str]:
+        """Return what this one lacks of a level; consent to `none` is consent to level low."""
+        walls = posture.walls(self.backend)
+        return [] if level == "low" else short_of(level, self.properties, walls=walls)
 
     async def launch(self, job: Job) -> Runtime:
         """Start the job; raise SandboxFault if it could not be set up (nothing ran then)."""

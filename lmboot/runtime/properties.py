@@ -11,6 +11,7 @@ from lmboot.runtime.policy import Limits
 
 Level = Literal["enforced", "partial", "absent"]
 Properties = Mapping[str, Level]
+SandboxLevel = Literal["low", "medium", "high"]
 
 PROPERTIES = (
     "fs_read",
@@ -79,6 +80,16 @@ REQUIRED: Mapping[str, Level] = {
     "env": "enforced",
     "fds": "enforced",
 }
+# What a payload can ask for beyond that, because it is to handle what must not get out. Nothing is
+# in the open, not even names; what can be had without a right that a user may lack is contained
+# and not only watched. Memory may be watched: to contain it takes a control group, which most
+# users can't make. Where /app lies is no border.
+MEDIUM: Mapping[str, Level] = {
+    **dict.fromkeys(("fs_read", "proc_view", "unix_path", "syscalls", "pids"), "enforced"),
+    "disk_total": "enforced",
+    "mem_total": "partial",
+}
+WALLS: Mapping[SandboxLevel, int] = {"low": 1, "medium": 1, "high": 2}
 ABSENT: Properties = dict.fromkeys(PROPERTIES, "absent")
 
 PROBE_LIMITS = Limits(memory_mb=128, cpu_seconds=20, wall_seconds=20, processes=12, disk_mb=4)
@@ -95,11 +106,26 @@ _ALLOWED_NAMES = {"PATH", "LANG", "HOME", "TMPDIR"}
 
 def lacking(properties: Properties) -> list[str]:
     """Return what is required and not there, or not as far as it must be; pure."""
+    return _below(REQUIRED, properties)
+
+
+def short_of(level: SandboxLevel, properties: Properties, *, walls: int) -> list[str]:
+    """Return what a sandbox lacks of a level that a payload asks for, by name; pure.
+
+    Low is what is always required; medium leaves nothing in the open; high is all of that by two
+    walls, one inside the other, so that a hole in one of them is not the end.
+    """
+    least = REQUIRED if level == "low" else {**REQUIRED, **MEDIUM}
+    second = ["a second wall"] if walls < WALLS[level] else []
+    return _below(least, properties) + second
+
+
+def _below(least: Properties, properties: Properties) -> list[str]:
     ranks: tuple[Level, ...] = ("absent", "partial", "enforced")
     return [
         name
-        for name, least in REQUIRED.items()
-        if ranks.index(properties[name]) < ranks.index(least)
+        for name, wanted in least.items()
+        if ranks.index(properties[name]) < ranks.index(wanted)
     ]
 
 
@@ -131,12 +157,19 @@ class Outcomes:
 
 
 def judge(
-    tried: Mapping[str, str], *, visited: bool, limit: str | None, clean: bool, channel: int
+    tried: Mapping[str, str],
+    *,
+    visited: bool,
+    limit: str | None,
+    clean: bool,
+    channel: int,
+    contained: bool = False,
 ) -> Properties:
     """Return what the outcomes prove; what was not tried counts as absent.
 
     `visited`: somebody came to one of the host's servers. `limit` is what ended the probe, and
     `clean` whether nothing was left of it; `channel` the one descriptor that it may have.
+    `contained`: nobody looked at its memory, so that the limit was the kernel's.
     """
     found = Outcomes(tried)
     levels: dict[str, Level] = {
@@ -144,7 +177,7 @@ def judge(
         **_of_sockets(found, visited=visited),
         **_of_processes(found),
         # Watched, not contained: between two looks it can be exceeded for a moment.
-        "mem_total": "partial" if limit == "memory" else "absent",
+        "mem_total": _graded(limit == "memory", wholly=contained),
         "tree_kill": _level(clean),
         "env": _level(_is_scrubbed(set(found.listed("env")))),
         "fds": _level(found.listed("fds") == [0, 1, 2, channel]),

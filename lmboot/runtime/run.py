@@ -7,11 +7,12 @@ import math
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from lmboot.cgroups import Place
 from lmboot.errors import SandboxFault
 from lmboot.process import (
     Child,
@@ -24,7 +25,14 @@ from lmboot.process import (
     unprivileged_user,
     write_once,
 )
-from lmboot.runtime.backends import CHANNEL, PAYLOAD, STDIN, Backend, Plan
+from lmboot.runtime.backends import (
+    CHANNEL,
+    PAYLOAD,
+    SCRATCH_BYTES,
+    STDIN,
+    Backend,
+    Plan,
+)
 from lmboot.runtime.broker import Audit, Broker
 from lmboot.runtime.operations import Operation
 from lmboot.runtime.policy import Limits, Route
@@ -39,12 +47,16 @@ MAX_FILES_IN_RUNTIME = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What to run: `files` are (checked path, content), `argv` is FILE and its arguments."""
+    """What to run: `files` are (checked path, content), `argv` is FILE and its arguments.
+
+    `unwatched` are limits that nobody looks at, so that it shows whether the kernel keeps them.
+    """
 
     files: tuple[tuple[str, bytes], ...]
     argv: tuple[str, ...]
     limits: Limits
     routes: Mapping[str, Route]
+    unwatched: tuple[str, ...] = ()
 
 
 class Standby:
@@ -61,7 +73,9 @@ class Standby:
         self.child: Child
 
     @classmethod
-    async def set_up(cls, backend: Backend, disk_bytes: int) -> Standby:
+    async def set_up(
+        cls, backend: Backend, disk_bytes: int, places: Sequence[Place] = ()
+    ) -> Standby:
         """Set up a sandbox; raise StartFailed."""
         async with AsyncExitStack() as release:
             workspace, user = None, unprivileged_user() if backend.isolates else None
@@ -79,7 +93,8 @@ class Standby:
             if plan.info is None:  # no space of its own, in which only its processes would count
                 standby.beside = None if user is None else 2  # its supervisor, and the guard
             enclosed = backend.isolates and plan.info is None
-            supervisor = await Supervisor.start(user, enclosed=enclosed)
+            places = places if plan.grouped else ()
+            supervisor = await Supervisor.start(user, enclosed=enclosed, places=places)
             release.push_async_callback(supervisor.close)
             standby.child = await supervisor.launch(standby._order())
             release.push_async_callback(standby.child.close)
@@ -116,7 +131,8 @@ class Standby:
             await asyncio.to_thread(_write, self.workspace, job)
         library, unpack, beside = self.plan.library, self.unpacks, self.beside
         write_once(self.payload, packed(job, library, unpack=unpack, beside=beside))
-        return await self.child.begin(self.channel, watched(job.limits))
+        limits = {**watched(job.limits), **dict.fromkeys(job.unwatched)}
+        return await self.child.begin(self.channel, limits)
 
 
 class Runtime:
@@ -178,15 +194,21 @@ class Box:
     to unpack the files and to run one of them.
     """
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, places: Sequence[Place] = ()) -> None:
         self.backend = backend
+        self._places = places
         self._disk_bytes = 0
         self._standby: Standby | None = None
 
     @classmethod
-    async def open(cls, backend: Backend, limits: Limits | None = None) -> Box:
-        """Set up a sandbox for a job with these limits; raise SandboxFault."""
-        box = cls(backend)
+    async def open(
+        cls, backend: Backend, limits: Limits | None = None, places: Sequence[Place] = ()
+    ) -> Box:
+        """Set up a sandbox for a job with these limits; raise SandboxFault.
+
+        `places`: where the runtime gets a control group, in which the kernel keeps its limits.
+        """
+        box = cls(backend, places)
         await box._stand(_disk_bytes(limits or Limits()))
         return box
 
@@ -213,7 +235,7 @@ class Box:
                 return self._standby
             await self.close()
         try:
-            self._standby = await Standby.set_up(self.backend, disk_bytes)
+            self._standby = await Standby.set_up(self.backend, disk_bytes, self._places)
         except (StartFailed, OSError) as failure:
             raise self._fault(failure) from None
         self._disk_bytes = disk_bytes
@@ -256,11 +278,23 @@ def watched(limits: Limits) -> dict[str, float | None]:
     """Return the limits that the supervisor watches, in bytes and seconds."""
     return {
         "memory": limits.memory_mb * MB,
+        "contained": contained_bytes(limits),
         "cpu": limits.cpu_seconds,
         "wall": limits.wall_seconds,
         "processes": max(1, limits.processes),
         "inodes": MAX_FILES_IN_RUNTIME,
     }
+
+
+def contained_bytes(limits: Limits) -> int:
+    """Return how much a tree may have in memory, for the kernel to keep it to.
+
+    Files in memory are in there, which have bounds of their own, and what the kernel itself needs
+    for each process. What is below that and above `memory_mb` is for whoever looks.
+    """
+    files = _disk_bytes(limits) + 2 * SCRATCH_BYTES
+    kernel = 32 * MB + int(max(1, limits.processes) * MB / 2)
+    return int(limits.memory_mb * MB) + files + kernel
 
 
 def rlimits(limits: Limits, *, beside: int | None) -> list[str]:

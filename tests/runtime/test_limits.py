@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
+from lmboot import cgroups
 from lmboot.errors import SandboxFault
 from lmboot.runtime.policy import Limits
 from tests.runtime.guests import run, started
 
 pytestmark = pytest.mark.sandbox
 EVERY = pytest.mark.parametrize("sandbox", ["bubblewrap", "landlock", "none"])
+BOTH_WAYS = pytest.mark.usefixtures("whoever_keeps_them")
+
+
+@pytest.fixture(scope="module", params=["by the kernel", "by looking"])
+def whoever_keeps_them(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Have the limits kept in a control group, then as on a machine where none can be had."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "by looking":
+            patch.setattr(cgroups, "find", lambda: ())
+        yield
 
 
 @EVERY
+@BOTH_WAYS
 async def test_memory_of_one_process(sandbox: str) -> None:
     guest = await run(
         "held = bytearray(200 << 20)\nprint('held')\nimport time; time.sleep(60)",
@@ -25,6 +39,7 @@ async def test_memory_of_one_process(sandbox: str) -> None:
 
 
 @EVERY
+@BOTH_WAYS
 async def test_memory_of_many_processes_that_are_each_within_it(sandbox: str) -> None:
     guest = await run(
         """
@@ -44,6 +59,7 @@ async def test_memory_of_many_processes_that_are_each_within_it(sandbox: str) ->
 
 
 @EVERY
+@BOTH_WAYS
 async def test_memory_that_is_shared_counts_once(sandbox: str) -> None:
     guest = await run(
         """
@@ -73,6 +89,7 @@ async def test_memory_that_can_t_be_had_at_all_is_a_memory_error() -> None:
 
 
 @EVERY
+@BOTH_WAYS
 async def test_cpu_time_of_one_process(sandbox: str) -> None:
     guest = await run("while True: pass", limits=Limits(cpu_seconds=0.5), sandbox=sandbox)
 
@@ -81,6 +98,7 @@ async def test_cpu_time_of_one_process(sandbox: str) -> None:
 
 
 @EVERY
+@BOTH_WAYS
 async def test_cpu_time_of_children_that_were_waited_for(sandbox: str) -> None:
     guest = await run(
         """
@@ -99,6 +117,7 @@ async def test_cpu_time_of_children_that_were_waited_for(sandbox: str) -> None:
     assert guest.ended.limit == "cpu"
 
 
+@BOTH_WAYS
 @pytest.mark.parametrize("turns", [5_000_000, 300_000], ids=["long lives", "short lives"])
 async def test_cpu_time_of_children_whose_end_nobody_wants_to_know(turns: int) -> None:
     guest = await run(
@@ -123,6 +142,7 @@ async def test_cpu_time_of_children_whose_end_nobody_wants_to_know(turns: int) -
 
 
 @EVERY
+@BOTH_WAYS
 async def test_wall_clock(sandbox: str) -> None:
     guest = await run(
         "import os, time; os.close(1); time.sleep(60)",
@@ -161,7 +181,10 @@ async def test_processes() -> None:
     assert error == "Resource temporarily unavailable\n"
 
 
-async def test_processes_without_a_border_are_counted_and_the_run_is_ended() -> None:
+async def test_processes_without_a_border_are_counted_and_the_run_is_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cgroups, "find", lambda: ())
     guest = await run(
         """
         import os, time

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from platformdirs import user_cache_path
 
+from lmboot import cgroups
 from lmboot.errors import ConsentImpossible, SandboxFault, UsageFault
 from lmboot.process import Ended
 from lmboot.runtime import posture, properties
@@ -308,13 +309,13 @@ async def test_a_proof_is_kept_for_the_next_start(fresh: Path) -> None:
     await choose("auto", no_border=False)
     assert fresh.stat().st_mode & 0o777 == 0o600
     kept = json.loads(fresh.read_text())
-    kept["posture"]["properties"]["mem_total"] = "enforced"  # to see that this is what is read
+    kept["posture"]["properties"]["mem_total"] = "absent"  # to see that this is what is read
     fresh.write_text(json.dumps(kept))
 
-    believed = posture._remembered(bubblewrap.find())
+    believed = posture._remembered(bubblewrap.find(), cgroups.find())
 
     assert believed is not None
-    assert believed.properties["mem_total"] == "enforced"
+    assert believed.properties["mem_total"] == "absent"
 
 
 @pytest.mark.sandbox

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lmboot.census import CpuLedger, Facts
 from lmboot.runtime.guest import start
 from lmboot.runtime.policy import Limits
 from lmboot.runtime.run import MB, netstrings, packed, rlimits, watched
-from lmboot.supervisor import CpuLedger, Facts
 from tests.runtime.guests import job
 
 STRINGS = st.lists(st.binary(max_size=60), max_size=12)

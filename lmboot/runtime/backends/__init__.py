@@ -27,6 +27,8 @@ class Plan:
 
     Only where the workspace is a folder on disk: `files` are to be in it beforehand, by their
     paths beneath it; `bounds` is how many bytes each of `folders` may hold.
+
+    `grouped` False: the back end puts the runtime into control groups of its own making.
     """
 
     argv: tuple[str, ...]
@@ -38,6 +40,7 @@ class Plan:
     folders: tuple[str, ...] = ()
     files: Mapping[str, bytes] = field(default_factory=dict)
     bounds: tuple[int, ...] = ()
+    grouped: bool = True
 
 
 class Backend(Protocol):

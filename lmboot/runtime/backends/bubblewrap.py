@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import stat
@@ -23,6 +24,7 @@ from lmboot.runtime.backends import (
     Plan,
     environment,
 )
+from lmboot.runtime.remedies import install
 from lmboot.text import brief
 
 TRUSTED_FOLDERS = ("/usr/bin", "/bin", "/usr/local/bin")
@@ -157,8 +159,16 @@ def _binary(folders: Iterable[str] = TRUSTED_FOLDERS) -> str:
         return path
     raise SandboxFault(
         "bubblewrap, the sandbox that lmboot uses on Linux, is not installed",
-        hint="Run `sudo apt install bubblewrap` (Fedora: `sudo dnf install bubblewrap`).",
+        hint=install(sys.platform, os_release()),
     )
+
+
+def os_release() -> str:
+    """Return what the distribution says of itself; nothing where it does not."""
+    for path in ("/etc/os-release", "/usr/lib/os-release"):
+        with contextlib.suppress(OSError, UnicodeError):
+            return Path(path).read_text("utf-8")
+    return ""
 
 
 def _version(binary: str) -> tuple[int, ...]:
