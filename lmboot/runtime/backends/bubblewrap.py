@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import stat
-import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,9 +21,9 @@ from lmboot.runtime.backends import (
     Plan,
     environment,
 )
+from lmboot.runtime.backends.programs import TRUSTED_FOLDERS, printed_by, trusted_program
 from lmboot.text import brief
 
-TRUSTED_FOLDERS = ("/usr/bin", "/bin", "/usr/local/bin")
 SYSTEM_PYTHON = "/usr/bin/python3"
 OLDEST, OLDEST_TEXT = (0, 7), "0.7"  # the first with --size
 OLDEST_PYTHON = (3, 9)
@@ -134,7 +132,7 @@ def find() -> Bubblewrap:
         version=version,
         python=python,
         prefix=prefix,
-        links=_links(),
+        links=system_folders(),
         filter=seccomp.build(machine),
         start=(_GUEST / "start.py").read_bytes(),
         library=(_GUEST / "guest_sys.py").read_bytes(),
@@ -142,35 +140,26 @@ def find() -> Bubblewrap:
 
 
 def _binary(folders: Iterable[str] = TRUSTED_FOLDERS) -> str:
-    """Return bubblewrap's path: from root's folders only, whatever PATH says."""
-    for folder in folders:
-        path = os.path.join(folder, "bwrap")
-        try:
-            found = os.stat(path)
-        except OSError:
-            continue
-        if found.st_uid != 0 or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            raise SandboxFault(
-                f"{path} can be changed by others than root, so it is not trusted",
-                hint=f"Run `sudo chown root:root {path} && sudo chmod 755 {path}`.",
-            )
-        return path
-    raise SandboxFault(
-        "bubblewrap, the sandbox that lmboot uses on Linux, is not installed",
-        hint="Run `sudo apt install bubblewrap` (Fedora: `sudo dnf install bubblewrap`).",
-    )
+    """Return bubblewrap's path."""
+    path = trusted_program("bwrap", folders)
+    if path is None:
+        raise SandboxFault(
+            "bubblewrap, the sandbox that lmboot uses on Linux, is not installed",
+            hint="Run `sudo apt install bubblewrap` (Fedora: `sudo dnf install bubblewrap`).",
+        )
+    return path
 
 
 def _version(binary: str) -> tuple[int, ...]:
     """Return (0, 8, 0); () when it does not say, which counts as old."""
-    words = _say([binary, "--version"]).split()
+    words = printed_by([binary, "--version"]).split()
     return tuple(int(part) for part in words[-1].split(".") if part.isdigit()) if words else ()
 
 
 def interpreter() -> tuple[str, str | None]:
     """Return the path of a Python that is new enough, and its prefix if not under /usr."""
     line = f"import sys; print(sys.version_info >= {OLDEST_PYTHON})"
-    if _say([SYSTEM_PYTHON, "-I", "-S", "-c", line]) == "True":
+    if printed_by([SYSTEM_PYTHON, "-I", "-S", "-c", line]) == "True":
         return SYSTEM_PYTHON, None
     prefix = os.path.realpath(sys.base_prefix)
     name = f"python{sys.version_info[0]}.{sys.version_info[1]}"
@@ -178,16 +167,7 @@ def interpreter() -> tuple[str, str | None]:
     return os.path.join(prefix, "bin", name), prefix if outside else None
 
 
-def _say(argv: list[str]) -> str:
-    """Return what a program prints; nothing when it can't be run."""
-    try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=10, env={})
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
-
-
-def _links() -> tuple[tuple[str, str | None], ...]:
+def system_folders() -> tuple[tuple[str, str | None], ...]:
     """Return how /lib, /lib64 and /bin are here: links into /usr, or folders of their own."""
     return tuple(
         (name, os.readlink(name).lstrip("/") if os.path.islink(name) else None)
