@@ -25,6 +25,7 @@ LARGER = {  # one format, one protocol, one tree: in two files they would be har
 LINUX_ONLY = (  # what other systems need there is still to come; nothing else may rest on Linux
     "lmboot/enclosure.py",
     "lmboot/holdings.py",
+    "lmboot/inside.py",
     "lmboot/process.py",
     "lmboot/supervisor.py",
     "lmboot/workspace.py",

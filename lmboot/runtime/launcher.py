@@ -35,15 +35,21 @@ class Launcher:
 
     @classmethod
     async def prepare(
-        cls, sandbox: str = "auto", *, no_border: bool = False, limits: Limits | None = None
+        cls,
+        sandbox: str = "auto",
+        *,
+        no_border: bool = False,
+        limits: Limits | None = None,
+        image: str | None = None,
     ) -> Launcher:
         """Choose the back end and set up a sandbox in it, for a payload that is still to come.
 
         Raises SandboxFault where none is usable, UsageFault for a name that nobody knows. The
         proof takes about half a second once per boot: call it while the model still answers.
         `limits` are the policy's; a payload with another disk_mb costs a second setting up.
+        `image` is what a container is made of, in place of this machine's own /usr.
         """
-        backend, properties = await posture.choose(sandbox, no_border=no_border)
+        backend, properties = await posture.choose(sandbox, no_border=no_border, image=image)
         return cls(await Box.open(backend, limits), properties)
 
     async def launch(self, job: Job) -> Runtime:

@@ -27,7 +27,16 @@ from lmboot import __version__
 from lmboot.errors import ConsentImpossible, SandboxFault, UsageFault
 from lmboot.process import Ended
 from lmboot.runtime import seccomp
-from lmboot.runtime.backends import CHANNEL, NOT_BUILT, Backend, bubblewrap, landlock, none
+from lmboot.runtime.backends import (
+    CHANNEL,
+    NOT_BUILT,
+    Backend,
+    bubblewrap,
+    container,
+    docker,
+    landlock,
+    none,
+)
 from lmboot.runtime.properties import (
     ABSENT,
     PROBE_LIMITS,
@@ -58,9 +67,9 @@ class Posture:
     properties: Properties = field(default_factory=lambda: dict(ABSENT))
 
 
-async def survey() -> list[Posture]:
-    """Probe every back end of this version, now."""
-    return [*[await _survey(name) for name in BACKENDS], _UNCONFINED]
+async def survey(*, image: str | None = None) -> list[Posture]:
+    """Probe every back end of this version, now; containers of `image` where one is given."""
+    return [*[await _survey(name, image) for name in BACKENDS], _UNCONFINED]
 
 
 class _Finder(Protocol):
@@ -70,14 +79,23 @@ class _Finder(Protocol):
 
 
 # In the order in which `auto` takes the first that is usable.
-BACKENDS: Mapping[str, _Finder] = {"bubblewrap": bubblewrap, "landlock": landlock}
+BACKENDS: Mapping[str, _Finder] = {
+    "bubblewrap": bubblewrap,
+    "landlock": landlock,
+    "podman": container,
+    "docker": docker,
+}
 
 _UNCONFINED = Posture("none", usable=True, reason="no border: the runtime has your own rights")
 
 
-async def _survey(name: str) -> Posture:
+def _find(name: str, image: str | None) -> Backend:
+    return container.find(image) if name == "podman" else BACKENDS[name].find()
+
+
+async def _survey(name: str, image: str | None) -> Posture:
     try:
-        backend = await asyncio.to_thread(BACKENDS[name].find)
+        backend = await asyncio.to_thread(_find, name, image)
     except SandboxFault as fault:
         return Posture(name, usable=False, reason=str(fault), remedy=fault.hint)
     posture = await prove(backend)
@@ -92,10 +110,11 @@ class Chosen(NamedTuple):
     properties: Properties
 
 
-async def choose(sandbox: str, *, no_border: bool) -> Chosen:
+async def choose(sandbox: str, *, no_border: bool, image: str | None = None) -> Chosen:
     """Return the back end to use; raise where there is none, or none by that name.
 
-    `auto` never means `none`, and a back end that was named is never replaced by another.
+    `image` is what a container is made of, in place of this machine's own /usr. `auto` never
+    means `none`, and a back end that was named is never replaced by another.
     """
     if sandbox in NOT_BUILT:
         raise SandboxFault(
@@ -114,15 +133,15 @@ async def choose(sandbox: str, *, no_border: bool) -> Chosen:
     faults: dict[str, SandboxFault] = {}
     for name in BACKENDS if sandbox == "auto" else [sandbox]:
         try:
-            return await _proven(name)
+            return await _proven(name, image)
         except SandboxFault as fault:
             faults[name] = fault
     raise _together(faults)
 
 
-async def _proven(name: str) -> Chosen:
+async def _proven(name: str, image: str | None) -> Chosen:
     """Return a back end with its proof, be it remembered; raise where it is not usable."""
-    backend = await asyncio.to_thread(BACKENDS[name].find)
+    backend = await asyncio.to_thread(_find, name, image)
     posture = _remembered(backend) or await prove(backend)
     _remember(backend, posture)
     if not posture.usable:
@@ -255,6 +274,7 @@ class _Bait:
             "socket": folder / "socket",
             "abstract": abstract,
             "pid": os.getpid(),
+            "users": _identity("/etc/passwd"),
         }
 
     def visited(self) -> bool:
@@ -268,6 +288,15 @@ class _Bait:
     def close(self) -> None:
         for server in self._servers:
             server.close()
+
+
+def _identity(path: str) -> str:
+    """Return what tells a file from another of the same path in another file system."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return ""
+    return f"{found.st_dev}:{found.st_ino}"
 
 
 def _listening(family: int, address: Any) -> socket.socket:

@@ -39,6 +39,7 @@ class Bubblewrap:
     name: ClassVar[str] = "bubblewrap"
     isolates: ClassVar[bool] = True
     on_disk: ClassVar[bool] = False
+    short_paths: ClassVar[bool] = False
 
     binary: str
     version: tuple[int, ...]
@@ -209,28 +210,9 @@ def _setting(name: str) -> str:
 def diagnose(said: str, settings: Kernel) -> tuple[str, str]:
     """Return (what a failure means, what to do), from what was said and the settings; pure."""
     means = f"bubblewrap could not set up the sandbox: {brief(said)}"
-    if settings.no_user_namespaces:
-        return (
-            f"{means}; this system allows no user namespaces (user.max_user_namespaces is 0)",
-            "Run `sudo sysctl user.max_user_namespaces=10000`.",
-        )
-    if settings.clone_forbidden:
-        return (
-            f"{means}; this system keeps user namespaces from ordinary users",
-            "Run `sudo sysctl kernel.unprivileged_userns_clone=1`.",
-        )
-    if settings.apparmor_restricts and _is_refusal(said):
-        return (
-            f"{means}; AppArmor keeps user namespaces from programs without a profile",
-            "Run `sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0`, "
-            "or give /usr/bin/bwrap an AppArmor profile with `userns,`.",
-        )
-    if settings.container and _is_refusal(said):
-        return (
-            f"{means}; the container around lmboot forbids it",
-            "Run lmboot outside, or start the container with "
-            "`--security-opt seccomp=unconfined --security-opt systempaths=unconfined`.",
-        )
+    forbidden = no_namespaces(said, settings, "/usr/bin/bwrap")
+    if forbidden is not None:
+        return f"{means}; {forbidden[0]}", forbidden[1]
     if "find source path" in said:
         return (
             f"{means}; the sandbox's user can't read the Python that lmboot runs on",
@@ -241,7 +223,35 @@ def diagnose(said: str, settings: Kernel) -> tuple[str, str]:
     return means, "Run `lmboot doctor`, which tries the sandbox and tells what is missing."
 
 
+def no_namespaces(said: str, settings: Kernel, program: str) -> tuple[str, str] | None:
+    """Return (why this machine gives a program no namespaces, what to do); None: it may; pure."""
+    if settings.no_user_namespaces:
+        return (
+            "this system allows no user namespaces (user.max_user_namespaces is 0)",
+            "Run `sudo sysctl user.max_user_namespaces=10000`.",
+        )
+    if settings.clone_forbidden:
+        return (
+            "this system keeps user namespaces from ordinary users",
+            "Run `sudo sysctl kernel.unprivileged_userns_clone=1`.",
+        )
+    if settings.apparmor_restricts and _is_refusal(said):
+        return (
+            "AppArmor keeps user namespaces from programs without a profile",
+            "Run `sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0`, "
+            f"or give {program} an AppArmor profile with `userns,`.",
+        )
+    if settings.container and _is_refusal(said):
+        return (
+            "the container around lmboot forbids it",
+            "Run lmboot outside, or start the container with "
+            "`--security-opt seccomp=unconfined --security-opt systempaths=unconfined`.",
+        )
+    return None
+
+
 def _is_refusal(said: str) -> bool:
     return any(
-        word in said for word in ("Operation not permitted", "Permission denied", "No perm")
+        word in said.lower()
+        for word in ("operation not permitted", "permission denied", "no perm")
     )
