@@ -74,7 +74,9 @@ class Order:
     launcher inside finds what it makes its 0. `channel` is the host's end of the
     socket on which the launcher inside answers READY and `nonce`. `folders` are opened inside
     before anything runs, and may hold `bounds` bytes each (none: they bound themselves); `info`
-    is where a sandbox tells the first process of its inside.
+    is where a sandbox tells the first process of its inside. `scaffold`: what is started sets the
+    sandbox up and stays around it, until it is taken down; nobody reads `info` then, but when its
+    reader is gone, so is the supervisor.
     """
 
     argv: tuple[str, ...]
@@ -87,6 +89,7 @@ class Order:
     folders: tuple[str, ...] = ()
     bounds: tuple[int, ...] = ()
     info: int | None = None
+    scaffold: bool = False
 
 
 class Supervisor:
@@ -156,6 +159,7 @@ class Supervisor:
             if isinstance(failure, StartFailed) and said:
                 raise StartFailed(f"{failure.text}: {said}") from None
             raise
+        _said(ours[2])  # nothing of the runtime's yet, but of those who made way for it
         return Child(self, self._link, started, ours)
 
     async def _send(self, order: Order, given: dict[int, int]) -> None:
@@ -169,6 +173,7 @@ class Supervisor:
                 env=dict(order.env),
                 targets=list(given),
                 info=order.info,
+                scaffold=order.scaffold,
                 nonce=order.nonce,
                 cwd=order.cwd,
                 folders=order.folders,

@@ -7,6 +7,9 @@ JSON object a line in both directions, descriptors beside it.
     lmboot says     launch (with descriptors)   begin   interrupt   stop   end
     it answers      ready   started (with descriptors)   fault   gone
 
+A sandbox may come with a scaffold: programs that set it up and would stay around it. It is taken
+down as soon as the sandbox stands; what was inside is then a child of this process.
+
 `started`: the sandbox stands and the launcher in it waits for the payload, so that this too costs
 nothing later; with `begin` the limits and their clocks are on, and then it is let go on.
 
@@ -49,6 +52,7 @@ from lmboot.census import (
 from lmboot.cgroups import Group, NoGroup, Place, die_with_parent, leave_a_keeper
 from lmboot.enclosure import become_subreaper, kill_everybody, leave_a_guard
 from lmboot.holdings import Holdings
+from lmboot.inside import ask_who_writes, first_of_its_space, receive
 from lmboot.spawning import out_of_the_way, spawn
 
 READY_SECONDS = 20.0  # from spawning to the launcher's READY; a cold disk needs about one
@@ -187,16 +191,21 @@ class Supervisor:
         placed = list(zip(given, targets, strict=True))
         if order["info"] is not None:
             placed.append((out_of_the_way(info_for_child), order["info"]))
+        if order["scaffold"]:
+            ask_who_writes(self._channel, True)
         self._spawn(order, placed)
         for descriptor, _ in placed:
             os.close(descriptor)
-        self._await_ready(self._channel, order["nonce"])
-        if order["info"] is not None:
+        sender = self._await_ready(self._channel, order["nonce"])
+        if order["scaffold"]:
+            ask_who_writes(self._channel, False)
+            self._take_scaffold_down(sender)
+        elif order["info"] is not None:
             self._find_inside(info)
         self._open_folders(order["folders"])
         if order["bounds"]:
             self._holdings = Holdings(dict(zip(self._folders, order["bounds"], strict=True)))
-        pids = [pid for pid in (self._init, self._main) if pid]
+        pids = list({pid for pid in (self._init, self._main) if pid})
         if self._group is not None:
             with _as_fault():
                 self._group.check([*pids, *self._guests()])
@@ -209,13 +218,16 @@ class Supervisor:
         except OSError as error:
             raise Fault(f"{order['argv'][0]}: {error.strerror}") from None
 
-    def _await_ready(self, channel: int, nonce: str) -> None:
-        """Wait until the launcher inside has everything in place and holds before the payload."""
+    def _await_ready(self, channel: int, nonce: str) -> int:
+        """Wait until the launcher inside has everything in place and holds before the payload.
+
+        Returns its process, as the kernel tells, if that was asked for; else 0.
+        """
         deadline = time.monotonic() + READY_SECONDS
-        line = b""
+        line, sender = b"", 0
         while not line.endswith(b"\n"):
             if self._wait(deadline - time.monotonic(), channel):
-                data = os.read(channel, 4096)
+                data, sender = receive(channel)
                 line += data
                 if not data:  # all that held the other end are gone, or will not use it
                     self._wait(ENDING_SECONDS)
@@ -227,6 +239,24 @@ class Supervisor:
         word, _, text = line.decode("utf-8", "replace").strip().partition(" ")
         if word != "READY" or text != nonce:
             raise Fault(text if word == "FAULT" else "the sandbox gave no proper sign of life")
+        return sender
+
+    def _take_scaffold_down(self, sender: int) -> None:
+        """End all that is around the sandbox whose launcher is `sender`; it becomes our child."""
+        init = first_of_its_space(sender)
+        if init not in descendants(os.getpid()):
+            raise Fault("the sandbox has no process space of its own")
+        self._init_handle = os.pidfd_open(init)
+        inside = {init, *descendants(init)}  # they wait for the payload: nobody joins them now
+        self._init = self._main = init
+        deadline = time.monotonic() + READY_SECONDS
+        while init not in children(os.getpid()) or set(descendants(os.getpid())) - inside:
+            if self._code is not None or time.monotonic() > deadline:
+                raise Fault("the sandbox ended with what had set it up")
+            for pid in set(descendants(os.getpid())) - inside:
+                _signal(pid, signal.SIGKILL)
+            self._wait(0.01)
+            self._reap()
 
     def _find_inside(self, info: int) -> None:
         """Learn the first process of the sandbox's process space; only it can be believed.

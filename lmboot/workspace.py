@@ -13,6 +13,7 @@ import os
 import secrets
 import stat
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ MAX_COPIED_BYTES = 1 << 30
 MAX_SEEN_ENTRIES = 200_000
 REMOVE_SECONDS = 20.0
 CHUNK = 1 << 20
+MAX_SHORT = 20  # podman wants its folder's path within 50 characters
 PASSABLE = Path("/run/lmboot/workspaces")  # root's, for runs as somebody else
 
 if sys.platform != "win32":
@@ -104,6 +106,14 @@ class Workspace:
             os.close(self._lock)
             self._lock = -1
         return gone
+
+
+def short_base() -> Path:
+    """Return where workspaces can lie whose paths must be short: sockets are made in them."""
+    given = os.environ.get("XDG_RUNTIME_DIR", "")
+    if given.startswith("/") and len(given) <= MAX_SHORT and os.path.isdir(given):
+        return Path(given, "lmboot")
+    return Path(tempfile.gettempdir(), f"lmboot-{os.geteuid()}")
 
 
 def private_folder(path: Path) -> Path:

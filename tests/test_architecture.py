@@ -27,6 +27,7 @@ LINUX_ONLY = (  # what other systems need there is still to come; nothing else m
     "lmboot/cgroups.py",
     "lmboot/enclosure.py",
     "lmboot/holdings.py",
+    "lmboot/inside.py",
     "lmboot/pipes.py",
     "lmboot/process.py",
     "lmboot/spawning.py",

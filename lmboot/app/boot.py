@@ -103,6 +103,7 @@ class Boot:
             no_border=options.no_border or options.can_ask,  # asked before it runs
             limits=self.settings.limits,
             level=level,
+            image=self.settings.container_image,
         )
 
     async def _raise_launcher(self, payload: Payload) -> None:

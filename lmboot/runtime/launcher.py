@@ -42,15 +42,17 @@ class Launcher:
         no_border: bool = False,
         limits: Limits | None = None,
         level: SandboxLevel = "low",
+        image: str | None = None,
     ) -> Launcher:
         """Choose the back end and set up a sandbox in it, for a payload that is still to come.
 
         Raises SandboxFault where none is usable, UsageFault for a name that nobody knows. The
         proof takes about half a second once per boot: call it while the model still answers.
         `limits` are the policy's; a payload with another disk_mb costs a second setting up.
-        `level` is what a payload asks for that is known already.
+        `level` is what a payload asks for that is known already; `image` is what a container is
+        made of, in place of this machine's own /usr.
         """
-        chosen = await posture.choose(sandbox, no_border=no_border, level=level)
+        chosen = await posture.choose(sandbox, no_border=no_border, level=level, image=image)
         return cls(await Box.open(chosen.backend, limits, chosen.places), chosen.properties)
 
     def short_of(self, level: SandboxLevel) -> list[str]:

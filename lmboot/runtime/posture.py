@@ -41,18 +41,18 @@ from lmboot.workspace import private_folder
 __all__ = ["BACKENDS", "Chosen", "Posture", "choose", "forget", "prove", "survey", "walls"]
 
 
-async def survey() -> list[Posture]:
-    """Probe every back end of this version, now."""
+async def survey(*, image: str | None = None) -> list[Posture]:
+    """Probe every back end of this version, now; containers of `image` where one is given."""
     places = await asyncio.to_thread(cgroups.find)
-    return [*[await _survey(name, places) for name in BACKENDS], _UNCONFINED]
+    return [*[await _survey(name, places, image) for name in BACKENDS], _UNCONFINED]
 
 
 _UNCONFINED = Posture("none", usable=True, reason="no border: the runtime has your own rights")
 
 
-async def _survey(name: str, places: Sequence[Place]) -> Posture:
+async def _survey(name: str, places: Sequence[Place], image: str | None) -> Posture:
     try:
-        backend = await asyncio.to_thread(BACKENDS[name].find)
+        backend = await asyncio.to_thread(BACKENDS[name].find, image)
     except SandboxFault as fault:
         return Posture(name, usable=False, reason=str(fault), remedy=fault.hint)
     posture = await prove(backend, places)
@@ -68,11 +68,14 @@ class Chosen(NamedTuple):
     places: Sequence[Place] = ()
 
 
-async def choose(sandbox: str, *, no_border: bool, level: SandboxLevel = "low") -> Chosen:
+async def choose(
+    sandbox: str, *, no_border: bool, level: SandboxLevel = "low", image: str | None = None
+) -> Chosen:
     """Return the back end to use; raise where there is none, or none by that name.
 
     `auto` never means `none`, and a back end that was named is never replaced by another. `level`
-    is what a payload asks for; consent to `none` is consent to that, too, if it is low.
+    is what a payload asks for; consent to `none` is consent to that, too, if it is low. `image` is
+    what a container is made of, in place of this machine's own /usr.
     """
     if sandbox in NOT_BUILT:
         raise SandboxFault(
@@ -96,15 +99,17 @@ async def choose(sandbox: str, *, no_border: bool, level: SandboxLevel = "low") 
     places = await asyncio.to_thread(cgroups.find)
     for name in names:
         try:
-            return await _proven(name, places, level)
+            return await _proven(name, places, level, image)
         except SandboxFault as fault:
             faults[name] = fault
     raise _together(faults, level)
 
 
-async def _proven(name: str, places: Sequence[Place], level: SandboxLevel) -> Chosen:
+async def _proven(
+    name: str, places: Sequence[Place], level: SandboxLevel, image: str | None
+) -> Chosen:
     """Return a back end with its proof, be it remembered; raise where it is not usable."""
-    backend = await asyncio.to_thread(BACKENDS[name].find)
+    backend = await asyncio.to_thread(BACKENDS[name].find, image)
     posture = _remembered(backend, places) or await prove(backend, places)
     _remember(backend, posture, places)
     if not posture.usable:

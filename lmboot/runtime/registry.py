@@ -21,26 +21,40 @@ class Finder(Protocol):
         ...
 
 
+class FinderOfImage(Protocol):
+    """A module with a back end that runs an image."""
+
+    def find(self, image: str | None) -> Backend:
+        """Return it, for an image or for this machine's own /usr; raise SandboxFault."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One back end: its module below `lmboot.runtime.backends`, imported when it is looked for.
 
-    `systems` are values of sys.platform; `walls` is how many borders stand one inside the other.
+    `systems` are values of sys.platform; `walls` is how many borders stand one inside the other;
+    `takes_image`: it can run an image of the user's in place of this machine's own /usr.
     """
 
     module: str
     systems: tuple[str, ...] = ("linux",)
     walls: int = 1
+    takes_image: bool = False
 
-    def find(self) -> Backend:
+    def find(self, image: str | None = None) -> Backend:
         """Return the back end as it is on this machine; raise SandboxFault with the remedy."""
         module = importlib.import_module(f"lmboot.runtime.backends.{self.module}")
+        if self.takes_image:
+            return cast(FinderOfImage, module).find(image)
         return cast(Finder, module).find()
 
 
 BACKENDS: dict[str, Entry] = {
     "bubblewrap": Entry("bubblewrap"),
     "landlock": Entry("landlock"),
+    "podman": Entry("container", takes_image=True),
+    "docker": Entry("docker"),
 }
 
 # What `auto` takes: the first that is usable. What is not named here (firejail, none) is only

@@ -37,7 +37,7 @@ from lmboot.runtime.broker import Audit, Broker
 from lmboot.runtime.operations import Operation
 from lmboot.runtime.policy import Limits, Route
 from lmboot.runtime.routes import Routes
-from lmboot.workspace import CopyReport, Workspace, copy_out, write_files
+from lmboot.workspace import CopyReport, Workspace, copy_out, short_base, write_files
 
 PAGE = 4096
 MB = 1 << 20
@@ -80,7 +80,8 @@ class Standby:
         async with AsyncExitStack() as release:
             workspace, user = None, unprivileged_user() if backend.isolates else None
             if backend.on_disk:
-                workspace = await asyncio.to_thread(Workspace.create, owner=user)
+                base = short_base() if backend.short_paths and user is None else None
+                workspace = await asyncio.to_thread(Workspace.create, base, owner=user)
                 release.push_async_callback(asyncio.to_thread, workspace.remove)
             place = str(workspace.path) if workspace else ""
             plan = backend.plan(disk_bytes=disk_bytes, workspace=place)
@@ -120,6 +121,7 @@ class Standby:
             folders=self.plan.folders,
             bounds=self.plan.bounds,
             info=self.plan.info,
+            scaffold=self.plan.scaffold,
         )
 
     async def begin(self, job: Job) -> bytes:

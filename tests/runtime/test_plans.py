@@ -10,6 +10,7 @@ import pytest
 from lmboot.errors import SandboxFault
 from lmboot.runtime.backends import Plan, bubblewrap, none
 from lmboot.runtime.backends.bubblewrap import Bubblewrap, Kernel, diagnose
+from lmboot.runtime.backends.programs import TRUSTED_FOLDERS
 
 MERGED = (("/lib", "usr/lib"), ("/lib64", "usr/lib64"), ("/bin", "usr/bin"))
 
@@ -137,7 +138,7 @@ def test_the_path_variable_does_not_choose_bubblewrap(
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
 
-    assert bubblewrap._binary() in {f"{folder}/bwrap" for folder in bubblewrap.TRUSTED_FOLDERS}
+    assert bubblewrap._binary() in {f"{folder}/bwrap" for folder in TRUSTED_FOLDERS}
 
 
 def test_no_bubblewrap_is_told_with_the_way_to_get_it(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ CHANNEL, PAYLOAD, STDIN, SECCOMP, INFO, START, LIBRARY = range(3, 10)
 
 SCRATCH_BYTES = 16 << 20  # what a runtime may keep in TMPDIR, beside its workspace
 
-NOT_BUILT = ("podman", "docker", "wasm", "firejail", "seatbelt", "appcontainer")
+NOT_BUILT = ("wasm", "firejail", "seatbelt", "appcontainer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,9 @@ class Plan:
     `library` is where the host's library lies for the runtime. `contents` maps the runtime's
     descriptor numbers to the bytes that they hold; `info` is the number on which a sandbox tells
     its first process, None where the processes are the host's; `folders` are where the runtime
-    can write, the workspace first; `cwd` is where a back end without an inside starts.
+    can write, the workspace first; `cwd` is where a back end without an inside starts. `scaffold`:
+    what is started would stay around the sandbox; nothing is told on `info` then, but the
+    sandbox's first process ends when nobody listens there.
 
     Only where the workspace is a folder on disk: `files` are to be in it beforehand, by their
     paths beneath it; `bounds` is how many bytes each of `folders` may hold.
@@ -41,14 +43,20 @@ class Plan:
     files: Mapping[str, bytes] = field(default_factory=dict)
     bounds: tuple[int, ...] = ()
     grouped: bool = True
+    scaffold: bool = False
 
 
 class Backend(Protocol):
     """One way to run a job."""
 
-    name: ClassVar[str]
     isolates: ClassVar[bool]  # False: the runtime has its user's rights, and his folders
-    on_disk: ClassVar[bool]  # whether the workspace is a folder of the host's
+    on_disk: ClassVar[bool]  # whether it needs a folder of the host's for each run
+    short_paths: ClassVar[bool]  # whether sockets are made in that folder
+
+    @property
+    def name(self) -> str:
+        """The name that it is chosen by."""
+        ...
 
     def plan(self, *, disk_bytes: int, workspace: str) -> Plan:
         """Return what to start: up to the launcher inside, which then waits for a payload."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-import stat
-import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -24,10 +22,10 @@ from lmboot.runtime.backends import (
     Plan,
     environment,
 )
+from lmboot.runtime.backends.programs import TRUSTED_FOLDERS, printed_by, trusted_program
 from lmboot.runtime.remedies import install
 from lmboot.text import brief
 
-TRUSTED_FOLDERS = ("/usr/bin", "/bin", "/usr/local/bin")
 SYSTEM_PYTHON = "/usr/bin/python3"
 OLDEST, OLDEST_TEXT = (0, 7), "0.7"  # the first with --size
 OLDEST_PYTHON = (3, 9)
@@ -43,6 +41,7 @@ class Bubblewrap:
     name: ClassVar[str] = "bubblewrap"
     isolates: ClassVar[bool] = True
     on_disk: ClassVar[bool] = False
+    short_paths: ClassVar[bool] = False
 
     binary: str
     version: tuple[int, ...]
@@ -136,7 +135,7 @@ def find() -> Bubblewrap:
         version=version,
         python=python,
         prefix=prefix,
-        links=_links(),
+        links=system_folders(),
         filter=seccomp.build(machine),
         start=(_GUEST / "start.py").read_bytes(),
         library=(_GUEST / "guest_sys.py").read_bytes(),
@@ -144,23 +143,14 @@ def find() -> Bubblewrap:
 
 
 def _binary(folders: Iterable[str] = TRUSTED_FOLDERS) -> str:
-    """Return bubblewrap's path: from root's folders only, whatever PATH says."""
-    for folder in folders:
-        path = os.path.join(folder, "bwrap")
-        try:
-            found = os.stat(path)
-        except OSError:
-            continue
-        if found.st_uid != 0 or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            raise SandboxFault(
-                f"{path} can be changed by others than root, so it is not trusted",
-                hint=f"Run `sudo chown root:root {path} && sudo chmod 755 {path}`.",
-            )
-        return path
-    raise SandboxFault(
-        "bubblewrap, the sandbox that lmboot uses on Linux, is not installed",
-        hint=install(sys.platform, os_release()),
-    )
+    """Return bubblewrap's path."""
+    path = trusted_program("bwrap", folders)
+    if path is None:
+        raise SandboxFault(
+            "bubblewrap, the sandbox that lmboot uses on Linux, is not installed",
+            hint=install(sys.platform, os_release()),
+        )
+    return path
 
 
 def os_release() -> str:
@@ -173,14 +163,14 @@ def os_release() -> str:
 
 def _version(binary: str) -> tuple[int, ...]:
     """Return (0, 8, 0); () when it does not say, which counts as old."""
-    words = _say([binary, "--version"]).split()
+    words = printed_by([binary, "--version"]).split()
     return tuple(int(part) for part in words[-1].split(".") if part.isdigit()) if words else ()
 
 
 def interpreter() -> tuple[str, str | None]:
     """Return the path of a Python that is new enough, and its prefix if not under /usr."""
     line = f"import sys; print(sys.version_info >= {OLDEST_PYTHON})"
-    if _say([SYSTEM_PYTHON, "-I", "-S", "-c", line]) == "True":
+    if printed_by([SYSTEM_PYTHON, "-I", "-S", "-c", line]) == "True":
         return SYSTEM_PYTHON, None
     prefix = os.path.realpath(sys.base_prefix)
     name = f"python{sys.version_info[0]}.{sys.version_info[1]}"
@@ -188,16 +178,7 @@ def interpreter() -> tuple[str, str | None]:
     return os.path.join(prefix, "bin", name), prefix if outside else None
 
 
-def _say(argv: list[str]) -> str:
-    """Return what a program prints; nothing when it can't be run."""
-    try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=10, env={})
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
-
-
-def _links() -> tuple[tuple[str, str | None], ...]:
+def system_folders() -> tuple[tuple[str, str | None], ...]:
     """Return how /lib, /lib64 and /bin are here: links into /usr, or folders of their own."""
     return tuple(
         (name, os.readlink(name).lstrip("/") if os.path.islink(name) else None)
@@ -239,28 +220,9 @@ def _setting(name: str) -> str:
 def diagnose(said: str, settings: Kernel) -> tuple[str, str]:
     """Return (what a failure means, what to do), from what was said and the settings; pure."""
     means = f"bubblewrap could not set up the sandbox: {brief(said)}"
-    if settings.no_user_namespaces:
-        return (
-            f"{means}; this system allows no user namespaces (user.max_user_namespaces is 0)",
-            "Run `sudo sysctl user.max_user_namespaces=10000`.",
-        )
-    if settings.clone_forbidden:
-        return (
-            f"{means}; this system keeps user namespaces from ordinary users",
-            "Run `sudo sysctl kernel.unprivileged_userns_clone=1`.",
-        )
-    if settings.apparmor_restricts and _is_refusal(said):
-        return (
-            f"{means}; AppArmor keeps user namespaces from programs without a profile",
-            "Run `sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0`, "
-            "or give /usr/bin/bwrap an AppArmor profile with `userns,`.",
-        )
-    if settings.container and _is_refusal(said):
-        return (
-            f"{means}; the container around lmboot forbids it",
-            "Run lmboot outside, or start the container with "
-            "`--security-opt seccomp=unconfined --security-opt systempaths=unconfined`.",
-        )
+    forbidden = no_namespaces(said, settings, "/usr/bin/bwrap")
+    if forbidden is not None:
+        return f"{means}; {forbidden[0]}", forbidden[1]
     if "find source path" in said:
         return (
             f"{means}; the sandbox's user can't read the Python that lmboot runs on",
@@ -271,7 +233,35 @@ def diagnose(said: str, settings: Kernel) -> tuple[str, str]:
     return means, "Run `lmboot doctor`, which tries the sandbox and tells what is missing."
 
 
+def no_namespaces(said: str, settings: Kernel, program: str) -> tuple[str, str] | None:
+    """Return (why this machine gives a program no namespaces, what to do); None: it may; pure."""
+    if settings.no_user_namespaces:
+        return (
+            "this system allows no user namespaces (user.max_user_namespaces is 0)",
+            "Run `sudo sysctl user.max_user_namespaces=10000`.",
+        )
+    if settings.clone_forbidden:
+        return (
+            "this system keeps user namespaces from ordinary users",
+            "Run `sudo sysctl kernel.unprivileged_userns_clone=1`.",
+        )
+    if settings.apparmor_restricts and _is_refusal(said):
+        return (
+            "AppArmor keeps user namespaces from programs without a profile",
+            "Run `sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0`, "
+            f"or give {program} an AppArmor profile with `userns,`.",
+        )
+    if settings.container and _is_refusal(said):
+        return (
+            "the container around lmboot forbids it",
+            "Run lmboot outside, or start the container with "
+            "`--security-opt seccomp=unconfined --security-opt systempaths=unconfined`.",
+        )
+    return None
+
+
 def _is_refusal(said: str) -> bool:
     return any(
-        word in said for word in ("Operation not permitted", "Permission denied", "No perm")
+        word in said.lower()
+        for word in ("operation not permitted", "permission denied", "no perm")
     )

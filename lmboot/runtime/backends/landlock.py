@@ -35,6 +35,7 @@ class Landlock:
     name: ClassVar[str] = "landlock"
     isolates: ClassVar[bool] = True
     on_disk: ClassVar[bool] = True
+    short_paths: ClassVar[bool] = False
 
     version: int
     python: str

@@ -36,6 +36,20 @@ def read(path: str) -> str:
         return file.read(64)
 
 
+def users() -> int:
+    """Return the size of the host's list of users; a container's own is another file."""
+    found = os.stat("/etc/passwd")
+    if f"{found.st_dev}:{found.st_ino}" != given["users"]:
+        raise FileNotFoundError(errno.ENOENT, "")
+    return found.st_size
+
+
+def read_users() -> str:
+    text = read("/etc/passwd")
+    users()
+    return text
+
+
 def write(path: str) -> None:
     with open(path, "w") as file:
         file.write("x")
@@ -150,8 +164,8 @@ host = int(given["pid"])
 attempts: dict[str, Callable[[], object]] = {
     "read_canary": lambda: read(given["canary"]),
     "read_home": lambda: os.listdir(given["home"]),
-    "read_passwd": lambda: read("/etc/passwd"),
-    "stat_passwd": lambda: os.stat("/etc/passwd").st_size,
+    "read_passwd": read_users,
+    "stat_passwd": users,
     "watch_home": lambda: watch(given["home"]),
     "chmod_canary": lambda: change(given["canary"], lambda: os.chmod(given["canary"], 0o604)),
     "touch_canary": lambda: change(given["canary"], lambda: os.utime(given["canary"], (0, 0))),
