@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from lmboot.errors import SandboxFault
 from lmboot.process import Ended, Output
 from lmboot.runtime import posture
@@ -35,15 +37,21 @@ class Launcher:
 
     @classmethod
     async def prepare(
-        cls, sandbox: str = "auto", *, no_border: bool = False, limits: Limits | None = None
+        cls,
+        sandbox: str = "auto",
+        *,
+        no_border: bool = False,
+        limits: Limits | None = None,
+        say: Callable[[str], None] = lambda _: None,
     ) -> Launcher:
         """Choose the back end and set up a sandbox in it, for a payload that is still to come.
 
         Raises SandboxFault where none is usable, UsageFault for a name that nobody knows. The
         proof takes about half a second once per boot: call it while the model still answers.
         `limits` are the policy's; a payload with another disk_mb costs a second setting up.
+        `say` is told of what takes longer: some back ends are made ready once, in a minute.
         """
-        backend, properties = await posture.choose(sandbox, no_border=no_border)
+        backend, properties = await posture.choose(sandbox, no_border=no_border, say=say)
         return cls(await Box.open(backend, limits), properties)
 
     async def launch(self, job: Job) -> Runtime:

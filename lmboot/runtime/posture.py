@@ -15,8 +15,9 @@ import os
 import platform
 import secrets
 import socket
+import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, get_args
@@ -27,7 +28,7 @@ from lmboot import __version__
 from lmboot.errors import ConsentImpossible, SandboxFault, UsageFault
 from lmboot.process import Ended
 from lmboot.runtime import seccomp
-from lmboot.runtime.backends import CHANNEL, NOT_BUILT, Backend, bubblewrap, landlock, none
+from lmboot.runtime.backends import CHANNEL, NOT_BUILT, Backend, bubblewrap, landlock, none, wasm
 from lmboot.runtime.properties import (
     ABSENT,
     PROBE_LIMITS,
@@ -58,9 +59,13 @@ class Posture:
     properties: Properties = field(default_factory=lambda: dict(ABSENT))
 
 
-async def survey() -> list[Posture]:
-    """Probe every back end of this version, now."""
-    return [*[await _survey(name) for name in BACKENDS], _UNCONFINED]
+def _say_nothing(text: str) -> None:
+    """Tell nobody what takes its time."""
+
+
+async def survey(say: Callable[[str], None] = _say_nothing) -> list[Posture]:
+    """Probe every back end of this version, now; `say` is told what takes long, beforehand."""
+    return [*[await _survey(name, say) for name in BACKENDS], _UNCONFINED]
 
 
 class _Finder(Protocol):
@@ -69,15 +74,27 @@ class _Finder(Protocol):
     def find(self) -> Backend: ...
 
 
-# In the order in which `auto` takes the first that is usable.
-BACKENDS: Mapping[str, _Finder] = {"bubblewrap": bubblewrap, "landlock": landlock}
+# In the order in which `auto` takes the first that is usable. The portable one is young: it comes
+# first only where nothing else is built.
+_LINUX: Mapping[str, _Finder] = {"bubblewrap": bubblewrap, "landlock": landlock, "wasm": wasm}
+_ELSEWHERE: Mapping[str, _Finder] = {"wasm": wasm, "bubblewrap": bubblewrap, "landlock": landlock}
+BACKENDS = _LINUX if sys.platform.startswith("linux") else _ELSEWHERE
 
 _UNCONFINED = Posture("none", usable=True, reason="no border: the runtime has your own rights")
 
 
-async def _survey(name: str) -> Posture:
+async def _find(name: str, say: Callable[[str], None]) -> Backend:
+    """Return a back end as it is here; one that has to be made ready first, is."""
+    finder = BACKENDS[name]
+    prepare = getattr(finder, "prepare", None)
+    if prepare is not None:
+        await prepare(say)
+    return await asyncio.to_thread(finder.find)
+
+
+async def _survey(name: str, say: Callable[[str], None]) -> Posture:
     try:
-        backend = await asyncio.to_thread(BACKENDS[name].find)
+        backend = await _find(name, say)
     except SandboxFault as fault:
         return Posture(name, usable=False, reason=str(fault), remedy=fault.hint)
     posture = await prove(backend)
@@ -92,7 +109,9 @@ class Chosen(NamedTuple):
     properties: Properties
 
 
-async def choose(sandbox: str, *, no_border: bool) -> Chosen:
+async def choose(
+    sandbox: str, *, no_border: bool, say: Callable[[str], None] = _say_nothing
+) -> Chosen:
     """Return the back end to use; raise where there is none, or none by that name.
 
     `auto` never means `none`, and a back end that was named is never replaced by another.
@@ -114,15 +133,15 @@ async def choose(sandbox: str, *, no_border: bool) -> Chosen:
     faults: dict[str, SandboxFault] = {}
     for name in BACKENDS if sandbox == "auto" else [sandbox]:
         try:
-            return await _proven(name)
+            return await _proven(name, say)
         except SandboxFault as fault:
             faults[name] = fault
     raise _together(faults)
 
 
-async def _proven(name: str) -> Chosen:
+async def _proven(name: str, say: Callable[[str], None]) -> Chosen:
     """Return a back end with its proof, be it remembered; raise where it is not usable."""
-    backend = await asyncio.to_thread(BACKENDS[name].find)
+    backend = await _find(name, say)
     posture = _remembered(backend) or await prove(backend)
     _remember(backend, posture)
     if not posture.usable:

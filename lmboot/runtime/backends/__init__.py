@@ -13,7 +13,7 @@ CHANNEL, PAYLOAD, STDIN, SECCOMP, INFO, START, LIBRARY = range(3, 10)
 
 SCRATCH_BYTES = 16 << 20  # what a runtime may keep in TMPDIR, beside its workspace
 
-NOT_BUILT = ("podman", "docker", "wasm", "firejail", "seatbelt", "appcontainer")
+NOT_BUILT = ("podman", "docker", "firejail", "seatbelt", "appcontainer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,11 @@ class Plan:
 
     Only where the workspace is a folder on disk: `files` are to be in it beforehand, by their
     paths beneath it; `bounds` is how many bytes each of `folders` may hold.
+
+    `enclosed`: the tree has no process space of its own, so its signals are to be kept in.
+    `engine` is what an engine around the runtime takes for itself, beside the runtime's limits
+    (`memory` in bytes, `cpu` in seconds); with one, the launcher is told the runtime's memory,
+    which the engine bounds, and not its addresses.
     """
 
     argv: tuple[str, ...]
@@ -38,6 +43,8 @@ class Plan:
     folders: tuple[str, ...] = ()
     files: Mapping[str, bytes] = field(default_factory=dict)
     bounds: tuple[int, ...] = ()
+    enclosed: bool = False
+    engine: Mapping[str, float] = field(default_factory=dict)
 
 
 class Backend(Protocol):

@@ -167,9 +167,9 @@ def _version(binary: str) -> tuple[int, ...]:
     return tuple(int(part) for part in words[-1].split(".") if part.isdigit()) if words else ()
 
 
-def interpreter() -> tuple[str, str | None]:
+def interpreter(oldest: tuple[int, int] = OLDEST_PYTHON) -> tuple[str, str | None]:
     """Return the path of a Python that is new enough, and its prefix if not under /usr."""
-    line = f"import sys; print(sys.version_info >= {OLDEST_PYTHON})"
+    line = f"import sys; print(sys.version_info >= {oldest})"
     if _say([SYSTEM_PYTHON, "-I", "-S", "-c", line]) == "True":
         return SYSTEM_PYTHON, None
     prefix = os.path.realpath(sys.base_prefix)

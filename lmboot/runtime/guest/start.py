@@ -10,7 +10,6 @@ program's stdin. Standard library only, Python 3.9+.
 import _sitebuiltins
 import builtins
 import os
-import resource
 import sys
 
 
@@ -72,6 +71,8 @@ def write(path: bytes, content: bytes) -> None:
 
 def restrict(limits: list[str]) -> None:
     """Set what the kernel can bound for one process: lines such as `NOFILE 256 256`."""
+    import resource  # not in every world that this file is read in
+
     for line in limits:
         name, soft, hard = line.split()
         which = getattr(resource, "RLIMIT_" + name)
