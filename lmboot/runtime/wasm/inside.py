@@ -71,7 +71,7 @@ def open_streams() -> None:
     out = io.TextIOWrapper(raw[1], "utf-8", "surrogateescape", write_through=True)
     err = io.TextIOWrapper(raw[2], "utf-8", "backslashreplace", write_through=True)
     for name, stream, mode in (("stdin", given, "r"), ("stdout", out, "w"), ("stderr", err, "w")):
-        stream.mode = mode
+        stream.mode = mode  # type: ignore[misc]  # it can be set, and is set elsewhere too
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
     _open_numbers(raw)
@@ -87,7 +87,7 @@ def _open_numbers(raw: list[Stream]) -> None:
     def write_stream(fd: int, data: Any, /) -> int:
         return raw[fd].write(data) if fd in (1, 2) else write(fd, data)
 
-    def interruptible_sleep(seconds: float, /) -> None:
+    def interruptible_sleep(seconds: Any, /) -> None:
         if seconds > 0:
             ask(b"s%r" % float(seconds))
         else:
