@@ -3,7 +3,7 @@
 # they mostly wait; then the hostile ones.
 set -eu
 cd "$(dirname "$0")/.."
-.ci/setup engine,test
+.ci/setup engine,wasm,test
 reports=${REPORTS:-$(mktemp -d)}
 pytest=".venv/bin/python -m pytest"
 

@@ -30,7 +30,7 @@ from lmboot.errors import (
     LmbootError,
     PayloadRejected,
 )
-from lmboot.runtime.launcher import Job, Launcher, SandboxLevel
+from lmboot.runtime.launcher import Job, Launcher, SandboxLevel, Wish
 from lmboot.settings import Settings
 from lmboot.text import brief
 
@@ -102,8 +102,7 @@ class Boot:
             options.sandbox,
             no_border=options.no_border or options.can_ask,  # asked before it runs
             limits=self.settings.limits,
-            level=level,
-            image=self.settings.container_image,
+            wish=Wish(level, self.settings.container_image, self.view.status),
         )
 
     async def _raise_launcher(self, payload: Payload) -> None:

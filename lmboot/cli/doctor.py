@@ -17,13 +17,19 @@ _NO_ENGINE = "none, so no .gguf file can be run: pip install 'lmboot[engine]'"
 
 def examine(as_json: bool) -> int:
     """Print what was found."""
-    report = asyncio.run(doctor.examine())
+    report = asyncio.run(doctor.examine(_tell))
     if as_json:
         sys.stdout.write(json.dumps(report) + "\n")
         return 0
     for line in _lines(report):
         sys.stdout.write(reveal(line) + "\n")
     return 0
+
+
+def _tell(text: str) -> None:
+    """Say on stderr what takes long; stdout is the report's."""
+    sys.stderr.write(f"{reveal(text)}\n")
+    sys.stderr.flush()
 
 
 def _lines(report: dict[str, Any]) -> Iterator[str]:

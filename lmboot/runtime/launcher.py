@@ -6,6 +6,7 @@ from lmboot.errors import SandboxFault
 from lmboot.process import Ended, Output
 from lmboot.runtime import posture
 from lmboot.runtime.policy import Limits
+from lmboot.runtime.posture import NO_WISH, Wish
 from lmboot.runtime.properties import IN_WORDS, Properties, SandboxLevel, in_words, short_of
 from lmboot.runtime.run import Box, Job, Runtime
 from lmboot.workspace import CopyReport
@@ -20,6 +21,7 @@ __all__ = [
     "Properties",
     "Runtime",
     "SandboxLevel",
+    "Wish",
     "in_words",
 ]
 
@@ -41,18 +43,15 @@ class Launcher:
         *,
         no_border: bool = False,
         limits: Limits | None = None,
-        level: SandboxLevel = "low",
-        image: str | None = None,
+        wish: Wish = NO_WISH,
     ) -> Launcher:
         """Choose the back end and set up a sandbox in it, for a payload that is still to come.
 
         Raises SandboxFault where none is usable, UsageFault for a name that nobody knows. The
         proof takes about half a second once per boot: call it while the model still answers.
         `limits` are the policy's; a payload with another disk_mb costs a second setting up.
-        `level` is what a payload asks for that is known already; `image` is what a container is
-        made of, in place of this machine's own /usr.
         """
-        chosen = await posture.choose(sandbox, no_border=no_border, level=level, image=image)
+        chosen = await posture.choose(sandbox, no_border=no_border, wish=wish)
         return cls(await Box.open(chosen.backend, limits, chosen.places), chosen.properties)
 
     def short_of(self, level: SandboxLevel) -> list[str]:

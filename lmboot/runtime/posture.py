@@ -13,8 +13,8 @@ import os
 import platform
 import secrets
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -38,21 +38,37 @@ from lmboot.runtime.registry import BACKENDS, order
 from lmboot.runtime.remedies import LEVEL_REMEDIES, install
 from lmboot.workspace import private_folder
 
-__all__ = ["BACKENDS", "Chosen", "Posture", "choose", "forget", "prove", "survey", "walls"]
+__all__ = ["BACKENDS", "Chosen", "Posture", "Wish", "choose", "forget", "prove", "survey", "walls"]
 
 
-async def survey(*, image: str | None = None) -> list[Posture]:
-    """Probe every back end of this version, now; containers of `image` where one is given."""
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is asked of a back end beside its name.
+
+    `level` is a payload's; `image` is what a container is made of, in place of this machine's own
+    /usr. `say` is told of what takes long, beforehand: some are made ready once, in a minute.
+    """
+
+    level: SandboxLevel = "low"
+    image: str | None = None
+    say: Callable[[str], None] = lambda _: None
+
+
+NO_WISH = Wish()
+
+
+async def survey(wish: Wish = NO_WISH) -> list[Posture]:
+    """Probe every back end of this version, now."""
     places = await asyncio.to_thread(cgroups.find)
-    return [*[await _survey(name, places, image) for name in BACKENDS], _UNCONFINED]
+    return [*[await _survey(name, places, wish) for name in BACKENDS], _UNCONFINED]
 
 
 _UNCONFINED = Posture("none", usable=True, reason="no border: the runtime has your own rights")
 
 
-async def _survey(name: str, places: Sequence[Place], image: str | None) -> Posture:
+async def _survey(name: str, places: Sequence[Place], wish: Wish) -> Posture:
     try:
-        backend = await asyncio.to_thread(BACKENDS[name].find, image)
+        backend = await _find(name, wish)
     except SandboxFault as fault:
         return Posture(name, usable=False, reason=str(fault), remedy=fault.hint)
     posture = await prove(backend, places)
@@ -68,14 +84,18 @@ class Chosen(NamedTuple):
     places: Sequence[Place] = ()
 
 
-async def choose(
-    sandbox: str, *, no_border: bool, level: SandboxLevel = "low", image: str | None = None
-) -> Chosen:
+async def _find(name: str, wish: Wish) -> Backend:
+    """Return a back end as it is here; one that has to be made ready first, is."""
+    entry = BACKENDS[name]
+    await entry.prepare(wish.say)
+    return await asyncio.to_thread(entry.find, wish.image)
+
+
+async def choose(sandbox: str, *, no_border: bool, wish: Wish = NO_WISH) -> Chosen:
     """Return the back end to use; raise where there is none, or none by that name.
 
-    `auto` never means `none`, and a back end that was named is never replaced by another. `level`
-    is what a payload asks for; consent to `none` is consent to that, too, if it is low. `image` is
-    what a container is made of, in place of this machine's own /usr.
+    `auto` never means `none`, and a back end that was named is never replaced by another. Consent
+    to `none` is consent to what a payload asks for, too, if its level is low.
     """
     if sandbox in NOT_BUILT:
         raise SandboxFault(
@@ -90,32 +110,32 @@ async def choose(
                 "--sandbox none lets the runtime do whatever you can do, and was not agreed to",
                 hint="Add --no-border if that is what you want.",
             )
-        if level != "low":
-            raise _too_low("none", level, short_of(level, ABSENT, walls=0))
+        if wish.level != "low":
+            raise _too_low("none", wish.level, short_of(wish.level, ABSENT, walls=0))
         places = await asyncio.to_thread(cgroups.find)
         return Chosen(none.Unconfined(), ABSENT, places)
-    names = [sandbox] if sandbox != "auto" else order(sys.platform, BACKENDS, walls=WALLS[level])
+    names = (
+        [sandbox] if sandbox != "auto" else order(sys.platform, BACKENDS, walls=WALLS[wish.level])
+    )
     faults: dict[str, SandboxFault] = {}
     places = await asyncio.to_thread(cgroups.find)
     for name in names:
         try:
-            return await _proven(name, places, level, image)
+            return await _proven(name, places, wish)
         except SandboxFault as fault:
             faults[name] = fault
-    raise _together(faults, level)
+    raise _together(faults, wish.level)
 
 
-async def _proven(
-    name: str, places: Sequence[Place], level: SandboxLevel, image: str | None
-) -> Chosen:
+async def _proven(name: str, places: Sequence[Place], wish: Wish) -> Chosen:
     """Return a back end with its proof, be it remembered; raise where it is not usable."""
-    backend = await asyncio.to_thread(BACKENDS[name].find, image)
+    backend = await _find(name, wish)
     posture = _remembered(backend, places) or await prove(backend, places)
     _remember(backend, posture, places)
     if not posture.usable:
         raise SandboxFault(posture.reason, hint=posture.remedy)
-    if missing := short_of(level, posture.properties, walls=walls(name)):
-        raise _too_low(name, level, missing)
+    if missing := short_of(wish.level, posture.properties, walls=walls(name)):
+        raise _too_low(name, wish.level, missing)
     return Chosen(backend, posture.properties, places if posture.grouped else ())
 
 

@@ -55,7 +55,7 @@ PARTLY = {  # what remains possible where the words above hold in part
     "pids": "by looking: more of them may be there for a moment",
     "mem_total": "by looking: it may use more for a moment",
     "disk_total": "by looking: it may use more for a moment",
-    "own_paths": "they lie elsewhere: its HOME and its TMPDIR name two, and there is no third",
+    "own_paths": "its HOME and its TMPDIR name two, which may lie elsewhere; there is no third",
 }
 
 
@@ -149,9 +149,12 @@ class Outcomes:
         return list(json.loads(outcome[3:].replace("'", '"'))) if outcome.startswith("ok") else []
 
     def within(self, name: str, most: float) -> Level:
-        """Return whether an attempt was bounded: at once, by somebody who looked, or not."""
+        """Return whether an attempt was bounded: at once, by somebody who looked, or not.
+
+        Bounded at once is, too, what does not exist there at all.
+        """
         word, _, number = self.tried.get(name, "").partition(" ")
-        if word == "ok" and int(number) <= most:
+        if word == "ENOSYS" or (word == "ok" and int(number) <= most):
             return "enforced"
         return "partial" if word == WATCHED else "absent"
 
@@ -176,11 +179,10 @@ def judge(
         **_of_files(found),
         **_of_sockets(found, visited=visited),
         **_of_processes(found),
-        # Watched, not contained: between two looks it can be exceeded for a moment.
-        "mem_total": _graded(limit == "memory", wholly=contained),
+        "mem_total": _of_memory(found, limit, contained=contained),
         "tree_kill": _level(clean),
         "env": _level(_is_scrubbed(set(found.listed("env")))),
-        "fds": _level(found.listed("fds") == [0, 1, 2, channel]),
+        "fds": _level(found.listed("fds") in ([0, 1, 2], [0, 1, 2, channel])),
     }
     return {name: levels[name] for name in PROPERTIES}
 
@@ -189,11 +191,12 @@ def _of_files(found: Outcomes) -> Properties:
     disk = found.within("disk", PROBE_LIMITS.disk_mb)
     scratch = {found.within("shm", SCRATCH_MB), found.within("tmp", SCRATCH_MB)}
     folder = found.tried.get("folder", "")
+    own = folder == "ok /app" and found.tried.get("shm") != "ok 0"
     return {
         "fs_read": _graded(found.closed(*_READS), wholly=found.closed("stat_passwd")),
         "fs_write": found.refused(*_CHANGES),
         "disk_total": disk if scratch == {"enforced"} or disk == "absent" else "partial",
-        "own_paths": _graded(folder.startswith("ok"), wholly=folder == "ok /app"),
+        "own_paths": _graded(folder.startswith("ok"), wholly=own),
     }
 
 
@@ -212,11 +215,19 @@ def _of_processes(found: Outcomes) -> Properties:
     unread = found.closed("read_host") and (alone or found.closed("pids"))
     calls = [outcome for name, outcome in found.tried.items() if name.startswith("call_")]
     return {
-        "proc_view": _graded(unread, wholly=alone),
+        # Who can't even ask for a process by its number learns nothing.
+        "proc_view": _graded(unread, wholly=alone or found.tried.get("kill_host") == "ENOSYS"),
         "signals": found.refused("kill_host", "renice_host", "limit_host"),
         "syscalls": _level(bool(calls) and all(call in ("EPERM", "ENOSYS") for call in calls)),
         "pids": found.within("forks", PROBE_LIMITS.processes),
     }
+
+
+def _of_memory(found: Outcomes, limit: str | None, *, contained: bool) -> Level:
+    """Return how memory is bounded; who only looks, lets it be exceeded for a moment."""
+    if found.tried.get("memory") == "ENOMEM":
+        return "enforced"
+    return _graded(limit == "memory", wholly=contained)
 
 
 def _is_scrubbed(names: set[str]) -> bool:

@@ -6,27 +6,10 @@ A back end of its own is one line in BACKENDS, and one word in ORDER where `auto
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, cast
 
 from lmboot.runtime.backends import Backend
-
-
-class Finder(Protocol):
-    """A module with a back end."""
-
-    def find(self) -> Backend:
-        """Return the back end as it is on this machine; raise SandboxFault with the remedy."""
-        ...
-
-
-class FinderOfImage(Protocol):
-    """A module with a back end that runs an image."""
-
-    def find(self, image: str | None) -> Backend:
-        """Return it, for an image or for this machine's own /usr; raise SandboxFault."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,25 +17,37 @@ class Entry:
     """One back end: its module below `lmboot.runtime.backends`, imported when it is looked for.
 
     `systems` are values of sys.platform; `walls` is how many borders stand one inside the other;
-    `takes_image`: it can run an image of the user's in place of this machine's own /usr.
+    `takes_image`: it can run an image of the user's in place of this machine's own /usr. `finder`
+    is the function of the module that returns it; `prepared`: that has `prepare`, to be awaited
+    before it.
     """
 
     module: str
     systems: tuple[str, ...] = ("linux",)
     walls: int = 1
     takes_image: bool = False
+    finder: str = "find"
+    prepared: bool = False
+
+    async def prepare(self, say: Callable[[str], None]) -> None:
+        """Make it ready where that is needed, which `say` is told of; raise SandboxFault."""
+        if self.prepared:
+            module = importlib.import_module(f"lmboot.runtime.backends.{self.module}")
+            await module.prepare(say)
 
     def find(self, image: str | None = None) -> Backend:
         """Return the back end as it is on this machine; raise SandboxFault with the remedy."""
         module = importlib.import_module(f"lmboot.runtime.backends.{self.module}")
-        if self.takes_image:
-            return cast(FinderOfImage, module).find(image)
-        return cast(Finder, module).find()
+        find = getattr(module, self.finder)
+        found: Backend = find(image) if self.takes_image else find()
+        return found
 
 
 BACKENDS: dict[str, Entry] = {
     "bubblewrap": Entry("bubblewrap"),
     "landlock": Entry("landlock"),
+    "wasm": Entry("wasm", systems=("linux", "darwin", "win32"), prepared=True),
+    "wasm in bubblewrap": Entry("wasm", walls=2, finder="find_within", prepared=True),
     "podman": Entry("container", takes_image=True),
     "docker": Entry("docker"),
 }

@@ -93,9 +93,8 @@ class Standby:
             standby.unpacks = backend.isolates
             if plan.info is None:  # no space of its own, in which only its processes would count
                 standby.beside = None if user is None else 2  # its supervisor, and the guard
-            enclosed = backend.isolates and plan.info is None
             places = places if plan.grouped else ()
-            supervisor = await Supervisor.start(user, enclosed=enclosed, places=places)
+            supervisor = await Supervisor.start(user, enclosed=plan.enclosed, places=places)
             release.push_async_callback(supervisor.close)
             standby.child = await supervisor.launch(standby._order())
             release.push_async_callback(standby.child.close)
@@ -131,9 +130,8 @@ class Standby:
         """
         if self.workspace is not None and not self.unpacks:
             await asyncio.to_thread(_write, self.workspace, job)
-        library, unpack, beside = self.plan.library, self.unpacks, self.beside
-        write_once(self.payload, packed(job, library, unpack=unpack, beside=beside))
-        limits = {**watched(job.limits), **dict.fromkeys(job.unwatched)}
+        write_once(self.payload, packed(job, self.plan, unpack=self.unpacks, beside=self.beside))
+        limits = {**watched(job.limits, self.plan.engine), **dict.fromkeys(job.unwatched)}
         return await self.child.begin(self.channel, limits)
 
 
@@ -262,10 +260,11 @@ def _write(workspace: Workspace, job: Job) -> None:
         os.close(folder)
 
 
-def packed(job: Job, library: str, *, unpack: bool, beside: int | None = 0) -> bytes:
+def packed(job: Job, plan: Plan, *, unpack: bool, beside: int | None = 0) -> bytes:
     """Return all that the launcher inside needs, as netstrings; `unpack`: the files too."""
     routes = " ".join(f"{name}={route}" for name, route in job.routes.items())
-    header = "\n".join([library, routes, *rlimits(job.limits, beside=beside)])
+    limits = rlimits(job.limits, beside=beside, engine=bool(plan.engine))
+    header = "\n".join([plan.library, routes, *limits])
     strings = [header.encode(), b"%d" % len(job.argv), *(part.encode() for part in job.argv)]
     for path, content in job.files if unpack else ():
         strings += [path.encode(), content]
@@ -276,12 +275,12 @@ def _disk_bytes(limits: Limits) -> int:
     return max(PAGE, int(limits.disk_mb * MB))
 
 
-def watched(limits: Limits) -> dict[str, float | None]:
-    """Return the limits that the supervisor watches, in bytes and seconds."""
+def watched(limits: Limits, engine: Mapping[str, float]) -> dict[str, float | None]:
+    """Return what the supervisor watches, in bytes and seconds; an engine's part is beside it."""
     return {
-        "memory": limits.memory_mb * MB,
-        "contained": contained_bytes(limits),
-        "cpu": limits.cpu_seconds,
+        "memory": limits.memory_mb * MB + engine.get("memory", 0),
+        "contained": contained_bytes(limits) + engine.get("memory", 0),
+        "cpu": limits.cpu_seconds + engine.get("cpu", 0),
         "wall": limits.wall_seconds,
         "processes": max(1, limits.processes),
         "inodes": MAX_FILES_IN_RUNTIME,
@@ -299,15 +298,17 @@ def contained_bytes(limits: Limits) -> int:
     return int(limits.memory_mb * MB) + files + kernel
 
 
-def rlimits(limits: Limits, *, beside: int | None) -> list[str]:
+def rlimits(limits: Limits, *, beside: int | None, engine: bool = False) -> list[str]:
     """Return what the kernel bounds for each process by itself: `NAME soft hard` lines.
 
     `beside` are processes that NPROC counts and that are not the runtime's; None: nobody knows
-    how many, because the user is the person's own.
+    how many, because the user is the person's own. With an `engine`, which reserves addresses
+    that it never uses, MEMORY stands in the place of AS: what it is to give to the runtime.
     """
     cpu = math.ceil(limits.cpu_seconds) + 1  # the supervisor, which sees the whole tree, is first
     space = 2 * int(limits.memory_mb * MB) + 512 * MB  # addresses: far more than what is used
-    values = {"AS": space, "FSIZE": _disk_bytes(limits), "NOFILE": 256, "CORE": 0}
+    bound = {"MEMORY": int(limits.memory_mb * MB)} if engine else {"AS": space}
+    values = {**bound, "FSIZE": _disk_bytes(limits), "NOFILE": 256, "CORE": 0}
     if beside is not None:
         values["NPROC"] = max(1, int(limits.processes)) + beside
     return [*(f"{name} {value} {value}" for name, value in values.items()), f"CPU {cpu} {cpu + 1}"]

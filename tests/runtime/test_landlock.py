@@ -97,6 +97,7 @@ def test_the_launcher_is_told_exactly_this() -> None:
             "launch/lib/guest_sys.py": b"LIBRARY",
         },
         bounds=(64 << 20, 16 << 20),
+        enclosed=True,
     )
 
 

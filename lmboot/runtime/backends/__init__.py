@@ -13,7 +13,7 @@ CHANNEL, PAYLOAD, STDIN, SECCOMP, INFO, START, LIBRARY = range(3, 10)
 
 SCRATCH_BYTES = 16 << 20  # what a runtime may keep in TMPDIR, beside its workspace
 
-NOT_BUILT = ("wasm", "firejail", "seatbelt", "appcontainer")
+NOT_BUILT = ("firejail", "seatbelt", "appcontainer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,10 @@ class Plan:
     paths beneath it; `bounds` is how many bytes each of `folders` may hold.
 
     `grouped` False: the back end puts the runtime into control groups of its own making.
+    `enclosed`: the tree has no process space of its own, so its signals are to be kept in.
+    `engine` is what an engine around the runtime takes for itself, beside the runtime's limits
+    (`memory` in bytes, `cpu` in seconds); with one, the launcher is told the runtime's memory,
+    which the engine bounds, and not its addresses.
     """
 
     argv: tuple[str, ...]
@@ -44,6 +48,8 @@ class Plan:
     bounds: tuple[int, ...] = ()
     grouped: bool = True
     scaffold: bool = False
+    enclosed: bool = False
+    engine: Mapping[str, float] = field(default_factory=dict)
 
 
 class Backend(Protocol):

@@ -66,6 +66,7 @@ class Landlock:
             cwd=home,
             folders=(home, temporary),
             bounds=(disk_bytes, SCRATCH_BYTES),
+            enclosed=True,
         )
 
     def _grants(self, workspace: str) -> tuple[str, ...]:
