@@ -116,7 +116,6 @@ class Podman:
                 "launch/inside/start.py": self.start,
                 "launch/inside/lib/guest_sys.py": self.library,
             },
-            enclosed=True,
             scaffold=True,
         )
 
