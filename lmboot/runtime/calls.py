@@ -84,6 +84,8 @@ def flaw(message: object) -> str:
             return f"there are more than {MAX_VALUES:,} values"
         below: list[object] = []
         for value in level:
+            if depth == MAX_DEPTH and isinstance(value, list | tuple | dict):
+                return f"there are more than {MAX_DEPTH} levels"
             if isinstance(value, list | tuple):
                 below += value
             elif isinstance(value, dict):
@@ -92,8 +94,6 @@ def flaw(message: object) -> str:
                 below += value.values()
             elif not _is_plain(value):
                 return f"{type(value).__name__} is no JSON value, or out of its range"
-            if below and depth == MAX_DEPTH - 1:
-                return f"there are more than {MAX_DEPTH} levels"
         level = below
     return ""
 

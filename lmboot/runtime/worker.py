@@ -190,7 +190,7 @@ class Worker:
             raise WorkerFault(f"{function} was not called: the worker is closed", hint="")
         if self._clock() < self._rest_until:
             raise WorkerFault(
-                f"{function} was not called: {self._lost} workers in a row ended without an answer",
+                f"{function} was not called: {self._lost} processes in a row gave no answer",
                 hint=f"It is tried again within {REST_SECONDS:g} seconds.",
             )
         life = await self._begin()
