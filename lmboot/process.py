@@ -349,13 +349,26 @@ class Child:
     async def events(self) -> AsyncIterator[Output | Ended]:
         """Yield what the child writes, then Ended. What is not asked for is not read."""
         while self._outlets:
-            output = self._read()
+            output = self.read()
             if output is not None:
                 yield output
                 await asyncio.sleep(0)  # a child that never stops writing must not keep the loop
             elif self._outlets and not await self._wait_for_output():
                 self._close_outlets()
         yield await asyncio.shield(self._gone)
+
+    def read(self) -> Output | None:
+        """Return what one stream has now, the streams by turns; forget those that have ended."""
+        for outlet in list(self._outlets):
+            data = outlet.read()
+            if data == b"":
+                outlet.close()
+                self._outlets.remove(outlet)
+            elif data is not None:
+                self._outlets.remove(outlet)
+                self._outlets.append(outlet)
+                return Output(outlet.stream, data)
+        return None
 
     async def send(self, data: bytes) -> bool:
         """Queue bytes for stdin; False when that is closed, or more than 1 MiB waits already."""
@@ -386,19 +399,6 @@ class Child:
         finally:  # when it is broken off, too
             _close_all(self.folders)
             self.folders = []
-
-    def _read(self) -> Output | None:
-        """Return what one stream has now, the streams by turns; forget those that have ended."""
-        for outlet in list(self._outlets):
-            data = outlet.read()
-            if data == b"":
-                outlet.close()
-                self._outlets.remove(outlet)
-            elif data is not None:
-                self._outlets.remove(outlet)
-                self._outlets.append(outlet)
-                return Output(outlet.stream, data)
-        return None
 
     async def _wait_for_output(self) -> bool:
         """Wait until a stream has something; False when the child is gone and nothing comes."""

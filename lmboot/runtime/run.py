@@ -69,6 +69,7 @@ class Standby:
         self.unpacks = True  # the launcher inside writes the files, in the runtime's own name
         self.beside: int | None = 0  # processes of the runtime's user that are not the runtime's
         self.channel, self._theirs = socket.socketpair()
+        self.channel.setblocking(False)
         self.payload = new_file_in_memory()
         self.child: Child
 
@@ -145,12 +146,21 @@ class Runtime:
 
     def broker(self, routes: Routes, operations: Iterable[Operation], audit: Audit) -> Broker:
         """Return the broker at the other end of its socket; there is one of it."""
-        channel, already = self._standby.channel, self._already
+        channel, already = self.channel
         return Broker(channel, routes, operations, audit, already=already)
+
+    @property
+    def channel(self) -> tuple[socket.socket, bytes]:
+        """The host's end of its socket, and what has come already; instead of a broker."""
+        return self._standby.channel, self._already
 
     def events(self) -> AsyncIterator[Output | Ended]:
         """Yield what the runtime writes, then Ended. What is not asked for is not read."""
         return self._child.events()
+
+    def printed(self) -> Output | None:
+        """Return what it has written already, one stream's; None when nothing is there."""
+        return self._child.read()
 
     async def send(self, data: bytes) -> bool:
         """Queue bytes for stdin; False when that is closed, or more than 1 MiB waits already."""
