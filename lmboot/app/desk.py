@@ -41,6 +41,7 @@ from lmboot.settings import Settings
 
 if TYPE_CHECKING:
     from lmboot.app.boot import Boot
+    from lmboot.app.border import Border
     from lmboot.bootstrap.handshake import Refused
     from lmboot.bootstrap.library import Kept, Library
 
@@ -390,6 +391,17 @@ class Desk:
         """Hand over a line that the user typed."""
         if self._session is not None:
             self._session.send(line)
+
+    @property
+    def border(self) -> Border | None:
+        """What stands between the runtime that runs and this machine; None where none runs."""
+        talk = self._session.boot.talk if self._session else None
+        return talk.border if talk is not None and talk.ended is None else None
+
+    def change(self, verb: str, text: str) -> None:
+        """Change a route or a grant as `:route`, `:grant` and `:revoke` do, before other lines."""
+        if self._session is not None:
+            self._start(self._session.boot.talk.to_border(verb, text))
 
     def interrupt(self) -> None:
         """Break off what the model answers, else what the runtime does."""

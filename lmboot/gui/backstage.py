@@ -27,6 +27,7 @@ from lmboot.settings import Settings, load
 
 if TYPE_CHECKING:
     from lmboot.gui.view import WindowView
+    from lmboot.gui.watching import BorderWatch
 
 HISTORY = "history.jsonl"
 _MOST_HISTORY = 4 << 20
@@ -43,6 +44,7 @@ class Backstage:
         self._state = self._places.transcripts.parent
         self._lobby = WindowLobby(outbox)
         self._view: WindowView | None = None
+        self._watch: BorderWatch | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         settings = load(self._places.settings)
         self.desk = Desk(self._lobby, settings, self._places)
@@ -68,7 +70,8 @@ class Backstage:
     def prepare() -> None:
         """Import what the first session needs, before the user wants one."""
         import lmboot.app.boot
-        import lmboot.gui.view  # noqa: F401
+        import lmboot.gui.view
+        import lmboot.gui.watching  # noqa: F401
 
     @staticmethod
     def prepare_saving() -> None:
@@ -84,7 +87,11 @@ class Backstage:
 
     def _new_view(self, generation: int) -> WindowView:
         from lmboot.gui.view import WindowView
+        from lmboot.gui.watching import BorderWatch
 
+        if self._watch is None:
+            self._watch = BorderWatch(self._outbox, lambda: self.desk.border)
+        self._watch.start()
         self._view = WindowView(self._outbox, generation)
         return self._view
 
@@ -100,6 +107,12 @@ class Backstage:
     def run_kept(self, generation: int, sha256: str) -> None:
         """Run a payload that was kept."""
         self.desk.run_kept(self._new_view(generation), sha256)
+
+    def change_border(self, verb: str, text: str) -> None:
+        """Change a route or a grant of the runtime that runs, as a line of that verb would."""
+        self.desk.change(verb, text)
+        if self._watch is not None:
+            self._watch.look_soon()
 
     @staticmethod
     def answer(question: asyncio.Future[bool], agreed: bool) -> None:
@@ -164,6 +177,8 @@ class Backstage:
                 self._remember(memories.NAME, memories.dump(memory))
                 if self.desk.settings.window.remember_input and histories:
                     self._remember(HISTORY, past.dump(histories))
+                if self._watch is not None:
+                    self._watch.stop()
                 await self.desk.close()
                 await asyncio.gather(*self._tasks, return_exceptions=True)
             finally:

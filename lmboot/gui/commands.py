@@ -70,6 +70,7 @@ MENUS: dict[str, tuple[Line, ...]] = {
         Command(
             "Models", "Mod+m", lambda window: window.frame.show_side(not window.frame.side_shown)
         ),
+        Command("Routes and grants", "Mod+g", lambda window: window.bordering.toggle()),
         Command("Next pane", "F6", lambda window: window.reading.next_pane()),
         Command("Clear session", "Mod+k", lambda window: window.frame.session.transcript.clear()),
         None,
