@@ -28,6 +28,7 @@ from lmboot.settings import Settings, load
 if TYPE_CHECKING:
     from lmboot.gui.view import WindowView
     from lmboot.gui.watching import BorderWatch
+    from lmboot.runtime.asking import Answer, Scope
 
 HISTORY = "history.jsonl"
 _MOST_HISTORY = 4 << 20
@@ -119,6 +120,14 @@ class Backstage:
         """Answer a request for consent; one that is not waited for any more needs none."""
         if not question.done():
             question.set_result(agreed)
+
+    @staticmethod
+    def allow(question: asyncio.Future[Answer], scope: Scope, folder: str = "") -> None:
+        """Answer what a runtime asks for; what is not waited for any more needs no answer."""
+        from lmboot.runtime.asking import Answer
+
+        if not question.done():
+            question.set_result(Answer(scope, folder))
 
     # ------------------------------------------------------------------ files
 

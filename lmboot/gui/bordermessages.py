@@ -6,7 +6,7 @@ Apart from `messages`: nothing of this is needed before the window is mapped. Te
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Route(NamedTuple):
@@ -50,4 +50,24 @@ class Bordered(NamedTuple):
     border: Border | None
 
 
-Late = Bordered
+class Wanted(NamedTuple):
+    """The runtime wants what nobody has granted; `what` is its word for it, made harmless.
+
+    `chooses_folder`: who grants it chooses the folder. `answer` is for the worker.
+    """
+
+    number: int
+    op: str
+    what: str
+    chooses_folder: bool
+    minutes: int
+    answer: Any
+
+
+class Withdrawn(NamedTuple):
+    """Nobody waits for the answer to this any more."""
+
+    number: int
+
+
+Late = Bordered | Wanted | Withdrawn

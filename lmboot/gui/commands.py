@@ -86,6 +86,7 @@ MENUS: dict[str, tuple[Line, ...]] = {
         Command("Cancel", ESCAPE, Action.CANCEL),
         None,
         Command("Write a line", "Mod+l", lambda window: window.reading.focus_entry()),
+        Command("Answer a request", "Mod+j", lambda window: window.bordering.consenting.focus()),
         Command("Interrupt", "", Action.INTERRUPT),
         Command("Stop", "Mod+period", Action.STOP),
         Command("Kill now", "Mod+Shift+K", Action.KILL),

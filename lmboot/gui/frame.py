@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # what no first sight of the window needs is imported later
     from lmboot.gui.bordercolumn import BorderColumn
     from lmboot.gui.log import LogPane
     from lmboot.gui.payload import StreamPane
+    from lmboot.gui.requestcard import RequestCard
     from lmboot.gui.tokencard import TokenCard
     from lmboot.gui.transcript import TranscriptPane
 
@@ -190,6 +191,20 @@ class Frame:
         from lmboot.gui.log import LogPane
 
         return _filling(LogPane(self.tabs.pages["Log"]))
+
+    @cached_property
+    def request(self) -> RequestCard:
+        """What a program asks for: outside all panes, where nothing that it writes can come."""
+        from lmboot.gui.requestcard import RequestCard
+
+        return RequestCard(self.base)
+
+    def show_request(self, wanted: bool) -> None:
+        """Show that card above the status line, or take it away."""
+        if wanted:
+            self.request.pack(side="bottom", fill="x", before=self._panes)
+        elif "request" in self.__dict__:
+            self.request.pack_forget()
 
     def _fill_tabs(self) -> None:
         pages = self.tabs.pages

@@ -203,6 +203,8 @@ class Window:
         self.closed = True
         for part in (self.choosing, self.asking):
             part.forget_timers()
+        if "bordering" in self.__dict__:
+            self.bordering.consenting.forget_timers()
         for timer in (self._timer, self._later):
             if timer:
                 self.root.after_cancel(timer)
@@ -277,7 +279,9 @@ class Window:
             _DO[action](self)
 
     def step_back(self) -> None:
-        """Call off what is being asked, or go back from what is only shown."""
+        """Refuse what a program asks for, call off an asking, or go back from what is shown."""
+        if "bordering" in self.__dict__ and self.bordering.consenting.refuse():
+            return
         if enabled(self.state, Action.CANCEL):
             self.act(Action.CANCEL)
         elif self.state in ELSEWHERE:
