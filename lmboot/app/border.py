@@ -79,10 +79,12 @@ class Border:
         """Take the log, or why there is none.
 
         `model` gives the session's connection, `show` gets what the runtime tells the person.
+        `backend` and `properties` are what `open` was told of the sandbox.
         """
         self.fault = log if isinstance(log, AuditFault) else None
         self._log = log if isinstance(log, AuditLog) else None
         self._audit: Audit = Unrecorded(log) if isinstance(log, AuditFault) else log
+        self.backend, self.properties = "", dict[str, str]()
         self.grants = Grants()
         own: list[Operation] = [
             Time(), Env(), Notify(show), QueryModel(model), Tokenize(model)
@@ -120,7 +122,14 @@ class Border:
                 return fault
             return log
 
-        return cls(await asyncio.to_thread(begin), agreed_routes(asked), model, show)
+        border = cls(await asyncio.to_thread(begin), agreed_routes(asked), model, show)
+        border.backend, border.properties = backend, dict(properties)
+        return border
+
+    @property
+    def log(self) -> AuditLog | None:
+        """The log of this run; None where none can be written."""
+        return self._log
 
     @property
     def routes(self) -> Routes:

@@ -219,7 +219,7 @@ class Talk:
         elif command.verb in ("ai", "ai+"):
             await (self._answer_aside(command) if self._live else self._to_model(command))
         elif command.verb in ("route", "grant", "revoke"):
-            await self._to_border(command.verb, command.text)
+            await self.to_border(command.verb, command.text)
         elif command.verb == "save":
             await self._save(command.text)
         elif command.verb == "help":
@@ -358,8 +358,8 @@ class Talk:
             messages += [Message("user", question), Message("assistant", reply)]
         return [*messages, Message("user", text)]
 
-    async def _to_border(self, verb: str, text: str) -> None:
-        """Show routes or grants, or change one."""
+    async def to_border(self, verb: str, text: str) -> None:
+        """Show routes or grants, or change one: what `:route`, `:grant` and `:revoke` do."""
         if self.border is None or self.ended:
             await self.show("sys", "no runtime runs that could use anything of this machine")
         else:

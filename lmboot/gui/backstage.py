@@ -27,6 +27,8 @@ from lmboot.settings import Settings, load
 
 if TYPE_CHECKING:
     from lmboot.gui.view import WindowView
+    from lmboot.gui.watching import BorderWatch
+    from lmboot.runtime.asking import Answer, Scope
 
 HISTORY = "history.jsonl"
 _MOST_HISTORY = 4 << 20
@@ -43,6 +45,7 @@ class Backstage:
         self._state = self._places.transcripts.parent
         self._lobby = WindowLobby(outbox)
         self._view: WindowView | None = None
+        self._watch: BorderWatch | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         settings = load(self._places.settings)
         self.desk = Desk(self._lobby, settings, self._places)
@@ -68,7 +71,8 @@ class Backstage:
     def prepare() -> None:
         """Import what the first session needs, before the user wants one."""
         import lmboot.app.boot
-        import lmboot.gui.view  # noqa: F401
+        import lmboot.gui.view
+        import lmboot.gui.watching  # noqa: F401
 
     @staticmethod
     def prepare_saving() -> None:
@@ -84,7 +88,11 @@ class Backstage:
 
     def _new_view(self, generation: int) -> WindowView:
         from lmboot.gui.view import WindowView
+        from lmboot.gui.watching import BorderWatch
 
+        if self._watch is None:
+            self._watch = BorderWatch(self._outbox, lambda: self.desk.border)
+        self._watch.start()
         self._view = WindowView(self._outbox, generation)
         return self._view
 
@@ -101,11 +109,25 @@ class Backstage:
         """Run a payload that was kept."""
         self.desk.run_kept(self._new_view(generation), sha256)
 
+    def change_border(self, verb: str, text: str) -> None:
+        """Change a route or a grant of the runtime that runs, as a line of that verb would."""
+        self.desk.change(verb, text)
+        if self._watch is not None:
+            self._watch.look_soon()
+
     @staticmethod
     def answer(question: asyncio.Future[bool], agreed: bool) -> None:
         """Answer a request for consent; one that is not waited for any more needs none."""
         if not question.done():
             question.set_result(agreed)
+
+    @staticmethod
+    def allow(question: asyncio.Future[Answer], scope: Scope, folder: str = "") -> None:
+        """Answer what a runtime asks for; what is not waited for any more needs no answer."""
+        from lmboot.runtime.asking import Answer
+
+        if not question.done():
+            question.set_result(Answer(scope, folder))
 
     # ------------------------------------------------------------------ files
 
@@ -164,6 +186,8 @@ class Backstage:
                 self._remember(memories.NAME, memories.dump(memory))
                 if self.desk.settings.window.remember_input and histories:
                     self._remember(HISTORY, past.dump(histories))
+                if self._watch is not None:
+                    self._watch.stop()
                 await self.desk.close()
                 await asyncio.gather(*self._tasks, return_exceptions=True)
             finally:

@@ -18,8 +18,10 @@ from lmboot.gui.tabs import Tabs
 from lmboot.gui.widgets import Box, Stack, nothing
 
 if TYPE_CHECKING:  # what no first sight of the window needs is imported later
+    from lmboot.gui.bordercolumn import BorderColumn
     from lmboot.gui.log import LogPane
     from lmboot.gui.payload import StreamPane
+    from lmboot.gui.requestcard import RequestCard
     from lmboot.gui.tokencard import TokenCard
     from lmboot.gui.transcript import TranscriptPane
 
@@ -46,6 +48,9 @@ class SessionPage(Stack):
         for name, page in (("welcome", self.welcome), ("card", self.card), ("talk", self._talk)):
             self.add(name, page)
         self._talk.bind("<Map>", lambda _: self.transcript)
+        self._bordered = False  # whether there is a border to be shown,
+        self.border_wanted = True  # and whether the user wants to see it
+        self.bind("<Configure>", lambda _: self._fit_border())
 
     @cached_property
     def token(self) -> TokenCard:
@@ -57,6 +62,34 @@ class SessionPage(Stack):
         card.bind("<Unmap>", lambda _: self.on_asking(False))
         self.add("token", card)
         return card
+
+    @cached_property
+    def border(self) -> BorderColumn:
+        """What stands between the runtime and this machine; made when there is a first one."""
+        from lmboot.gui.bordercolumn import BorderColumn
+
+        return BorderColumn(self._talk)
+
+    def show_border(self, there: bool) -> None:
+        """Show the border's column, where the user wants it and there is room, or take it away."""
+        self._bordered = there
+        self._fit_border()
+
+    @property
+    def border_shown(self) -> bool:
+        """Say whether the border's column is there."""
+        return "border" in self.__dict__ and bool(self.border.winfo_manager())
+
+    def _fit_border(self) -> None:
+        if not self._bordered:
+            if "border" in self.__dict__:
+                self.border.pack_forget()
+            return
+        room = self.border.fit(self.winfo_width())
+        if room and self.border_wanted:
+            self.border.pack(side="right", fill="y", before=self._talk.pack_slaves()[0])
+        else:
+            self.border.pack_forget()
 
     @cached_property
     def entry(self) -> EntryLine:
@@ -158,6 +191,20 @@ class Frame:
         from lmboot.gui.log import LogPane
 
         return _filling(LogPane(self.tabs.pages["Log"]))
+
+    @cached_property
+    def request(self) -> RequestCard:
+        """What a program asks for: outside all panes, where nothing that it writes can come."""
+        from lmboot.gui.requestcard import RequestCard
+
+        return RequestCard(self.base)
+
+    def show_request(self, wanted: bool) -> None:
+        """Show that card above the status line, or take it away."""
+        if wanted:
+            self.request.pack(side="bottom", fill="x", before=self._panes)
+        elif "request" in self.__dict__:
+            self.request.pack_forget()
 
     def _fill_tabs(self) -> None:
         pages = self.tabs.pages
