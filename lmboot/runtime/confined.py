@@ -128,6 +128,17 @@ class Folder:
             raise UsageFault(f"{path} belongs to the system", hint="Name a folder of yours.")
         return cls(descriptor, writable=writable, dotfiles=dotfiles, spend=spend, opener=opener)
 
+    def again(self, *, writable: bool) -> Self:
+        """Hold the same folder once more, wherever its path may lead by now."""
+        with self._root() as root:
+            return type(self)(
+                os.dup(root),
+                writable=writable,
+                dotfiles=self._dotfiles,
+                spend=self._spend,
+                opener=self._opener,
+            )
+
     def close(self) -> None:
         """Let go of the folder; what is under way ends as if it were still held. Idempotent."""
         with self._lock:

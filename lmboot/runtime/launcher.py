@@ -46,6 +46,10 @@ class Launcher:
         backend, properties = await posture.choose(sandbox, no_border=no_border)
         return cls(await Box.open(backend, limits), properties)
 
+    async def beside(self, limits: Limits) -> Launcher:
+        """Set up one more sandbox of the same kind; raise SandboxFault."""
+        return Launcher(await Box.open(self._box.backend, limits), self.properties)
+
     async def launch(self, job: Job) -> Runtime:
         """Start the job; raise SandboxFault if it could not be set up (nothing ran then)."""
         try:

@@ -25,7 +25,7 @@ from lmboot.process import (
     write_once,
 )
 from lmboot.runtime.backends import CHANNEL, PAYLOAD, STDIN, Backend, Plan
-from lmboot.runtime.broker import Audit, Broker
+from lmboot.runtime.broker import Audit, Broker, Gate
 from lmboot.runtime.operations import Operation
 from lmboot.runtime.policy import Limits, Route
 from lmboot.runtime.routes import Routes
@@ -127,10 +127,17 @@ class Runtime:
         self._child = standby.child
         self._job = job
 
-    def broker(self, routes: Routes, operations: Iterable[Operation], audit: Audit) -> Broker:
+    def broker(
+        self,
+        routes: Routes,
+        operations: Iterable[Operation],
+        audit: Audit,
+        *,
+        gate: Gate | None = None,
+    ) -> Broker:
         """Return the broker at the other end of its socket; there is one of it."""
         channel, already = self._standby.channel, self._already
-        return Broker(channel, routes, operations, audit, already=already)
+        return Broker(channel, routes, operations, audit, gate=gate, already=already)
 
     def events(self) -> AsyncIterator[Output | Ended]:
         """Yield what the runtime writes, then Ended. What is not asked for is not read."""
