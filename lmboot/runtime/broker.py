@@ -148,8 +148,7 @@ class Broker:
     ) -> None:
         self._gate = gate or _Open()
         self._operations = {operation.name: operation for operation in operations}
-        emulated = [each.name for each in self._operations.values() if each.emulates]
-        self._routes = routes.also_emulated(emulated)
+        self._routes = routes
         self._swapping = Lock()
         self._audit = audit
         self._connection, self._already = connection, already

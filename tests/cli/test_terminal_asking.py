@@ -160,7 +160,7 @@ def test_a_folder_has_to_be_named(at: At, notes: Path) -> None:
         answer(screen, "once")
         screen.until("which folder")
         screen.enter("once /no/such/folder")
-        screen.until("/no/such/folder")
+        screen.until("No such file", ASKED)
         answer(screen, f"once {notes}")
         screen.until("oak in autumn")
         leave(screen)
