@@ -9,7 +9,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from lmboot import keychain
-from lmboot.app.border import Border, agreed_routes
+from lmboot.app.border import Beside, Border, agreed_routes
 from lmboot.app.models import choose, open_model, warm
 from lmboot.app.options import Options
 from lmboot.app.places import Places
@@ -31,6 +31,7 @@ from lmboot.errors import (
     PayloadRejected,
 )
 from lmboot.runtime.launcher import Job, Launcher, SandboxLevel, Wish
+from lmboot.runtime.policy import Limits
 from lmboot.settings import Settings
 from lmboot.text import brief
 
@@ -276,12 +277,28 @@ class Boot:
             backend=launcher.backend,
             properties=launcher.properties,
             agreed=agreed,
-            model=lambda: self.connection,
-            show=self.talk.notice,
+            session=self._reached(review.limits, launcher),
+            grants=self.places.grants,
         )
         if border.fault is not None:
             self.view.complain(border.fault)
         return border
+
+    def _reached(self, limits: Limits, launcher: Launcher) -> Beside:
+        """Return what the border reaches of this session."""
+
+        def inject(text: str) -> None:
+            self.talk.conversation.inject(text)
+            self.talk.say(f"the runtime adds to your next :ai line: {text}")
+
+        return Beside(
+            model=lambda: self.connection,
+            tell=self.talk.say,
+            inject=inject,
+            ask=self.view.ask if self.options.can_ask else None,
+            sandbox=launcher.beside if launcher.backend != "none" else None,
+            limits=limits,
+        )
 
     async def _converse(self, lines: AsyncIterator[str]) -> None:
         if self.options.paced:

@@ -104,7 +104,10 @@ class Payload:
         """Return the effective route of every known operation, before policy and live setting."""
         given = self.manifest
         return effective_routes(
-            given.get("routes"), given.get("allowed_ops"), given.get("permissions")
+            given.get("routes"),
+            given.get("allowed_ops"),
+            given.get("permissions"),
+            max_depth=given.get("max_depth", 1),
         )
 
     @property

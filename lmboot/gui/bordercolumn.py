@@ -11,7 +11,13 @@ from lmboot.gui.routes import Routes
 from lmboot.gui.widgets import Box, CutLabel, Flow, Scroller, nothing
 
 WIDTH, NARROW_WIDTH, NARROW, LEAST = 350, 250, 860, 600  # at scale 1, the last two of the page
-KINDS = {"read": "read", "write": "read and write", "fetch": "fetch from"}
+KINDS = {
+    "read": "read",
+    "write": "read and write",
+    "fetch": "fetch from",
+    "spawn": "run",
+    "env": "know",
+}
 PREFIX = {"partial": "Only in part: ", "absent": "Not enforced: "}
 NONE_GRANTED = "Nothing of this machine. The program sees only its own folder."
 FOLDER_NOTE = "It sees this folder and all beneath it, names that begin with a dot aside."

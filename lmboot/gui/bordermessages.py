@@ -18,7 +18,8 @@ class Route(NamedTuple):
 
 
 class Grant(NamedTuple):
-    """Something that was granted; `kind` is "read", "write" or "fetch".
+    """Something that was granted; `kind` is "read", "write", "fetch", "spawn", "env" or an
+    operation's own name.
 
     `name` is what it is taken back by, `what` and `scope` are words; `seconds` are left, None
     where it lasts.

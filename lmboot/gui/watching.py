@@ -18,6 +18,12 @@ from lmboot.text import brief
 LOOK_SECONDS = 0.2  # between two looks: a change by `:route` or by an end of its time shows soon
 SOON_SECONDS = 0.02  # after something was to be changed
 _SHORT, _LONG = 60, 300  # characters
+_SCOPES = {
+    "run": "until it ends",
+    "once": "this once",
+    "while": "for a while",
+    "always": "this payload, always",
+}
 _RANK = {"absent": 0, "partial": 1, "enforced": 2}
 
 
@@ -91,16 +97,13 @@ def _why(routes: Routes, op: str, wanted: Route) -> str:
     asked, most = routes.manifest.get(op, "DENY"), routes.ceiling.get(op, "DENY")
     if below(most, wanted):
         return f"the policy allows no more than {most}"
-    if below(asked, wanted):
-        return f"the payload asked for no more than {asked}"
-    return "nobody emulates it"
+    return f"the payload asked for no more than {asked}"
 
 
 def shown_grants(border: Border) -> Iterator[b.Grant]:
-    """Yield what is granted now: the only place that knows how grants are kept."""
-    scope = "until it ends"
-    for name, folder in border.grants.folders.items():
-        kind = "write" if folder.writable else "read"
-        yield b.Grant(kind, name, visible(brief(name, _SHORT)) + "/", scope)
-    for host in sorted(border.grants.fetch.hosts):
-        yield b.Grant("fetch", host, visible(brief(host, _SHORT)), scope)
+    """Yield what is granted now."""
+    for grant in border.grants.shown():
+        what = f"{grant.name}/" if grant.path else grant.name
+        left = None if grant.seconds_left is None else int(grant.seconds_left)
+        words = visible(brief(what, _SHORT))
+        yield b.Grant(grant.kind, grant.name, words, _SCOPES[grant.scope], left)

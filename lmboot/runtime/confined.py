@@ -112,6 +112,17 @@ class Folder:
             raise UsageFault(f"{path} belongs to the system", hint="Name a folder of yours.")
         return cls(descriptor, writable=writable, dotfiles=dotfiles, quota=quota, opener=opener)
 
+    def again(self, *, writable: bool) -> Self:
+        """Hold the same folder once more, wherever its path may lead by now."""
+        with self._root() as root:
+            return type(self)(
+                os.dup(root),
+                writable=writable,
+                dotfiles=self._dotfiles,
+                quota=self._quota,
+                opener=self._opener,
+            )
+
     def close(self) -> None:
         """Let go of the folder; what is under way ends as if it were still held. Idempotent."""
         with self._lock:

@@ -59,6 +59,10 @@ class Launcher:
         walls = posture.walls(self.backend)
         return [] if level == "low" else short_of(level, self.properties, walls=walls)
 
+    async def beside(self, limits: Limits) -> Launcher:
+        """Set up one more sandbox of the same kind; raise SandboxFault."""
+        return Launcher(await Box.open(self._box.backend, limits), self.properties)
+
     async def launch(self, job: Job) -> Runtime:
         """Start the job; raise SandboxFault if it could not be set up (nothing ran then)."""
         try:

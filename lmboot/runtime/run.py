@@ -33,7 +33,7 @@ from lmboot.runtime.backends import (
     Backend,
     Plan,
 )
-from lmboot.runtime.broker import Audit, Broker
+from lmboot.runtime.broker import Audit, Broker, Gate
 from lmboot.runtime.operations import Operation
 from lmboot.runtime.policy import Limits, Route
 from lmboot.runtime.routes import Routes
@@ -144,10 +144,17 @@ class Runtime:
         self._child = standby.child
         self._job = job
 
-    def broker(self, routes: Routes, operations: Iterable[Operation], audit: Audit) -> Broker:
+    def broker(
+        self,
+        routes: Routes,
+        operations: Iterable[Operation],
+        audit: Audit,
+        *,
+        gate: Gate | None = None,
+    ) -> Broker:
         """Return the broker at the other end of its socket; there is one of it."""
         channel, already = self.channel
-        return Broker(channel, routes, operations, audit, already=already)
+        return Broker(channel, routes, operations, audit, gate=gate, already=already)
 
     @property
     def channel(self) -> tuple[socket.socket, bytes]:

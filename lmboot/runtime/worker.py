@@ -96,11 +96,11 @@ class Worker:
         contents = tuple(files.items() if isinstance(files, Mapping) else files)
         if any(path.split("/")[0] == _INSIDE for path, _ in contents):
             raise UsageFault(f"a worker's files can't lie in {_INSIDE}/: lmboot's own do")
-        backend, _ = await posture.choose(sandbox, no_border=no_border)
+        chosen = await posture.choose(sandbox, no_border=no_border)
         program = f"{_INSIDE}/serve.py"
         own = (program, _SERVE.read_bytes())
         job = Job((own, *contents), (program,), limits or Limits(), routes or {})
-        worker = cls(backend, job, output or _ignore, operations, clock)
+        worker = cls(chosen.backend, job, output or _ignore, operations, clock)
         try:
             await worker._begin()
         except BaseException:

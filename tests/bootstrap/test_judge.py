@@ -383,6 +383,28 @@ def test_without_routes_what_has_an_emulator_is_emulated_and_all_else_denied() -
     assert payload.routes["fetch"] == "DENY"
 
 
+@pytest.mark.parametrize(
+    ("depth", "route"), [({}, "HOST"), ({"max_depth": 1}, "HOST"), ({"max_depth": 0}, "DENY")]
+)
+@pytest.mark.parametrize("op", ["query_model", "inject_prompt", "logits"])
+def test_to_ask_the_model_counts_one_of_the_depth(
+    op: str, depth: dict[str, int], route: str
+) -> None:
+    routes = {op: "HOST", "time": "HOST", "fetch": "EMULATE"}
+    payload = judge(with_manifest(routes=routes, **depth)).payload
+
+    assert payload is not None
+    assert payload.routes[op] == route
+    assert (payload.routes["time"], payload.routes["fetch"]) == ("HOST", "EMULATE")
+
+
+def test_with_no_depth_the_model_can_still_be_emulated() -> None:
+    payload = judge(with_manifest(routes={"query_model": "EMULATE"}, max_depth=0)).payload
+
+    assert payload is not None
+    assert payload.routes["query_model"] == "EMULATE"
+
+
 def test_routes_are_cut_down_to_what_is_allowed() -> None:
     routes = {"fs.read_text": "EMULATE", "fetch": "HOST", "spawn": "HOST"}
     payload = judge(

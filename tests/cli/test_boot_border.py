@@ -198,7 +198,7 @@ async def test_a_folder_that_was_granted_for_writing_is_written_and_taken_back(
         "null",
         "HostError fs.read_text: no folder 'notes' was granted",
     ]
-    assert "write   notes/" in done.pane("sys")
+    assert f"write   notes/ ({notes})" in done.pane("sys")
     assert "nothing is granted by the name 'notes'." in [x.strip() for x in done.pane("sys")]
 
 
@@ -254,7 +254,7 @@ async def test_the_runtime_asks_the_sessions_model_within_its_budget(bench: Benc
     reply = payload(ASKS, routes=OF_THE_MODEL)
     ask = ':rt query_model {"prompt": "A wood?", "max_tokens": 2048}'
     with running("plain", replies=[reply, "Oak, say."]) as base:
-        lines = [*[ask] * 10, ':rt tokenize {"text": "oak"}']
+        lines = [":grant query_model", *[ask] * 10, ':rt tokenize {"text": "oak"}']
         words = ["boot", "--server", base, "--model", "acme/tiny-4b", "--yes", "--json"]
         done = await bench.run(*words, lines=lines)
 

@@ -2,9 +2,10 @@
 
 `call(op, **args)` performs one operation by its route:
 
-    EMULATE   here: files in memory that nobody else sees, programs inside the same sandbox; what
-              this library has no emulator for, the host's broker emulates
-    HOST      by the host's broker, within what the user allows
+    EMULATE   here: files and databases in memory that nobody else sees, programs inside the same
+              sandbox, answers that say that nobody was asked; time, env and notify are emulated
+              by the host's broker
+    HOST      by the host's broker, within what the user allows, who may be asked and say no
     DENY      not at all: raises Denied
 
 `routes()` tells the route of every operation; an operation that it does not list is denied. The
@@ -21,6 +22,7 @@ import os
 import select
 import sys
 from _thread import allocate_lock, get_ident
+from builtins import open as _open_file
 
 ALIASES = {
     "open": "fs.open",
@@ -35,8 +37,11 @@ ALIASES = {
 BROKER_SECONDS = 5.0  # for a broker to tell its table, which is the first that it does
 MAX_FRAME_BYTES = 1 << 20
 
+MAX_ROWS = 1000  # of one answer of a database
+
 _PORTABLE = sys.platform == "wasi"
 _files = {}  # path -> text; gone with the process
+_databases = {}  # path -> connection, in memory
 _routes = dict(pair.split("=", 1) for pair in os.environ.get("LMBOOT_ROUTES", "").split())
 
 
@@ -109,8 +114,18 @@ def remove(path):
 
 
 def fetch(url):
-    """Return the text behind an address."""
+    """Return {"status", "headers", "text"} of what is behind an address."""
     return call("fetch", url=url)
+
+
+def spawn(argv, stdin="", files=None):
+    """Run a program; return {"code", "stdout", "stderr"}. `files` are {path: text} beside it."""
+    return call("spawn", argv=argv, stdin=stdin, files=files or {})
+
+
+def query_model(prompt, max_tokens=512):
+    """Return the answer of the user's model, as text."""
+    return call("query_model", prompt=prompt, max_tokens=max_tokens)["text"]
 
 
 def _name(path):
@@ -155,14 +170,30 @@ def _remove(path):
     del _files[_existing(path)]
 
 
-def _spawn(argv, stdin=""):
-    """Run a program of the sandbox's own, inside of it; what it prints is kept whole."""
+def _spawn(argv, stdin="", files=None):
+    """Run a program of the sandbox's own, inside of it; what it prints is kept whole.
+
+    With files, it runs in a folder that holds these and is gone afterwards.
+    """
     if _PORTABLE:
         raise Denied("spawn is denied: there are no processes in the portable sandbox")
     import subprocess
+    import tempfile
 
     words = [str(word) for word in argv]
-    done = subprocess.run(words, input=str(stdin).encode(), capture_output=True, check=False)
+    with tempfile.TemporaryDirectory() as folder:
+        for path, text in (files or {}).items():
+            place = os.path.join(folder, _name(path))
+            os.makedirs(os.path.dirname(place), exist_ok=True)
+            with _open_file(place, "w", encoding="utf-8", newline="") as file:
+                file.write(text)
+        done = subprocess.run(
+            words,
+            input=str(stdin).encode(),
+            capture_output=True,
+            check=False,
+            cwd=folder if files else None,
+        )
     out, err = (text.decode("utf-8", "replace") for text in (done.stdout, done.stderr))
     return {"code": done.returncode, "stdout": out, "stderr": err}
 
@@ -192,6 +223,50 @@ def _exec_here(code):
     return {"code": status & 0xFF, "stdout": out.getvalue(), "stderr": err.getvalue()}
 
 
+def _fetch(url):
+    text = f"{url}\nThis page is emulated: nothing was fetched.\n"
+    return {"status": 200, "headers": {"content-type": "text/plain"}, "text": text}
+
+
+def _query_model(prompt, max_tokens=512):
+    return {"text": "This answer is emulated: no model was asked."}
+
+
+def _tokenize(text):
+    return {"tokens": (len(str(text).encode("utf-8", "replace")) + 3) // 4}
+
+
+def _logits(text, top=10):
+    return {"tokens": [{"text": " emulated", "probability": 1.0}]}
+
+
+def _inject_prompt(text):
+    return {"added": False}
+
+
+def _reload_model():
+    return {"reloaded": False}
+
+
+def _database_query(path, sql, parameters=()):
+    """Execute one statement on a database in memory; each path has its own."""
+    import sqlite3
+
+    name = _name(path)
+    if name not in _databases:
+        _databases[name] = sqlite3.connect(":memory:", isolation_level=None)
+        _databases[name].set_authorizer(lambda action, *_: action == sqlite3.SQLITE_ATTACH)
+    try:
+        cursor = _databases[name].execute(str(sql), tuple(parameters))
+        rows = [[*row] for row in cursor.fetchmany(MAX_ROWS)]
+        more = cursor.fetchone() is not None
+    except (sqlite3.Error, sqlite3.Warning, OverflowError) as error:
+        raise HostError("sql", f"database_query: {error}") from None
+    columns = [column[0] for column in cursor.description or ()]
+    changed = max(cursor.rowcount, 0)
+    return {"columns": columns, "rows": rows, "changed": changed, "more": more}
+
+
 _EMULATORS = {
     "fs.open": _open,
     "fs.read_text": _read_text,
@@ -199,8 +274,15 @@ _EMULATORS = {
     "fs.list": _list,
     "fs.stat": _stat,
     "fs.remove": _remove,
+    "fetch": _fetch,
     "spawn": _spawn,
     "code.exec_python": _exec_python,
+    "query_model": _query_model,
+    "inject_prompt": _inject_prompt,
+    "tokenize": _tokenize,
+    "logits": _logits,
+    "reload_model": _reload_model,
+    "database_query": _database_query,
 }
 
 
