@@ -74,9 +74,9 @@ class Order:
     launcher inside finds what it makes its 0. `channel` is the host's end of the
     socket on which the launcher inside answers READY and `nonce`. `folders` are opened inside
     before anything runs, and may hold `bounds` bytes each (none: they bound themselves); `info`
-    is where a sandbox tells the first process of its inside. `scaffold`: what is started sets the
-    sandbox up and stays around it, until it is taken down; nobody reads `info` then, but when its
-    reader is gone, so is the supervisor.
+    is where a sandbox tells the first process of its inside; `nested`: that is its one child.
+    `scaffold`: what is started sets the sandbox up and stays around it, until it is taken down;
+    nobody reads `info` then, but when its reader is gone, so is the supervisor.
     """
 
     argv: tuple[str, ...]
@@ -90,6 +90,7 @@ class Order:
     bounds: tuple[int, ...] = ()
     info: int | None = None
     scaffold: bool = False
+    nested: bool = False
 
 
 class Supervisor:
@@ -174,6 +175,7 @@ class Supervisor:
                 targets=list(given),
                 info=order.info,
                 scaffold=order.scaffold,
+                nested=order.nested,
                 nonce=order.nonce,
                 cwd=order.cwd,
                 folders=order.folders,

@@ -202,7 +202,9 @@ class Supervisor:
             self._take_scaffold_down(sender)
         elif order["info"] is not None:
             self._find_inside(info)
-        self._open_folders(order["folders"])
+        elif order["nested"]:
+            self._find_nested()
+        self._open_folders(order["folders"], inside=order["info"] is not None)
         if order["bounds"]:
             self._holdings = Holdings(dict(zip(self._folders, order["bounds"], strict=True)))
         pids = list({pid for pid in (self._init, self._main) if pid})
@@ -273,12 +275,24 @@ class Supervisor:
             raise Fault("the sandbox told of an inside that is not its own")
         self._init = pid
 
-    def _open_folders(self, folders: list[str]) -> None:
-        """Hold on to the runtime's writable file systems, so that they outlive it."""
+    def _find_nested(self) -> None:
+        """Learn the same of a sandbox that does not tell: it is its one child."""
+        found = children(self._main)
+        if len(found) != 1 or first_of_its_space(found[0]) != found[0]:
+            raise Fault("the sandbox has not made a process space")
+        self._init = found[0]
+        with contextlib.suppress(OSError):  # it has just ended: the next look tells
+            self._init_handle = os.pidfd_open(self._init)
+
+    def _open_folders(self, folders: list[str], *, inside: bool) -> None:
+        """Hold on to the runtime's writable file systems, so that they outlive it.
+
+        `inside`: they are the sandbox's own, and nowhere else.
+        """
         try:
-            inside = "" if self._init is None else f"/proc/{children(self._init)[0]}/root"
+            root = f"/proc/{children(self._init or 0)[0]}/root" if inside else ""
             flags = os.O_DIRECTORY | os.O_RDONLY
-            self._folders = [os.open(inside + folder, flags) for folder in folders]
+            self._folders = [os.open(root + folder, flags) for folder in folders]
         except (OSError, IndexError) as error:
             raise Fault(f"the sandbox's own folders can't be reached: {error}") from None
 

@@ -50,6 +50,7 @@ BACKENDS: dict[str, Entry] = {
     "wasm in bubblewrap": Entry("wasm", walls=2, finder="find_within", prepared=True),
     "podman": Entry("container", takes_image=True),
     "docker": Entry("docker"),
+    "firejail": Entry("firejail"),
 }
 
 # What `auto` takes: the first that is usable. What is not named here (firejail, none) is only

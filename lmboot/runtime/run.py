@@ -32,6 +32,7 @@ from lmboot.runtime.backends import (
     STDIN,
     Backend,
     Plan,
+    workspaces,
 )
 from lmboot.runtime.broker import Audit, Broker, Gate
 from lmboot.runtime.operations import Operation
@@ -82,6 +83,7 @@ class Standby:
             workspace, user = None, unprivileged_user() if backend.isolates else None
             if backend.on_disk:
                 base = short_base() if backend.short_paths and user is None else None
+                base = base or workspaces(backend.name)
                 workspace = await asyncio.to_thread(Workspace.create, base, owner=user)
                 release.push_async_callback(asyncio.to_thread, workspace.remove)
             place = str(workspace.path) if workspace else ""
@@ -92,8 +94,10 @@ class Standby:
             release.callback(os.close, standby.payload)
             release.callback(standby.channel.close)
             standby.unpacks = backend.isolates
-            if plan.info is None:  # no space of its own, in which only its processes would count
+            if not plan.apart:  # no space of its own, in which only its processes would count
                 standby.beside = None if user is None else 2  # its supervisor, and the guard
+            elif plan.nested:
+                standby.beside = None  # but its user is the person's own, with other processes
             places = places if plan.grouped else ()
             supervisor = await Supervisor.start(user, enclosed=plan.enclosed, places=places)
             release.push_async_callback(supervisor.close)
@@ -122,6 +126,7 @@ class Standby:
             bounds=self.plan.bounds,
             info=self.plan.info,
             scaffold=self.plan.scaffold,
+            nested=self.plan.nested,
         )
 
     async def begin(self, job: Job) -> bytes:
