@@ -262,7 +262,7 @@ async def test_a_back_end_that_was_named_is_never_replaced() -> None:
 
 @pytest.mark.usefixtures("without_bubblewrap")
 async def test_nothing_is_run_where_no_back_end_works(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(landlock, "_version", lambda: 5)
+    monkeypatch.setattr(landlock, "version", lambda: 5)
 
     with pytest.raises(SandboxFault, match="is not installed") as caught:
         await Launcher.prepare("auto")
