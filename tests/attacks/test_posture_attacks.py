@@ -22,7 +22,7 @@ from lmboot.runtime.backends import bubblewrap
 from lmboot.runtime.launcher import Launcher
 from lmboot.runtime.policy import Limits
 from lmboot.runtime.posture import choose, prove
-from lmboot.runtime.run import MB, Box, contained_bytes
+from lmboot.runtime.run import Box, contained_bytes
 from tests.runtime.guests import run, started
 from tests.runtime.test_lifecycle import ROOT
 
@@ -256,7 +256,7 @@ async def test_case_56_a_burst_between_two_looks_is_stopped_by_the_kernel(
     guest = await run(BURST, limits=limits, sandbox=name)
 
     assert guest.ended == Ended(137, "memory", clean=True)
-    assert guest.text.count("held") * 150 * MB < 8 * 150 * MB
+    assert guest.text.count("held") < 8
 
 
 def unwatched(limits: Limits) -> dict[str, float | None]:
