@@ -2,22 +2,24 @@
 
 `find` says where groups can be made, by making some: whose user this is proves nothing. A `Group`
 is one run's: made before any right is given up, held by its open files, entered by the first
-process of the runtime's tree, removed by the keeper, who stays behind for that purpose.
-
-Standard library only: this is the supervisor's. `candidates` and what follows it are pure.
+process of the runtime's tree, removed by the keeper. Standard library only: the supervisor's.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import errno
 import os
 import secrets
 import signal
 import socket
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
+
+if sys.platform != "win32":
+    import fcntl
 
 PREFIX = "lmboot-"
 PAGE = 4096
@@ -97,7 +99,7 @@ def _memberships(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _beneath(path: str, root: str) -> list[str]:
-    """Return [path beneath a mount of `root`]; none where the mount does not show it."""
+    """Return [path beneath a mount of `root`]; none where that does not show it."""
     if "/.." in path:
         return []
     base = root.rstrip("/")
@@ -213,12 +215,8 @@ class Group:
         return group
 
     def _add(self, place: Place, folder: str) -> None:
-        os.mkdir(folder, 0o755)
+        self._locks.append(_made(folder))
         self.folders.append(folder)
-        lock = locked(folder)
-        if lock is None:
-            raise FileNotFoundError(2, "taken for a dead one's", folder)
-        self._locks.append(lock)
         self._doors.append(os.open(f"{folder}/cgroup.procs", os.O_WRONLY))
         for use in place.uses:
             self._use(place.version, use, folder)
@@ -412,14 +410,24 @@ def _kill(pids: Iterable[int], number: int = signal.SIGKILL) -> None:
             os.kill(pid, number)
 
 
-def locked(folder: str) -> int | None:
-    """Return a descriptor that holds the lock of a folder; None where another one has it."""
+def _made(folder: str) -> int:
+    """Make a group and return its lock; once more if whoever removes dead ones came between."""
+    for _ in range(10):
+        os.mkdir(folder, 0o755)
+        lock = locked(folder, wait=True)
+        if lock is not None:
+            return lock
+    raise OSError(errno.EBUSY, "it is removed again and again", folder)
+
+
+def locked(folder: str, *, wait: bool = False) -> int | None:
+    """Return a descriptor that holds the lock of a folder; None where there is none to be had."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError:
         return None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.stat(folder)  # it may have been removed by whoever had the lock
     except OSError:
         os.close(descriptor)

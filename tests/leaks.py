@@ -52,14 +52,13 @@ def folders() -> set[Path]:
 
 
 def groups() -> set[str]:
-    """Return the control groups of runs that are there now."""
+    """Return the control groups of runs that nobody holds any more."""
     listed = Path("/proc/self/mountinfo"), Path("/proc/self/cgroup")
     if not all(path.exists() for path in listed):
         return set()
     places = cgroups.candidates(*(path.read_text() for path in listed))
-    return {
-        str(path) for place in places for path in Path(place.folder).glob(f"{cgroups.PREFIX}*")
-    }
+    found = (path for place in places for path in Path(place.folder).glob(f"{cgroups.PREFIX}*"))
+    return {str(path) for path in found if _is_left(str(path))}
 
 
 def descriptors() -> set[int]:
@@ -99,8 +98,7 @@ def nothing_left() -> Iterator[None]:
 
 
 def _nothing_beyond(were: set[int], stood: set[Path], made: set[str]) -> bool:
-    # Groups of other runs on this machine come and go; an unlocked one is nobody's.
-    return processes() <= were and folders() <= stood and not any(map(_is_left, groups() - made))
+    return processes() <= were and folders() <= stood and groups() <= made
 
 
 def _is_left(group: str) -> bool:

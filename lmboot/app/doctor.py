@@ -17,7 +17,7 @@ from lmboot.connections.engine import available
 from lmboot.connections.servers import discover, identify
 from lmboot.errors import LmbootError
 from lmboot.keychain import keyring_name
-from lmboot.runtime.posture import Wish, survey
+from lmboot.runtime.posture import Posture, Wish, survey
 
 
 async def examine(say: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
@@ -35,11 +35,16 @@ async def examine(say: Callable[[str], None] = lambda _: None) -> dict[str, Any]
         "servers": servers,
         "engine": available(),
         "seed": _seed(),
-        "sandboxes": [asdict(posture) for posture in sandboxes],
+        "sandboxes": [_in_short(posture) for posture in sandboxes],
         "display": _display(),
         "drag_and_drop": importlib.util.find_spec("tkinterdnd2") is not None,
         "keyring": keyring,
     }
+
+
+def _in_short(posture: Posture) -> dict[str, Any]:
+    """Return what holds; the attempts that prove it are for `--probe`."""
+    return {name: value for name, value in asdict(posture).items() if name != "tried"}
 
 
 async def _servers() -> list[dict[str, Any]]:

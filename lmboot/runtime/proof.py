@@ -92,6 +92,8 @@ async def _prove(backend: Backend, places: Sequence[Place]) -> Posture:
         channel=CHANNEL,
         contained=contained,
     )
+    tried["ended"] = f"by {'the kernel' if contained else 'looking'}: {ended.limit}"
+    tried["left"] = "nothing" if ended.clean else "something"
     missing = lacking(properties)
     if missing:
         why = f"it does not enforce {', '.join(missing)}"

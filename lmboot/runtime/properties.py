@@ -92,15 +92,34 @@ MEDIUM: Mapping[str, Level] = {
 WALLS: Mapping[SandboxLevel, int] = {"low": 1, "medium": 1, "high": 2}
 ABSENT: Properties = dict.fromkeys(PROPERTIES, "absent")
 
+_READS = ("read_canary", "read_home", "read_passwd", "watch_home", "link_canary")
+# The attempts that each rests on; `syscalls` on all whose names begin with `call_`.
+PROOFS: Mapping[str, tuple[str, ...]] = {
+    "fs_read": (*_READS, "stat_passwd"),
+    "fs_write": (
+        *("write_usr", "write_root", "write_dev"),
+        *("chmod_canary", "touch_canary", "mark_canary"),
+    ),
+    "net_ip": ("inet", "inet6", "vsock", "netlink"),
+    "net_loopback": ("tcp_loopback", "tcp6_loopback"),
+    "unix_abstract": ("unix_abstract",),
+    "unix_path": ("unix_path",),
+    "proc_view": ("read_host", "pids"),
+    "signals": ("kill_host", "renice_host", "limit_host"),
+    "syscalls": (),
+    "pids": ("forks",),
+    "mem_total": ("ended",),
+    "disk_total": ("disk", "shm", "tmp"),
+    "tree_kill": ("left",),
+    "env": ("env",),
+    "fds": ("fds",),
+    "own_paths": ("folder",),
+}
+
 PROBE_LIMITS = Limits(memory_mb=128, cpu_seconds=20, wall_seconds=20, processes=12, disk_mb=4)
 SCRATCH_MB = 16
 WATCHED = "watched"  # the outcome of an attempt that the supervisor put an end to
 
-_READS = ("read_canary", "read_home", "read_passwd", "watch_home", "link_canary")
-_CHANGES = (
-    *("write_usr", "write_root", "write_dev"),
-    *("chmod_canary", "touch_canary", "mark_canary"),
-)
 _ALLOWED_NAMES = {"PATH", "LANG", "HOME", "TMPDIR"}
 
 
@@ -194,16 +213,16 @@ def _of_files(found: Outcomes) -> Properties:
     own = folder == "ok /app" and found.tried.get("shm") != "ok 0"
     return {
         "fs_read": _graded(found.closed(*_READS), wholly=found.closed("stat_passwd")),
-        "fs_write": found.refused(*_CHANGES),
+        "fs_write": found.refused(*PROOFS["fs_write"]),
         "disk_total": disk if scratch == {"enforced"} or disk == "absent" else "partial",
         "own_paths": _graded(folder.startswith("ok"), wholly=own),
     }
 
 
 def _of_sockets(found: Outcomes, *, visited: bool) -> Properties:
-    loopback = found.closed("tcp_loopback", "tcp6_loopback") and not visited
+    loopback = found.closed(*PROOFS["net_loopback"]) and not visited
     return {
-        "net_ip": found.refused("inet", "inet6", "vsock", "netlink"),
+        "net_ip": found.refused(*PROOFS["net_ip"]),
         "net_loopback": _level(loopback),
         "unix_abstract": found.refused("unix_abstract"),
         "unix_path": found.refused("unix_path"),
@@ -217,7 +236,7 @@ def _of_processes(found: Outcomes) -> Properties:
     return {
         # Who can't even ask for a process by its number learns nothing.
         "proc_view": _graded(unread, wholly=alone or found.tried.get("kill_host") == "ENOSYS"),
-        "signals": found.refused("kill_host", "renice_host", "limit_host"),
+        "signals": found.refused(*PROOFS["signals"]),
         "syscalls": _level(bool(calls) and all(call in ("EPERM", "ENOSYS") for call in calls)),
         "pids": found.within("forks", PROBE_LIMITS.processes),
     }

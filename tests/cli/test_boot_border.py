@@ -269,3 +269,35 @@ async def test_without_a_model_there_is_none_to_ask(bench: Bench) -> None:
     done = await talked(bench, *lines, routes=OF_THE_MODEL)
 
     assert all("there is no model" in text for text in done.pane("rt")[1:])
+
+
+# ---------------------------------------------------------------- the level that is asked for
+
+
+async def test_a_payload_whose_level_is_given_is_run(bench: Bench) -> None:
+    file = bench.payload("print('ran')", sandbox_level="medium")
+
+    done = await bench.run("boot", "--payload", file, "--yes", "--json")
+
+    assert (done.pane("rt"), done.code) == (["ran"], 0)
+
+
+@pytest.mark.parametrize(
+    ("level", "options", "reason"),
+    [
+        ("medium", ["--sandbox", "landlock"], "level medium, and landlock"),
+        ("medium", ["--sandbox", "none", "--no-border"], "level medium, and none"),
+        ("high", ["--sandbox", "bubblewrap"], "a second wall"),
+    ],
+)
+async def test_a_level_that_is_not_given_is_refused_before_consent(
+    bench: Bench, level: str, options: list[str], reason: str
+) -> None:
+    file = bench.payload("print('ran')", sandbox_level=level)
+
+    done = await bench.run("boot", "--payload", file, "--yes", "--json", *options)
+
+    assert done.code == 4
+    assert reason in done.err
+    assert done.events == ["payload", "error"]
+    assert bench.kept == []

@@ -121,7 +121,7 @@ def test_nothing_but_the_workspace_can_be_written_to() -> None:
 def test_a_kernel_that_can_t_do_it_is_told_with_the_remedy(
     version: int, means: str, hint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(landlock, "_version", lambda: version)
+    monkeypatch.setattr(landlock, "version", lambda: version)
 
     with pytest.raises(SandboxFault, match=re.escape(means)) as caught:
         landlock.find()

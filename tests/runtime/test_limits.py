@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -298,3 +300,41 @@ async def test_a_limit_is_judged_from_the_start_of_the_payload_only() -> None:
         await launcher.close()
 
     assert (guest.text, guest.code) == ("done\n", 0)
+
+
+@pytest.mark.skipif(not cgroups.find(), reason="no control groups can be had here")
+async def test_what_the_kernel_can_take_back_is_no_memory(tmp_path: Path) -> None:
+    """A file that is read fills the cache, in the group's account too; that kills nobody."""
+    file = tmp_path / "large"
+    with file.open("wb") as writing:
+        for _ in range(400):
+            writing.write(bytes(1 << 20))
+        writing.flush()
+        os.fsync(writing.fileno())
+        os.posix_fadvise(writing.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    program = f"""
+        total = 0
+        with open({str(file)!r}, "rb", buffering=0) as file:
+            while data := file.read(1 << 20):
+                total += len(data)
+        print(total >> 20)
+        """
+
+    guest = await run(program, limits=Limits(memory_mb=64, disk_mb=4), sandbox="none")
+
+    assert (guest.text, guest.code) == ("400\n", 0)
+
+
+async def test_files_in_memory_are_no_memory_of_the_programs() -> None:
+    program = """
+        for folder, size in (("/app", 60), ("/tmp", 15), ("/dev/shm", 15)):
+            with open(folder + "/full", "wb") as file:
+                file.write(bytes(size << 20))
+        held = bytearray(60 << 20)
+        import time; time.sleep(1)
+        print("fine")
+        """
+
+    guest = await run(program, limits=Limits(memory_mb=100, disk_mb=64))
+
+    assert (guest.text, guest.code) == ("fine\n", 0)
