@@ -7,6 +7,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ from lmboot.gui.outbox import Outbox
 from lmboot.settings import Settings, load
 
 if TYPE_CHECKING:
+    from lmboot.gui.recordreader import RecordReader
     from lmboot.gui.view import WindowView
     from lmboot.gui.watching import BorderWatch
     from lmboot.runtime.asking import Answer, Scope
@@ -129,6 +131,19 @@ class Backstage:
         if not question.done():
             question.set_result(Answer(scope, folder))
 
+    @cached_property
+    def records(self) -> RecordReader:
+        """What reads the audit logs; made when they are first looked at."""
+        from lmboot.gui.recordreader import RecordReader
+
+        return RecordReader(self._outbox, self._places.audit)
+
+    def export_records(self, name: str, path: str) -> None:
+        """Copy an audit log to a file that the user chose."""
+        from lmboot.app.records import export
+
+        self._aside(path, lambda: export(self._places.audit / name, Path(path)))
+
     # ------------------------------------------------------------------ files
 
     def _aside(self, what: str, write: Callable[[], object]) -> None:
@@ -188,6 +203,8 @@ class Backstage:
                     self._remember(HISTORY, past.dump(histories))
                 if self._watch is not None:
                     self._watch.stop()
+                if "records" in self.__dict__:
+                    await self.records.close()
                 await self.desk.close()
                 await asyncio.gather(*self._tasks, return_exceptions=True)
             finally:

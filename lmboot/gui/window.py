@@ -73,6 +73,7 @@ class Window:
     ) -> None:
         self.root, self.look, self.memory, self.clock = root, look, memory, clock
         self.frame: Frame = build_frame(root, look)
+        self.frame.on_audit = lambda shown: self.bordering.auditing.look(shown)
         self.outbox: Outbox[m.Message] = Outbox()
         self.worker = Worker(self.outbox)
         self.state = FIRST
