@@ -6,10 +6,10 @@ import asyncio
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lmboot.app import lms
 from lmboot.app.desk import Desk
@@ -48,6 +48,7 @@ class Backstage:
         self._lobby = WindowLobby(outbox)
         self._view: WindowView | None = None
         self._watch: BorderWatch | None = None
+        self._container = "podman"
         self._tasks: set[asyncio.Task[None]] = set()
         settings = load(self._places.settings)
         self.desk = Desk(self._lobby, settings, self._places)
@@ -69,12 +70,26 @@ class Backstage:
         self.desk.settings = load(self._places.settings)
         self._tell_ready(self.desk.settings)
 
-    @staticmethod
-    def prepare() -> None:
-        """Import what the first session needs, before the user wants one."""
+    def prepare(self) -> None:
+        """Import what the first session needs, before the user wants one, and see what it has."""
         import lmboot.app.boot
         import lmboot.gui.view
         import lmboot.gui.watching  # noqa: F401
+
+        self._do(self._look_for_sandboxes())
+
+    async def _look_for_sandboxes(self) -> None:
+        from lmboot.gui.watching import sandboxes
+
+        found = await sandboxes()
+        self._container = found.container.name or self._container
+        if self.desk.sandbox != "auto":
+            self.use_container(True)  # now that it is known which
+        self._outbox.tell(found)
+
+    def use_container(self, wanted: bool) -> None:
+        """Have the next program run in a container, or in the best sandbox of this machine."""
+        self.desk.sandbox = self._container if wanted else "auto"
 
     @staticmethod
     def prepare_saving() -> None:
@@ -159,7 +174,10 @@ class Backstage:
             else:
                 self._outbox.tell(m.Done(f"{what} was written"))
 
-        task = asyncio.create_task(do())
+        self._do(do())
+
+    def _do(self, doing: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(doing)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

@@ -115,4 +115,19 @@ class Judged(NamedTuple):
     bad: int | None = None
 
 
-Late = Bordered | Wanted | Withdrawn | Runs | Records | Details | Judged
+class Sandbox(NamedTuple):
+    """A sandbox that is usable; without a `name`, `trouble` says why there is none."""
+
+    name: str
+    posture: Sequence[tuple[str, str]]
+    trouble: str = ""
+
+
+class Sandboxes(NamedTuple):
+    """What the next program can run in: the best of this machine, and a container."""
+
+    usual: Sandbox
+    container: Sandbox
+
+
+Late = Bordered | Wanted | Withdrawn | Runs | Records | Details | Judged | Sandboxes

@@ -224,10 +224,12 @@ class Check(Control):
     def __init__(self, parent: Box, value: bool, words: str) -> None:
         super().__init__(parent)
         styles.checks(self.look)
+        self.on_change: Callable[[bool], object] = nothing
         self._on = Value(self, int(value))
-        self.takes_keys = ttk.Checkbutton(
+        self.takes_keys = self.box = ttk.Checkbutton(
             self, text=words, style=f"{self.surface}.TCheckbutton", **self._on.option()
         )
+        self.box.configure(command=lambda: self.on_change(self.value))
         self.takes_keys.pack(anchor="w")
 
     @property

@@ -144,6 +144,8 @@ class Window:
         self.choosing.look()
         if file:
             self.choosing.open_file(file)
+        if self.memory.container:
+            self.post(lambda stage: stage.use_container(True))
         self.root.after_idle(self.look.finish)
         self._timer = self.root.after(BUSY_MS, self._tick)
         self._later = self.root.after(COMPLETE_MS, self._complete)
