@@ -97,6 +97,7 @@ class Desk:
     ) -> None:
         """Begin with nothing listed, opened or running; `opener` is called as `open_model` is."""
         self.settings, self.places = settings, places
+        self.sandbox = "auto"  # what the next program runs in
         self._lobby, self._environ, self._opener = lobby, environ, opener
         self._found, self._files = Found(), dict[str, Model]()
         self._tasks: set[asyncio.Task[None]] = set()  # all of them,
@@ -309,7 +310,7 @@ class Desk:
             nothing = None if self._closing else UsageFault("no model was chosen yet")
             self._lobby.over(view, nothing)
             return
-        options = replace(wanted, can_ask=True, live=True, paced=False)
+        options = replace(wanted, sandbox=self.sandbox, can_ask=True, live=True, paced=False)
         connect = opened.connection
         boot = Boot(options, view, self.settings, self.places, open_connection=connect)
         opened.need()

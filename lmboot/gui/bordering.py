@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lmboot.gui import bordermessages as b
+from lmboot.gui.auditing import Auditing
 from lmboot.gui.consenting import Consenting
+from lmboot.gui.sandboxing import Sandboxing
 
 if TYPE_CHECKING:
     from lmboot.gui.window import Window
@@ -21,11 +23,15 @@ class Bordering:
         self._window = window
         self.border: b.Border | None = None
         self.consenting: Consenting = Consenting(window)
+        self.auditing: Auditing = Auditing(window)
+        self.sandboxing: Sandboxing = Sandboxing(window)
 
     def begin(self) -> None:
         """Take the messages that come with a runtime."""
         self._window.take({b.Bordered: self._bordered})
         self.consenting.begin()
+        self.auditing.begin()
+        self.sandboxing.begin()
 
     def _bordered(self, message: b.Bordered) -> None:
         session, self.border = self._window.frame.session, message.border

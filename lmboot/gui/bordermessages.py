@@ -71,4 +71,64 @@ class Withdrawn(NamedTuple):
     number: int
 
 
-Late = Bordered | Wanted | Withdrawn
+class Record(NamedTuple):
+    """One row of an audit log; `at` is where its line begins, `seq` -1 where it has no number."""
+
+    at: int
+    seq: int
+    time: str
+    kind: str
+    op: str
+    route: str
+    decision: str
+    words: str
+
+
+class Runs(NamedTuple):
+    """The audit logs that there are, (name, words) each, the newest first."""
+
+    runs: Sequence[tuple[str, str]]
+
+
+class Records(NamedTuple):
+    """More rows of a log; `first`: it begins anew. `head` is the short code of the last row."""
+
+    log: str
+    rows: Sequence[Record]
+    head: str
+    first: bool = False
+
+
+class Details(NamedTuple):
+    """All that one record says."""
+
+    log: str
+    at: int
+    text: str
+
+
+class Judged(NamedTuple):
+    """What verifying a log came to; `bad` is the number of the first record that is not right."""
+
+    log: str
+    whole: bool
+    words: Sequence[str]
+    bad: int | None = None
+
+
+class Sandbox(NamedTuple):
+    """A sandbox that is usable; without a `name`, `trouble` says why there is none."""
+
+    name: str
+    posture: Sequence[tuple[str, str]]
+    trouble: str = ""
+
+
+class Sandboxes(NamedTuple):
+    """What the next program can run in: the best of this machine, and a container."""
+
+    usual: Sandbox
+    container: Sandbox
+
+
+Late = Bordered | Wanted | Withdrawn | Runs | Records | Details | Judged | Sandboxes

@@ -71,6 +71,7 @@ MENUS: dict[str, tuple[Line, ...]] = {
             "Models", "Mod+m", lambda window: window.frame.show_side(not window.frame.side_shown)
         ),
         Command("Routes and grants", "Mod+g", lambda window: window.bordering.toggle()),
+        Command("Answer a request", "Mod+j", lambda window: window.bordering.consenting.focus()),
         Command("Next pane", "F6", lambda window: window.reading.next_pane()),
         Command("Clear session", "Mod+k", lambda window: window.frame.session.transcript.clear()),
         None,
@@ -86,7 +87,6 @@ MENUS: dict[str, tuple[Line, ...]] = {
         Command("Cancel", ESCAPE, Action.CANCEL),
         None,
         Command("Write a line", "Mod+l", lambda window: window.reading.focus_entry()),
-        Command("Answer a request", "Mod+j", lambda window: window.bordering.consenting.focus()),
         Command("Interrupt", "", Action.INTERRUPT),
         Command("Stop", "Mod+period", Action.STOP),
         Command("Kill now", "Mod+Shift+K", Action.KILL),

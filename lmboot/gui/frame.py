@@ -20,6 +20,7 @@ from lmboot.gui.widgets import Box, Stack, nothing
 if TYPE_CHECKING:  # what no first sight of the window needs is imported later
     from lmboot.gui.bordercolumn import BorderColumn
     from lmboot.gui.log import LogPane
+    from lmboot.gui.logpage import LogPage
     from lmboot.gui.payload import StreamPane
     from lmboot.gui.requestcard import RequestCard
     from lmboot.gui.tokencard import TokenCard
@@ -130,6 +131,8 @@ class Frame:
 
     def __init__(self, root: tk.Tk, look: Look) -> None:
         self.root, self.look = root, look
+        # whether the audit logs came onto the screen, or left it
+        self.on_audit: Callable[[bool], object] = nothing
         look.follow(root, lambda: self._paint())
         self.menus = Menus(root, look)
         self.base = Box(None, "main", look=look)
@@ -186,11 +189,18 @@ class Frame:
         return _filling(FilesPage(self.tabs.pages["Files"]))
 
     @cached_property
-    def log(self) -> LogPane:
+    def logs(self) -> LogPage:
         """The log tab."""
-        from lmboot.gui.log import LogPane
+        from lmboot.gui.logpage import LogPage
 
-        return _filling(LogPane(self.tabs.pages["Log"]))
+        page = _filling(LogPage(self.tabs.pages["Log"]))
+        page.on_audit = lambda shown: self.on_audit(shown)
+        return page
+
+    @property
+    def log(self) -> LogPane:
+        """What lmboot said."""
+        return self.logs.messages
 
     @cached_property
     def request(self) -> RequestCard:
@@ -212,7 +222,7 @@ class Frame:
         self.session.on_asking = lambda asking: self.details.fill_button(not asking)
         pages["Payload"].bind("<Map>", lambda _: self.payload)
         pages["Files"].bind("<Map>", lambda _: self.files)
-        pages["Log"].bind("<Map>", lambda _: self.log)
+        pages["Log"].bind("<Map>", lambda _: self.logs)
 
     def make_all(self) -> None:
         """Make what was left for later; best called soon after the window is there."""

@@ -107,6 +107,8 @@ class Reading:
         if tab == "Payload":
             return [frame.payload.reader.text]
         if tab == "Log":
+            if frame.logs.shown == "audit":
+                return [frame.logs.records.filter, frame.logs.records.table.tree]
             return [frame.log.filter, frame.log.reader.text]
         pages: dict[str, list[tk.Misc]] = {
             "review": [files.review.files.tree, files.review.code.text],

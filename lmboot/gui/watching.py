@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from lmboot.app.border import Border
+from lmboot.app.sandboxes import CONTAINERS, USUAL, Sandbox, first_usable
 from lmboot.gui import bordermessages as b
 from lmboot.gui import messages as m
 from lmboot.gui.outbox import Outbox
@@ -75,7 +76,18 @@ def shown_border(border: Border) -> b.Border:
     )
 
 
-def posture(properties: dict[str, str]) -> tuple[tuple[str, str], ...]:
+async def sandboxes() -> b.Sandboxes:
+    """Return what the next program can run in; proves what was not proven since the last boot."""
+    usual = await first_usable(USUAL)
+    return b.Sandboxes(_shown_sandbox(usual), _shown_sandbox(await first_usable(CONTAINERS)))
+
+
+def _shown_sandbox(found: Sandbox) -> b.Sandbox:
+    trouble = brief(found.fault.in_full, _LONG) if found.fault else ""
+    return b.Sandbox(found.name, posture(found.properties) if found.name else (), visible(trouble))
+
+
+def posture(properties: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     """Return each property's level and its words, what is missing first."""
     levels = {name: properties.get(name, "absent") for name in IN_WORDS}
     names = sorted(levels, key=lambda name: _RANK.get(levels[name], 0))

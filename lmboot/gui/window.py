@@ -73,6 +73,7 @@ class Window:
     ) -> None:
         self.root, self.look, self.memory, self.clock = root, look, memory, clock
         self.frame: Frame = build_frame(root, look)
+        self.frame.on_audit = lambda shown: self.bordering.auditing.look(shown)
         self.outbox: Outbox[m.Message] = Outbox()
         self.worker = Worker(self.outbox)
         self.state = FIRST
@@ -143,6 +144,8 @@ class Window:
         self.choosing.look()
         if file:
             self.choosing.open_file(file)
+        if self.memory.container:
+            self.post(lambda stage: stage.use_container(True))
         self.root.after_idle(self.look.finish)
         self._timer = self.root.after(BUSY_MS, self._tick)
         self._later = self.root.after(COMPLETE_MS, self._complete)
