@@ -29,7 +29,7 @@ from lmboot.runtime.spawning import Spawn
 from tests.fakes import ScriptedConnection
 from tests.runtime.brokers import Record, all_routes, codes, scene, until
 from tests.runtime.guests import Guest, started
-from tests.runtime.persons import Person, Wanting
+from tests.runtime.persons import Person
 
 pytestmark = [pytest.mark.attack, pytest.mark.sandbox]
 
@@ -113,7 +113,7 @@ async def test_case_80_flip_between_admission_and_effect_while_a_person_is_asked
         code, _ = await it.answer()
 
         assert code == "route_changed"
-        assert list(tmp_path.iterdir()) == []
+        assert os.listdir(tmp_path) == []
 
 
 async def test_case_80_flip_right_before_the_commit_of_a_write(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ async def test_case_80_flip_right_before_the_commit_of_a_write(tmp_path: Path) -
         code, _ = await it.call("fs.write_text", path="notes/a.txt", text="owned")
 
         assert code == "route_changed"
-        assert list(tmp_path.iterdir()) == []
+        assert os.listdir(tmp_path) == []
 
 
 class Threaded:
@@ -160,7 +160,7 @@ class Threaded:
 
 async def test_case_81_flip_storm_with_concurrent_operations() -> None:
     """A thousand flips a second, sixteen requests at once: each answer was true at its commit."""
-    fetch, rng, count = Threaded(), random.Random(81), 1500
+    fetch, rng = Threaded(), random.Random(81)
     async with scene(fetch) as it:
         history: dict[int, Route] = {1: "HOST"}
         over = asyncio.Event()
@@ -171,21 +171,17 @@ async def test_case_81_flip_storm_with_concurrent_operations() -> None:
                 history[it.broker.flip("fetch", route).version] = route
                 await asyncio.sleep(0.001)
 
-        async def ask() -> None:
-            for _ in range(count):
-                await it.guest.ask("fetch")
-
-        storming, asking = asyncio.create_task(storm()), asyncio.create_task(ask())
+        storming, answers = asyncio.create_task(storm()), list[dict[str, Any]]()
         async with asyncio.timeout(100):
-            answers = [await it.guest.answer() for _ in range(count)]
-            await asking
+            while len(history) < 500:
+                numbers = [await it.guest.ask("fetch") for _ in range(16)]
+                answers += [await it.guest.answer() for _ in numbers]
         over.set()
         await storming
 
     done = [each for each in answers if each["ok"]]
-    assert sorted(each["id"] for each in answers) == list(range(1, count + 1))
+    assert sorted(each["id"] for each in answers) == list(range(1, len(answers) + 1))
     assert set(codes(answers)) <= {"ok", "denied", "route_changed"}
-    assert len(history) > 50
     assert {each["route"] for each in done} == {"HOST", "EMULATE"}
     for each in done:
         assert each["result"] == each["route"]
@@ -224,7 +220,6 @@ async def test_case_81_flip_storm_with_concurrent_operations() -> None:
 )
 async def test_case_91_spawn_of_shells_relative_paths_and_batch_files(argv: list[str]) -> None:
     async with hall(spawns=True) as it:
-        await asyncio.sleep(0)
         code, _ = await it.call("spawn", argv=argv)
 
         assert code in ("bad_argument", "bad_program", "not_found", "not_granted")
@@ -269,7 +264,7 @@ async def test_case_91_what_a_program_writes_and_reads_is_its_own_sandbox(tmp_pa
 
     assert (read["code"], "secret" in read["stdout"]) == (1, False)
     assert written["code"] != 0
-    assert [each.name for each in tmp_path.iterdir()] == ["canary"]
+    assert os.listdir(tmp_path) == ["canary"]
     assert [code for code, _ in refused] == ["bad_path"] * len(paths)
 
 
@@ -306,7 +301,7 @@ async def test_case_92_recursion_ends_with_the_tokens_of_the_run() -> None:
     model = ScriptedConnection()
     async with hall(QueryModel(lambda: model)) as it:
         it.grants.add("query_model", "query_model")
-        answers = []
+        answers: list[str] = []
         while not answers or answers[-1] == "ok":
             model.enqueue(["again"])
             code, _ = await it.call("query_model", prompt="again", max_tokens=2048)
@@ -328,6 +323,13 @@ def test_case_92_without_depth_the_model_is_not_asked_at_all() -> None:
 # ---------------------------------------------------------------- 93: stand-ins
 
 
+LOOKS = """
+import os
+try:
+    print(os.listdir(os.path.expanduser("~root")))
+except OSError:
+    print("nothing")
+"""
 CALLS: list[tuple[str, dict[str, Any]]] = [
     ("time", {}),
     ("env", {"name": "HOME"}),
@@ -350,7 +352,7 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
     ("database_query", {"path": "w.db", "sql": "select count(*) from sqlite_master"}),
     (
         "code.exec_python",
-        {"code": "import os; print(os.path.exists('/root'), os.environ['HOME'])"},
+        {"code": LOOKS},
     ),
 ]
 
@@ -365,7 +367,7 @@ def of_this_host() -> Iterable[str]:
 async def emulated() -> list[list[Any]]:
     """Return all answers of the stand-ins."""
     shown: list[str] = []
-    own = [Time(), Env(), Notify(shown.append), Wanting(emulates=False)]
+    own: list[Operation] = [Time(), Env(), Notify(shown.append)]
     async with hall(*own, routes=all_routes("EMULATE")) as it:
         answers = [await it.call(op, **args) for op, args in CALLS]
         assert it.person.asked == []
@@ -381,10 +383,9 @@ async def test_case_93_stand_ins_know_nothing_of_the_host(
     monkeypatch.setenv("USER", "somebody-else")
     second = await emulated()
 
-    # The folder that a program sees as its own is the back end's, and another for each run.
-    assert first[:-1] == second[:-1]
-    assert first[-1][1]["stdout"].startswith("False ")
-    told = json.dumps(first[:-1])
+    assert first == second
+    assert first[-1][1]["stdout"] == "nothing\n"
+    told = json.dumps(first)
     assert [name for name in of_this_host() if name in told] == []
     assert {code for code, _ in first} <= {"ok", "?"}
     assert {op for op, _ in CALLS} == set(OPERATIONS) - {"spawn"} - set(ALIASES)
