@@ -61,7 +61,7 @@ def sandbox(request: pytest.FixtureRequest) -> str:
 
 
 async def test_values_go_in_and_come_back_as_they_are(sandbox: str) -> None:
-    values = [
+    values: list[Any] = [
         None,
         True,
         0,
@@ -436,8 +436,9 @@ async def test_eight_descriptors_come_in_their_order() -> None:
 
 async def test_a_number_that_the_function_closed_itself_is_not_closed_again() -> None:
     async with working(READ) as it:
-        with Path("/proc/self/stat").open("rb") as opened:
-            assert await it.call("m:replace", descriptors=[opened.fileno()])
+        opened = os.open("/proc/self/stat", os.O_RDONLY)
+        assert await it.call("m:replace", descriptors=[opened])
+        os.close(opened)
 
         assert await it.call("m:still_there")
 
