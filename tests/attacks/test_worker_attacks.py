@@ -265,13 +265,13 @@ async def test_a_file_that_was_handed_over_can_t_be_changed(tmp_path: Path, mode
     with path.open("rb") as opened:
         async with working(source) as it:
             found, content = await it.call("m:spoil", descriptors=[opened.fileno()])
+        offset = opened.tell()
 
-        assert opened.tell() == 0
+    assert path.read_bytes() == b"content"
     assert found["write"] == found["truncate"] == found["open anew"] == "refused"
     assert found["folder above"] == "refused"
     assert str(tmp_path) not in found["name"]
-    assert content == "content"
-    assert path.read_bytes() == b"content"
+    assert (content, offset) == ("content", 0)
     assert (path.stat().st_mode & 0o777, path.stat().st_mtime) == (mode, 1)
     assert (os.listxattr(path), path.stat().st_nlink) == ([], 1)
 

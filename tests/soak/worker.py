@@ -37,7 +37,9 @@ async def echoed(worker: Worker, rng: random.Random) -> None:
 
 async def failed(worker: Worker, rng: random.Random) -> None:
     """Have an exception raised."""
-    (error,) = await asyncio.gather(worker.call("m:fail"), return_exceptions=True)
+    call = asyncio.create_task(worker.call("m:fail"))
+    await asyncio.wait([call])
+    error = call.exception()
     assert isinstance(error, CallFailed)
     assert error.kind == "ValueError"
 
