@@ -3,7 +3,8 @@
 A descriptor of a file is more than its content: whoever runs as the file's owner can change its
 mode, and open it anew for writing through /proc. In some sandboxes the inside is that owner. So a
 file never goes in itself: a copy does, in memory that nobody can write to. Pipes, and files in
-memory of a fixed size, have nothing behind them, and go in as they are.
+memory of a fixed size, have nothing behind them, and go in as they are. (Who has one end of a pipe
+may get the other one in the same way.)
 """
 
 from __future__ import annotations

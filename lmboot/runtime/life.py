@@ -145,8 +145,13 @@ class Life:
             raise self._reason() from None
 
     async def fault(self, what: str) -> WorkerFault:
-        """Return what to tell of this life's end, once it has come; `what` was under way."""
+        """Return what to tell of this life's end, once it has come; `what` was under way.
+
+        Raises what the taker of its output raised, if that was the end: a fault of the host's.
+        """
         await self.close()
+        if bug := self._pumping.exception():
+            raise bug
         over, ended = self._reason(), self._ended
         unclean = "" if ended.clean else "; not all that it had started could be ended"
         if over.breach:
@@ -266,7 +271,7 @@ class Life:
             if not (reason.breach or reason.limit or reason.unwanted):
                 await asyncio.wait([self._pumping], timeout=LAST_WORDS_SECONDS)
             await self._runtime.end(reason.limit)
-            await self._pumping
+            await asyncio.wait([self._pumping])
         finally:
             await self._box.close()
             if self._serving is not None:

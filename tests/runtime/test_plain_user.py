@@ -42,6 +42,7 @@ exec setpriv --reuid "$3" --regid "$3" --clear-groups -- \\
         "test_landlock.py",
         "test_firejail.py",
         "firejail_world.py",
+        "test_worker.py",
     ],
 )
 def test_everything_holds_for_a_plain_user(part: str) -> None:

@@ -61,7 +61,7 @@ def sandbox(request: pytest.FixtureRequest) -> str:
 
 
 async def test_values_go_in_and_come_back_as_they_are(sandbox: str) -> None:
-    values = [
+    values: list[Any] = [
         None,
         True,
         0,
@@ -350,13 +350,17 @@ async def test_what_was_printed_is_counted_anew_for_each_call() -> None:
         assert it.replaced == 0
 
 
-async def test_a_taker_of_output_that_fails_is_heard_of() -> None:
+@pytest.mark.parametrize("seconds", [0, 600])
+async def test_a_taker_of_output_that_fails_is_heard_of(seconds: int) -> None:
+    """Whether the output is taken at the call's end, or long before."""
+
     def take(_: object) -> None:
         raise ZeroDivisionError
 
-    it = await Worker.start({"m.py": b"def say(): print(1)"}, output=take)
+    source = b"import time\ndef say(seconds): print(1); time.sleep(seconds)"
+    it = await Worker.start({"m.py": source}, output=take)
     with pytest.raises(ZeroDivisionError):
-        await it.call("m:say")
+        await it.call("m:say", seconds, seconds=SECONDS)
     await it.close()
 
 
@@ -436,8 +440,9 @@ async def test_eight_descriptors_come_in_their_order() -> None:
 
 async def test_a_number_that_the_function_closed_itself_is_not_closed_again() -> None:
     async with working(READ) as it:
-        with Path("/proc/self/stat").open("rb") as opened:
-            assert await it.call("m:replace", descriptors=[opened.fileno()])
+        opened = os.open("/proc/self/stat", os.O_RDONLY)
+        assert await it.call("m:replace", descriptors=[opened])
+        os.close(opened)
 
         assert await it.call("m:still_there")
 
@@ -524,6 +529,20 @@ async def test_cancelling_at_any_moment_leaves_nothing(sandbox: str) -> None:
 
     assert leaks.descriptors() == before
     assert asyncio.all_tasks() == tasks
+
+
+async def test_cancelling_a_call_that_gets_a_new_process_leaves_nothing(sandbox: str) -> None:
+    async with working(PARTS + "\n    def end():\n        os._exit(1)", sandbox) as it:
+        for delay in (0, 0.001, 0.003, 0.01, 0.03):
+            with pytest.raises(WorkerFault):
+                await it.call("m:end")
+            calling = asyncio.create_task(it.call("m:sleep", 600, seconds=SECONDS))
+            await asyncio.sleep(delay)
+            calling.cancel()
+            await asyncio.wait([calling])
+
+            assert calling.cancelled()
+            assert await it.call("m:counted") == 1
 
 
 async def test_closing_ends_the_call_under_way_and_refuses_those_to_come(sandbox: str) -> None:
