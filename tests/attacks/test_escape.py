@@ -557,6 +557,27 @@ async def test_case_54_what_the_machine_is_called_and_asks() -> None:
     assert os.uname().nodename != "mine"
 
 
+@pytest.mark.case(54, sandbox="landlock")
+async def test_case_54_no_name_is_resolved_and_the_machine_keeps_its_own() -> None:
+    found = await outcomes(
+        """
+        socket = have("socket")
+        def resolve(name):
+            try:
+                socket.getaddrinfo(name, 80)
+            except socket.gaierror:
+                raise OSError(errno.EACCES, "")
+        for name in ("localhost", "example.org"):
+            attempt(name, lambda: resolve(name))
+        attempt("rename", lambda: socket.sethostname("mine"))
+        for path in ("/etc/resolv.conf", "/etc/hosts", "/etc/hostname"):
+            attempt(path, lambda: open(path).read())
+        """
+    )
+
+    assert set(found.values()) <= REFUSED, found
+
+
 @pytest.mark.case(109)
 async def test_limits_can_t_be_raised_from_inside() -> None:
     guest = await run(
