@@ -250,6 +250,7 @@ async def test_a_database_in_a_granted_folder_answers_and_changes_only_where_tha
 OF_THE_MODEL = {"query_model": "HOST", "tokenize": "HOST"}
 
 
+@pytest.mark.case(92)
 async def test_the_runtime_asks_the_sessions_model_within_its_budget(bench: Bench) -> None:
     reply = payload(ASKS, routes=OF_THE_MODEL)
     ask = ':rt query_model {"prompt": "A wood?", "max_tokens": 2048}'

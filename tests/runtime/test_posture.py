@@ -126,6 +126,7 @@ def test_what_is_closed_but_not_hidden_or_only_watched_holds_in_part(
 
 
 @pytest.mark.parametrize("name", REQUIRED)
+@pytest.mark.case(101)
 def test_a_required_property_that_is_absent_is_lacking(name: str) -> None:
     proven = {**dict.fromkeys(PROPERTIES, "enforced"), name: "absent"}
 
@@ -148,6 +149,7 @@ def test_a_visitor_on_the_host_s_server_counts_whatever_the_probe_says() -> None
     assert judge(GOOD, END, visited=True)["net_loopback"] == "absent"
 
 
+@pytest.mark.case(101)
 def test_an_unclean_end_and_a_limit_that_did_nothing_count() -> None:
     proven = judge(GOOD, Ended(0, None, clean=False), visited=False)
 
@@ -204,6 +206,7 @@ async def test_no_border_needs_its_own_consent() -> None:
     assert "--no-border" in caught.value.hint
 
 
+@pytest.mark.case(129)
 async def test_consent_to_no_border_does_not_make_auto_mean_none() -> None:
     assert (await choose("auto", no_border=True)).backend.name == "bubblewrap"
 
@@ -215,17 +218,20 @@ def without_bubblewrap(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.mark.sandbox
 @pytest.mark.usefixtures("without_bubblewrap")
+@pytest.mark.case(99)
 async def test_landlock_is_taken_where_bubblewrap_does_not_work() -> None:
     assert (await choose("auto", no_border=False)).backend.name == "landlock"
 
 
 @pytest.mark.usefixtures("without_bubblewrap")
+@pytest.mark.case(129)
 async def test_a_back_end_that_was_named_is_never_replaced() -> None:
     with pytest.raises(SandboxFault, match="bubblewrap, the sandbox"):
         await Launcher.prepare("bubblewrap")
 
 
 @pytest.mark.usefixtures("without_bubblewrap")
+@pytest.mark.case(99)
 async def test_nothing_is_run_where_no_back_end_works(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(landlock, "version", lambda: 5)
 
@@ -237,6 +243,7 @@ async def test_nothing_is_run_where_no_back_end_works(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.sandbox
+@pytest.mark.case(129)
 async def test_a_back_end_that_lacks_what_is_required_is_refused_by_name(
     monkeypatch: pytest.MonkeyPatch, fresh: Path
 ) -> None:
@@ -298,6 +305,7 @@ async def test_a_proof_is_kept_for_the_next_start(fresh: Path) -> None:
         lambda kept: kept.pop("posture"),
     ],
 )
+@pytest.mark.case(128)
 async def test_a_proof_of_something_else_is_not_believed(fresh: Path, damage: object) -> None:
     backend = bubblewrap.find()
     properties = dict.fromkeys(PROPERTIES, "enforced")
@@ -322,6 +330,7 @@ async def test_a_broken_file_of_proofs_is_ignored(fresh: Path, content: bytes) -
 
 
 @pytest.mark.sandbox
+@pytest.mark.case(128)
 async def test_a_file_of_proofs_that_others_can_write_is_ignored(fresh: Path) -> None:
     await choose("auto", no_border=False)
     fresh.chmod(0o666)
