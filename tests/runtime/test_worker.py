@@ -122,6 +122,15 @@ async def test_arguments_that_can_t_be_told_call_nothing() -> None:
         assert await it.call("m:counted") == 1
 
 
+@pytest.mark.parametrize("seconds", [0, -1, float("nan")])
+async def test_a_call_gets_some_time_or_is_not_made(seconds: float) -> None:
+    async with working(PARTS) as it:
+        with pytest.raises(UsageFault, match="seconds"):
+            await it.call("m:counted", seconds=seconds)
+
+        assert await it.call("m:counted") == 1
+
+
 async def test_a_worker_remembers_from_call_to_call(sandbox: str) -> None:
     async with working(PARTS, sandbox) as it:
         assert [await it.call("m:counted") for _ in range(3)] == [1, 2, 3]
@@ -567,12 +576,13 @@ async def test_closing_while_a_lost_worker_is_replaced_leaves_nothing(sandbox: s
         it = await Worker.start({"m.py": b"import os\ndef end(): os._exit(1)"}, sandbox=sandbox)
         with pytest.raises(WorkerFault):
             await it.call("m:end")
-        calling = asyncio.create_task(it.call("m:end"))
+        calling = asyncio.create_task(it.call("time:sleep", 600, seconds=SECONDS))
         await asyncio.sleep(delay)
 
-        await it.close()
+        async with asyncio.timeout(SECONDS / 2):
+            await it.close()
 
-        with pytest.raises(WorkerFault):
+        with pytest.raises(WorkerFault, match="closed"):
             await calling
 
 
