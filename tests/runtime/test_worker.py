@@ -620,8 +620,8 @@ async def test_workers_that_end_again_and_again_get_a_rest() -> None:
 
 
 async def test_a_program_that_does_not_answer_is_no_worker(sandbox: str) -> None:
-    backend, _ = await posture.choose(sandbox, no_border=False)
-    box = await Box.open(backend)
+    chosen = await posture.choose(sandbox, no_border=False)
+    box = await Box.open(chosen.backend)
 
     with pytest.raises(
         WorkerFault, match="the start of a worker: the worker ended with status 3: no"
@@ -633,8 +633,8 @@ async def test_a_program_that_does_not_answer_is_no_worker(sandbox: str) -> None
     "said", [b'{"id":0,"value":1}', b'{"id":1,"value":null}', b"hello", b'{"id":0,"value":null}\n']
 )
 async def test_a_first_answer_that_is_none_is_the_end(said: bytes) -> None:
-    backend, _ = await posture.choose("auto", no_border=False)
-    box = await Box.open(backend)
+    chosen = await posture.choose("auto", no_border=False)
+    box = await Box.open(chosen.backend)
     program = f"import os\nos.read(3, 100)\nos.write(3, {said!r} + b'\\n')\nos.read(3, 100)"
 
     with pytest.raises(WorkerFault, match="broke the protocol"):
@@ -643,8 +643,8 @@ async def test_a_first_answer_that_is_none_is_the_end(said: bytes) -> None:
 
 async def test_a_program_that_never_answers_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lives, "START_SECONDS", 0.3)
-    backend, _ = await posture.choose("auto", no_border=False)
-    box = await Box.open(backend)
+    chosen = await posture.choose("auto", no_border=False)
+    box = await Box.open(chosen.backend)
 
     with pytest.raises(CallLimit, match="the start of a worker"):
         await Life.begin(box, job("import time; time.sleep(600)"), print)
