@@ -3,14 +3,25 @@ from __future__ import annotations
 import json
 import os
 import platform
+from pathlib import Path
+
+import pytest
 
 from lmboot import __version__
 from lmboot.app.posture_report import described, without
 from lmboot.runtime.backends import NOT_BUILT
 from lmboot.runtime.posture import Posture
 from lmboot.runtime.properties import PROPERTIES
+from tests import portable
 from tests.cli.program import Bench
 from tests.connections.lookalike import Lookalike
+
+pytestmark = pytest.mark.timeout(portable.SECONDS)
+
+
+@pytest.fixture(autouse=True)
+def _portable(cache: Path) -> None:
+    portable.lend(cache)
 
 
 async def test_the_report_has_everything_and_no_path_of_the_users(bench: Bench) -> None:
@@ -25,7 +36,8 @@ async def test_the_report_has_everything_and_no_path_of_the_users(bench: Bench) 
         "sandboxes", "display", "drag_and_drop", "keyring",
     }  # fmt: skip
     assert {"server": server.base, "kind": "lmstudio"} in report["servers"]
-    bubblewrap, landlock, none = report["sandboxes"]
+    bubblewrap, landlock, wasm, none = report["sandboxes"]
+    assert (wasm["name"], wasm["usable"]) == ("wasm", True)
     assert landlock["name"] == "landlock"
     assert (bubblewrap["name"], bubblewrap["usable"]) == ("bubblewrap", True)
     assert set(bubblewrap["properties"]) == set(PROPERTIES)
