@@ -22,7 +22,7 @@ from tests import leaks
 from tests.runtime.guests import Guest, job, run, started
 
 pytestmark = pytest.mark.sandbox
-EVERY = pytest.mark.parametrize("sandbox", ["bubblewrap", "landlock", "none"])
+EVERY = pytest.mark.parametrize("sandbox", ["bubblewrap", "landlock", "podman", "none"])
 ROOT = Path(__file__).parents[2]
 
 IGNORE_ALL = """

@@ -9,7 +9,7 @@ from lmboot.runtime.policy import Limits
 from tests.runtime.guests import run, started
 
 pytestmark = pytest.mark.sandbox
-EVERY = pytest.mark.parametrize("sandbox", ["bubblewrap", "landlock", "none"])
+EVERY = pytest.mark.parametrize("sandbox", ["bubblewrap", "landlock", "podman", "none"])
 
 
 @EVERY

@@ -37,6 +37,8 @@ exec setpriv --reuid "$3" --regid "$3" --clear-groups -- \\
         "test_lifecycle.py",
         "test_copy_out.py",
         "test_landlock.py",
+        "test_container.py",
+        "plain_user_images.py",
     ],
 )
 def test_everything_holds_for_a_plain_user(part: str) -> None:
