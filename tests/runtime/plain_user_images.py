@@ -46,10 +46,10 @@ def test_images_are_looked_for_where_the_configuration_says(
 
 def an_image(folder: Path) -> Path:
     """Return a tar file of this machine's Python with what it needs, without its /etc."""
+    tell = "import sys, sysconfig; print(sys.executable, sysconfig.get_path('stdlib'))"
     found = subprocess.run(
-        ["/usr/bin/python3", "-I", "-c", "import sys, sysconfig; print(sys.executable, sysconfig.get_path('stdlib'))"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        ["/usr/bin/python3", "-I", "-c", tell], capture_output=True, text=True, check=True
+    )
     program, library = found.stdout.split()
     program = os.path.realpath(program)
     needed = subprocess.run(

@@ -347,7 +347,7 @@ def _lives(pid: int) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("sandbox", "which"), [("bubblewrap", 0), ("landlock", 0), ("landlock", 1)]
+    ("sandbox", "which"), [("bubblewrap", 0), ("landlock", 0), ("landlock", 1), ("podman", 0)]
 )
 async def test_nothing_survives_the_death_of_the_supervisor(sandbox: str, which: int) -> None:
     """Landlock's has a guard before it: each of the two is enough."""

@@ -13,7 +13,7 @@ from platformdirs import user_cache_path
 from lmboot.errors import ConsentImpossible, SandboxFault, UsageFault
 from lmboot.process import Ended
 from lmboot.runtime import posture, properties
-from lmboot.runtime.backends import NOT_BUILT, bubblewrap, landlock
+from lmboot.runtime.backends import NOT_BUILT, bubblewrap, container, landlock
 from lmboot.runtime.launcher import Launcher
 from lmboot.runtime.posture import choose, prove, survey
 from lmboot.runtime.properties import (
@@ -262,6 +262,7 @@ async def test_a_back_end_that_was_named_is_never_replaced() -> None:
 @pytest.mark.usefixtures("without_bubblewrap")
 async def test_nothing_is_run_where_no_back_end_works(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(landlock, "_version", lambda: 5)
+    monkeypatch.setattr(container, "trusted_program", lambda _: None)
 
     with pytest.raises(SandboxFault, match="is not installed") as caught:
         await Launcher.prepare("auto")
