@@ -40,8 +40,8 @@ class Holdings:
 
     def _walk(self, pids: Iterable[int]) -> float:
         entries = 0
-        unnamed = sum(_unnamed(pids).values())
         try:
+            unnamed = sum(_unnamed(pids, self._bounds).values())
             for folder, bound in self._bounds.items():
                 sizes = dict(_sizes(folder, MAX_LEVELS))
                 entries += len(sizes)
@@ -78,14 +78,46 @@ def _sizes_in(parent: int, name: str, levels: int) -> Iterator[tuple[int, int]]:
         os.close(folder)
 
 
-def _unnamed(pids: Iterable[int]) -> dict[tuple[int, int], int]:
-    """Return the sizes of files that processes hold open and that are in no folder any more."""
-    sizes = {}
+def _unnamed(pids: Iterable[int], folders: Iterable[int]) -> dict[tuple[int, int], int]:
+    """Return the sizes of files that processes hold open and that are in no folder any more.
+
+    A process that can't be looked into, and a file beneath the folders that nothing but a mapping
+    holds (nobody can tell its size), are Uncountable.
+    """
+    sizes: dict[tuple[int, int], int] = {}
+    places = [f"{os.readlink(f'/proc/self/fd/{folder}')}/".encode() for folder in folders]
+    mapped = set()
     for pid in pids:
-        with contextlib.suppress(OSError), os.scandir(f"/proc/{pid}/fd") as entries:
-            for entry in entries:
-                with contextlib.suppress(OSError):
-                    found = entry.stat()
-                    if stat.S_ISREG(found.st_mode) and found.st_nlink == 0:
-                        sizes[found.st_dev, found.st_ino] = found.st_blocks * 512
+        try:
+            sizes.update(_unnamed_and_open(pid))
+            mapped |= _unnamed_and_mapped(pid, places)
+        except PermissionError:
+            if _has_memory(pid):  # it has made itself unreadable; without memory, it is dying
+                raise Uncountable from None
+        except OSError:
+            continue  # it is gone
+    if mapped - {inode for _, inode in sizes}:
+        raise Uncountable
     return sizes
+
+
+def _unnamed_and_open(pid: int) -> Iterator[tuple[tuple[int, int], int]]:
+    with os.scandir(f"/proc/{pid}/fd") as entries:
+        for entry in entries:
+            with contextlib.suppress(FileNotFoundError):
+                found = entry.stat()
+                if stat.S_ISREG(found.st_mode) and found.st_nlink == 0:
+                    yield (found.st_dev, found.st_ino), found.st_blocks * 512
+
+
+def _unnamed_and_mapped(pid: int, places: list[bytes]) -> set[int]:
+    """Return the inodes of mapped files that had their last name in one of these places."""
+    with open(f"/proc/{pid}/maps", "rb") as file:
+        lines = [line.split(None, 5) for line in file if line.endswith(b" (deleted)\n")]
+    return {int(line[4]) for line in lines if line[5].startswith(tuple(places))}
+
+
+def _has_memory(pid: int) -> bool:
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/status", "rb") as file:
+        return b"VmSize:" in file.read()
+    return False

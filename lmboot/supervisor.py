@@ -1,8 +1,8 @@
 """The small plain process between lmboot and one runtime: starts it, watches it, ends it.
 
-Started as `python -I -S supervisor.py FD [user=UID] [enclosed]`. Standard library only; of lmboot
-it imports three modules that are its own parts. FD is a stream socket to lmboot: one JSON object a
-line in both directions, descriptors beside it.
+Started as `python -I -S supervisor.py FD [user=UID] [groups=JSON] [enclosed]`. Standard library
+only; of lmboot it imports the modules that are its own parts. FD is a stream socket to lmboot: one
+JSON object a line in both directions, descriptors beside it.
 
     lmboot says     launch (with descriptors)   begin   interrupt   stop   end
     it answers      ready   started (with descriptors)   fault   gone
@@ -11,21 +11,21 @@ A sandbox may come with a scaffold: programs that set it up and would stay aroun
 down as soon as the sandbox stands; what was inside is then a child of this process.
 
 `started`: the sandbox stands and the launcher in it waits for the payload, so that this too costs
-nothing later; with `begin` the limits and their clocks are on.
+nothing later; with `begin` the limits and their clocks are on, and then it is let go on.
 
 The end of that socket means that lmboot is gone: the whole tree is killed at once. UID is the
-unprivileged user that it becomes first (lmboot runs as root). It is the subreaper of everything
-that it starts, so "no child is left" proves that the tree is gone. `enclosed` is for a tree that
-has no process space, whose first process would take all others along: see `enclosure.py`.
+unprivileged user that it becomes first (lmboot runs as root). `groups` is [name, places] of a
+control group, in which the kernel keeps the limits: see `cgroups.py`. It is the subreaper of
+everything that it starts, so "no child is left" proves that the tree is gone. `enclosed` is for a
+tree that has no process space, whose first process would take all others along: `enclosure.py`.
 
-Other systems than Linux lack what `become_subreaper`, `_children` and `_facts` use; each says what
-it returns then.
+Other systems than Linux lack what `become_subreaper` and `census.py` use; each says what it
+returns then.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import select
@@ -33,16 +33,27 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 if __name__ == "__main__":
     # As the last one; -I leaves it out.
     sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
+from lmboot.census import (
+    CpuLedger,
+    Facts,
+    children,
+    descendants,
+    facts_of,
+    proportional,
+    resident,
+)
+from lmboot.cgroups import Group, NoGroup, Place, die_with_parent, leave_a_keeper
 from lmboot.enclosure import become_subreaper, kill_everybody, leave_a_guard
 from lmboot.holdings import Holdings
 from lmboot.inside import ask_who_writes, first_of_its_space, receive
+from lmboot.spawning import out_of_the_way, spawn
 
 READY_SECONDS = 20.0  # from spawning to the launcher's READY; a cold disk needs about one
 ENDING_SECONDS = 1.0  # from the closing of a process's descriptors to its status
@@ -52,7 +63,6 @@ GONE_SECONDS = 0.7  # from SIGKILL to the verdict; the three stay below the cont
 LINGER_SECONDS = 30.0  # how long it goes on killing what it had to report as not gone
 QUICKEST_LOOK, SLOWEST_LOOK = 0.05, 0.25
 FILL_BYTES_PER_SECOND = 2 << 30  # how fast a runtime is taken to be able to fill memory
-ABOVE_TARGETS = 64  # where received descriptors wait, clear of the numbers that they will get
 NEVER = float("inf")
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
@@ -63,15 +73,6 @@ class Fault(Exception):
 
 class Abandoned(Exception):
     """lmboot is gone, or wants no runtime any more."""
-
-
-class Facts(NamedTuple):
-    """What /proc tells about one process; times in ticks."""
-
-    born: int
-    own: int
-    waited: int  # what the children that it waited for had used
-    running: bool
 
 
 # ---------------------------------------------------------------- what the system is asked for
@@ -87,104 +88,10 @@ def become(uid: int) -> None:
         raise Fault("root's rights could not be given up")
 
 
-def _children(pid: int) -> list[int]:
-    """Return the children of a process; none when it is gone, or where nobody can tell."""
-    found: list[int] = []
-    try:
-        for task in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{task}/children") as file:
-                found += map(int, file.read().split())
-    except OSError:
-        pass  # a task that ends while it is being read has no children any more
-    return found
-
-
-def _descendants(pid: int) -> list[int]:
-    found = _children(pid)
-    for child in found:  # grows while it is walked
-        found += _children(child)
-    return found
-
-
-def _facts(pid: int) -> Facts | None:
-    """Return what is known of a process; None when it is gone, or where nobody can tell."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
-    except OSError:
-        return None
-    times = [int(field) for field in fields[11:15]]
-    return Facts(int(fields[19]), sum(times[:2]), sum(times[2:]), fields[0] == b"R")
-
-
-def _sum_of_lines(path: str, names: tuple[bytes, ...]) -> int:
-    """Return the sum of the named lines of a file of /proc, in bytes."""
-    with open(path, "rb") as file:
-        lines = file.read().split(b"\n")
-    return sum(int(line.split()[1]) for line in lines if line.startswith(names)) * 1024
-
-
-def _resident(pid: int) -> int:
-    """Return an upper bound of a process's memory: what it shares is not divided."""
-    try:
-        return _sum_of_lines(f"/proc/{pid}/status", (b"VmRSS:", b"VmSwap:"))
-    except OSError:
-        return 0
-
-
-def _proportional(pid: int) -> int:
-    """Return a process's share of memory: of a page that n processes share, the n-th part."""
-    try:
-        return _sum_of_lines(f"/proc/{pid}/smaps_rollup", (b"Pss:", b"SwapPss:"))
-    except OSError:
-        return _resident(pid)  # it has made itself unreadable: the upper bound counts
-
-
 def _signal(pid: int, number: int) -> None:
     """Signal a process that was just seen in the tree; nothing when it is gone."""
     with contextlib.suppress(OSError):
         os.kill(pid, number)
-
-
-# ---------------------------------------------------------------- the tree's CPU time
-
-
-class CpuLedger:
-    """The CPU time of a tree of processes, from a look at it every now and then.
-
-    A process's time moves to its parent when that waits for it, and vanishes when the parent
-    ignores SIGCHLD. So what the dead had used is estimated, and counts as far as it is more than
-    what turned up in their parents.
-    """
-
-    def __init__(self) -> None:
-        self._seen: dict[tuple[int, int], Facts] = {}
-        self._fresh: set[tuple[int, int]] = set()
-        self._used_by_dead = 0
-        self._turned_up = 0
-
-    def update(self, tree: dict[int, Facts], elapsed: int) -> int:
-        """Take in the tree `elapsed` ticks after the last look; return its ticks in all."""
-        alive = {(pid, facts.born): facts for pid, facts in tree.items()}
-        for key, facts in self._seen.items():
-            if key not in alive:
-                self._used_by_dead += self._estimate(key, facts, elapsed)
-        for key, facts in alive.items():
-            before = self._seen.get(key)
-            self._turned_up += facts.waited - (before.waited if before else 0)
-        self._fresh = alive.keys() - self._seen.keys()
-        self._seen = alive
-        vanished = max(0, self._used_by_dead - self._turned_up)
-        return vanished + sum(facts.own + facts.waited for facts in alive.values())
-
-    def _estimate(self, key: tuple[int, int], last: Facts, elapsed: int) -> int:
-        """Estimate what a dead process had used in all, from when it was last seen.
-
-        A life shorter than the gap between two looks is met with probability life : gap; charging
-        the whole gap to each that is met, running, is right on average.
-        """
-        used = last.own + last.waited
-        return max(used, elapsed) if key in self._fresh and last.running else used
 
 
 # ---------------------------------------------------------------- the process itself
@@ -210,7 +117,7 @@ class Control:
             data, descriptors, _, _ = socket.recv_fds(self.connection, 1 << 16, 32)
         except OSError:
             data, descriptors = b"", []
-        self._descriptors += map(_out_of_the_way, descriptors)
+        self._descriptors += map(out_of_the_way, descriptors)
         if not data:
             raise Abandoned
         *lines, self._pending = (self._pending + data).split(b"\n")
@@ -222,19 +129,15 @@ class Control:
         return taken
 
 
-def _out_of_the_way(descriptor: int) -> int:
-    """Move a descriptor above those numbers that the runtime's will have; close it on exec."""
-    moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, ABOVE_TARGETS)
-    os.close(descriptor)
-    return moved
-
-
 class Supervisor:
     """One runtime's life, from the order to launch it to the proof that nothing of it is left."""
 
-    def __init__(self, control: Control, *, enclosed: bool) -> None:
+    def __init__(self, control: Control, *, enclosed: bool, group: Group | None = None) -> None:
         self._control = control
         self._enclosed = enclosed
+        self._group = group
+        self._channel = -1  # the host's end of the launcher's socket
+        self._used_before = 0.0  # CPU seconds, from setting the sandbox up
         self._inbox: list[dict[str, Any]] = []
         self._woken = _wake_on_child()
         self._main = 0  # the child that we started: the sandbox's outer process, or the runtime
@@ -264,6 +167,8 @@ class Supervisor:
             fault = f"the supervisor failed: {bug!r}"
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # what it asks for is being done
         clean = self._kill_all(GONE_SECONDS)
+        if self._limit is None and self._group is not None and self._group.killed():
+            self._limit = "memory"
         if fault is not None:
             self._control.tell(event="fault", text=fault, clean=clean)
         else:
@@ -279,43 +184,39 @@ class Supervisor:
     # -- launching
 
     def _launch(self, order: dict[str, Any]) -> None:
-        *given, channel = self._control.descriptors()
+        *given, self._channel = self._control.descriptors()
         os.chdir(order["cwd"])
         targets: list[int] = order["targets"]
         info, info_for_child = os.pipe()
         placed = list(zip(given, targets, strict=True))
         if order["info"] is not None:
-            placed.append((_out_of_the_way(info_for_child), order["info"]))
+            placed.append((out_of_the_way(info_for_child), order["info"]))
         if order["scaffold"]:
-            ask_who_writes(channel, True)
+            ask_who_writes(self._channel, True)
         self._spawn(order, placed)
         for descriptor, _ in placed:
             os.close(descriptor)
-        sender = self._await_ready(channel, order["nonce"])
+        sender = self._await_ready(self._channel, order["nonce"])
         if order["scaffold"]:
-            ask_who_writes(channel, False)
+            ask_who_writes(self._channel, False)
             self._take_scaffold_down(sender)
         elif order["info"] is not None:
             self._find_inside(info)
-        self._open_folders(order["folders"])
+        elif order["nested"]:
+            self._find_nested()
+        self._open_folders(order["folders"], inside=order["info"] is not None)
         if order["bounds"]:
             self._holdings = Holdings(dict(zip(self._folders, order["bounds"], strict=True)))
-        pids = {pid for pid in (self._init, self._main) if pid}
-        self._control.tell(self._folders[:1], event="started", pids=list(pids))
-        os.close(channel)
+        pids = list({pid for pid in (self._init, self._main) if pid})
+        if self._group is not None:
+            with _as_fault():
+                self._group.check([*pids, *self._guests()])
+        self._control.tell(self._folders[:1], event="started", pids=pids)
 
     def _spawn(self, order: dict[str, Any], placed: list[tuple[int, int]]) -> None:
-        changed = {signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD, signal.SIGINT, signal.SIGTERM}
+        enter = self._group.enter if self._group else lambda: None
         try:
-            self._main = os.posix_spawn(
-                order["argv"][0],
-                order["argv"],
-                order["env"],
-                file_actions=[(os.POSIX_SPAWN_DUP2, source, target) for source, target in placed],
-                setsid=True,
-                setsigmask=(),
-                setsigdef=changed,
-            )
+            self._main = spawn(order["argv"], order["env"], placed, enter)
         except OSError as error:
             raise Fault(f"{order['argv'][0]}: {error.strerror}") from None
 
@@ -345,16 +246,16 @@ class Supervisor:
     def _take_scaffold_down(self, sender: int) -> None:
         """End all that is around the sandbox whose launcher is `sender`; it becomes our child."""
         init = first_of_its_space(sender)
-        if init not in _descendants(os.getpid()):
+        if init not in descendants(os.getpid()):
             raise Fault("the sandbox has no process space of its own")
         self._init_handle = os.pidfd_open(init)
-        inside = {init, *_descendants(init)}  # they wait for the payload: nobody joins them now
+        inside = {init, *descendants(init)}  # they wait for the payload: nobody joins them now
         self._init = self._main = init
         deadline = time.monotonic() + READY_SECONDS
-        while init not in _children(os.getpid()) or set(_descendants(os.getpid())) - inside:
+        while init not in children(os.getpid()) or set(descendants(os.getpid())) - inside:
             if self._code is not None or time.monotonic() > deadline:
                 raise Fault("the sandbox ended with what had set it up")
-            for pid in set(_descendants(os.getpid())) - inside:
+            for pid in set(descendants(os.getpid())) - inside:
                 _signal(pid, signal.SIGKILL)
             self._wait(0.01)
             self._reap()
@@ -370,16 +271,28 @@ class Supervisor:
             self._init_handle = os.pidfd_open(pid)
         except (OSError, ValueError, KeyError, TypeError):
             raise Fault("the sandbox did not tell where its inside is") from None
-        if pid not in _children(self._main):
+        if pid not in children(self._main):
             raise Fault("the sandbox told of an inside that is not its own")
         self._init = pid
 
-    def _open_folders(self, folders: list[str]) -> None:
-        """Hold on to the runtime's writable file systems, so that they outlive it."""
+    def _find_nested(self) -> None:
+        """Learn the same of a sandbox that does not tell: it is its one child."""
+        found = children(self._main)
+        if len(found) != 1 or first_of_its_space(found[0]) != found[0]:
+            raise Fault("the sandbox has not made a process space")
+        self._init = found[0]
+        with contextlib.suppress(OSError):  # it has just ended: the next look tells
+            self._init_handle = os.pidfd_open(self._init)
+
+    def _open_folders(self, folders: list[str], *, inside: bool) -> None:
+        """Hold on to the runtime's writable file systems, so that they outlive it.
+
+        `inside`: they are the sandbox's own, and nowhere else.
+        """
         try:
-            inside = "" if self._init is None else f"/proc/{_children(self._init)[0]}/root"
+            root = f"/proc/{children(self._init or 0)[0]}/root" if inside else ""
             flags = os.O_DIRECTORY | os.O_RDONLY
-            self._folders = [os.open(inside + folder, flags) for folder in folders]
+            self._folders = [os.open(root + folder, flags) for folder in folders]
         except (OSError, IndexError) as error:
             raise Fault(f"the sandbox's own folders can't be reached: {error}") from None
 
@@ -388,6 +301,9 @@ class Supervisor:
     def _watch(self) -> None:
         """Watch until the runtime has ended or must be ended."""
         while self._code is None and self._limit is None:
+            if self._group is not None and self._group.killed():
+                self._limit = "memory"  # a part of the tree is dead, so the rest must not go on
+                return
             now = time.monotonic()
             if now >= self._look_at:
                 self._look_at = now + self._look(now)
@@ -406,9 +322,7 @@ class Supervisor:
             if message["do"] == "interrupt":
                 self._signal_guests(signal.SIGINT)
             elif message["do"] == "begin":
-                self._limits = message["limits"]
-                self._born = self._looked = now
-                self._look_at = now + QUICKEST_LOOK
+                self._begin(message["limits"], now)
             elif message["do"] == "stop" and self._kill_at == NEVER:
                 self._term_at = now + TERM_SECONDS
                 self._kill_at = self._term_at + KILL_SECONDS
@@ -416,9 +330,27 @@ class Supervisor:
                 self._limit = message["limit"]
         self._inbox.clear()
 
+    def _begin(self, limits: dict[str, float | None], now: float) -> None:
+        """Put the limits on, then let the launcher inside go on."""
+        self._limits = limits
+        self._born = self._looked = now
+        self._look_at = now + QUICKEST_LOOK
+        if self._group is not None:
+            memory, processes = limits["contained"], limits["processes"]
+            beside = (self._group.processes() or 1) - 1  # of the sandbox around the launcher
+            with _as_fault():
+                self._group.limit(
+                    memory=None if memory is None else int(memory),
+                    pids=None if processes is None else int(processes) + beside,
+                )
+            self._used_before = self._group.cpu_seconds() or 0.0
+        with contextlib.suppress(OSError):  # the launcher is dead: its end is told
+            os.write(self._channel, b"GO\n")
+        os.close(self._channel)
+
     def _guests(self) -> list[int]:
         """Return the runtime's processes, without those of the sandbox around them."""
-        return _descendants(self._init if self._init is not None else os.getpid())
+        return descendants(self._init if self._init is not None else os.getpid())
 
     def _signal_guests(self, number: int) -> None:
         for pid in self._guests():
@@ -430,9 +362,9 @@ class Supervisor:
         guests = self._guests()
         # Orphans are waited for by the sandbox's first process; without a sandbox, by this one.
         watched = [self._init or os.getpid(), *guests]
-        tree = {pid: facts for pid in watched if (facts := _facts(pid))}
+        tree = {pid: facts for pid in watched if (facts := facts_of(pid))}
         used = {
-            "cpu": self._ledger.update(tree, round(elapsed * TICKS_PER_SECOND)) / TICKS_PER_SECOND,
+            "cpu": self._cpu(tree, elapsed),
             "memory": self._memory(guests),
             "processes": len(guests),
             "wall": now - (self._born or now),
@@ -445,6 +377,13 @@ class Supervisor:
         room = (self._limits.get("memory") or 0) - used["memory"]
         return min(max(room / FILL_BYTES_PER_SECOND, QUICKEST_LOOK), SLOWEST_LOOK)
 
+    def _cpu(self, tree: dict[int, Facts], elapsed: float) -> float:
+        """Return the tree's CPU seconds since its beginning."""
+        counted = self._group.cpu_seconds() if self._group else None
+        if counted is not None:
+            return counted - self._used_before
+        return self._ledger.update(tree, round(elapsed * TICKS_PER_SECOND)) / TICKS_PER_SECOND
+
     def _inodes(self, now: float, guests: list[int]) -> float:
         """Return how many files there are; more than any limit when they are too big."""
         if self._holdings is None:
@@ -452,26 +391,35 @@ class Supervisor:
         return self._holdings.entries(now, guests)
 
     def _memory(self, guests: list[int]) -> int:
-        """Return the tree's memory; exact (and slow to find) only when it may be too much."""
-        bound = sum(map(_resident, guests))
+        """Return the tree's memory; exact (and slow to find) only when it may be too much.
+
+        A group counts files in memory too: of those in file systems of its own, all is known.
+        """
+        own = self._folders if self._holdings is None else []
+        counted = self._group.memory() if self._group and own else None
+        if counted is not None:
+            return counted - sum(map(_filled, own))
+        bound = sum(map(resident, guests))
         ceiling = self._limits.get("memory")
-        return bound if ceiling is None or bound <= ceiling else sum(map(_proportional, guests))
+        return bound if ceiling is None or bound <= ceiling else sum(map(proportional, guests))
 
     # -- ending
 
     def _kill_all(self, seconds: float) -> bool:
         """Kill the whole tree; say whether nothing of it is left within that time."""
         deadline = time.monotonic() + seconds
+        if self._group is not None:
+            self._group.kill()
         if self._init_handle is not None:
             with contextlib.suppress(OSError):  # it takes all of its process space along
                 signal.pidfd_send_signal(self._init_handle, signal.SIGKILL)
-        while self._reap():
+        while self._reap() or (self._group is not None and self._group.members()):
             if self._main and self._code is None:
                 with contextlib.suppress(OSError):
                     os.killpg(self._main, signal.SIGKILL)
             if self._enclosed:
                 kill_everybody()
-            for pid in _descendants(os.getpid()):
+            for pid in descendants(os.getpid()):
                 _signal(pid, signal.SIGKILL)
             if time.monotonic() > deadline:
                 return False
@@ -499,13 +447,29 @@ class Supervisor:
         sources = [self._control.connection.fileno(), self._woken]
         sources += [] if other is None else [other]
         timeout = None if seconds is None else max(0.0, seconds)
-        readable = select.select(sources, [], [], timeout)[0]
+        alarms = self._group.alarms() if self._group else ([], [])
+        readable = select.select([*sources, *alarms[0]], [], alarms[1], timeout)[0]
         if self._woken in readable:
             _drain(self._woken)
             self._reap()
         if sources[0] in readable:
             self._inbox += self._control.take()
         return other in readable
+
+
+@contextlib.contextmanager
+def _as_fault() -> Iterator[None]:
+    """Turn what is wrong with a group into a fault."""
+    try:
+        yield
+    except NoGroup as failure:
+        raise Fault(f"its control group failed: {failure}") from None
+
+
+def _filled(folder: int) -> int:
+    """Return how many bytes a file system in memory holds."""
+    held = os.fstatvfs(folder)
+    return (held.f_blocks - held.f_bfree) * held.f_frsize
 
 
 def _inodes(folder: int) -> int:
@@ -539,19 +503,26 @@ def main(arguments: list[str]) -> None:
     control.connection.set_inheritable(False)
     os.chdir("/")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    enclosed = "enclosed" in arguments
+    given = dict(argument.partition("=")[::2] for argument in arguments[1:])
+    group = None
     try:
         become_subreaper()  # before: Python's own files may lie where the other user can't read
-        for argument in arguments[1:]:
-            if argument.startswith("user="):
-                become(int(argument[5:]))
-        if enclosed:
+        if "groups" in given:
+            name, places = json.loads(given["groups"])
+            group = Group.make([Place(*place) for place in places], name)
+            leave_a_keeper(group, control.connection)
+            become_subreaper()
+        if "user" in given:
+            become(int(given["user"]))
+        if group is not None:
+            die_with_parent()
+        if "enclosed" in given:
             leave_a_guard(control.connection)
-    except (OSError, Fault) as error:
+    except (OSError, Fault, NoGroup) as error:
         control.tell(event="fault", text=str(error), clean=True)
         return
     signal.signal(signal.SIGTERM, _abandon)
-    supervisor = Supervisor(control, enclosed=enclosed)
+    supervisor = Supervisor(control, enclosed="enclosed" in given, group=group)
     control.tell(event="ready")
     supervisor.serve()
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 from platformdirs import user_cache_path
 
+from lmboot import cgroups
 from lmboot.process import UIDS
 from lmboot.workspace import PASSABLE, short_base
 
@@ -52,6 +53,16 @@ def folders() -> set[Path]:
     }
 
 
+def groups() -> set[str]:
+    """Return the control groups of runs that nobody holds any more."""
+    listed = Path("/proc/self/mountinfo"), Path("/proc/self/cgroup")
+    if not all(path.exists() for path in listed):
+        return set()
+    places = cgroups.candidates(*(path.read_text() for path in listed))
+    found = (path for place in places for path in Path(place.folder).glob(f"{cgroups.PREFIX}*"))
+    return {str(path) for path in found if _is_left(str(path))}
+
+
 def descriptors() -> set[int]:
     """Return the open descriptors of this process, those of an event loop aside."""
     found = set()
@@ -76,12 +87,24 @@ def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS)
 @contextlib.contextmanager
 def nothing_left() -> Iterator[None]:
     """Fail unless all that was started and made inside is gone at the end."""
-    before = processes(), folders()
+    before = processes(), folders(), groups()
     yield
-    if not wait_until(lambda: processes() <= before[0] and folders() <= before[1]):
+    if not wait_until(lambda: _nothing_beyond(*before)):
         names = [
             f"{pid} {psutil.Process(pid).cmdline()}"
             for pid in processes() - before[0]
             if psutil.pid_exists(pid)
         ]
-        raise AssertionError(f"left behind: {names}, {folders() - before[1]}")
+        left = f"{folders() - before[1]}, {groups() - before[2]}"
+        raise AssertionError(f"left behind: {names}, {left}")
+
+
+def _nothing_beyond(were: set[int], stood: set[Path], made: set[str]) -> bool:
+    return processes() <= were and folders() <= stood and groups() <= made
+
+
+def _is_left(group: str) -> bool:
+    lock = cgroups.locked(group)
+    if lock is not None:
+        os.close(lock)
+    return lock is not None

@@ -3,7 +3,7 @@
 # they mostly wait; then the hostile ones.
 set -eu
 cd "$(dirname "$0")/.."
-.ci/setup engine,test
+.ci/setup engine,wasm,test
 reports=${REPORTS:-$(mktemp -d)}
 pytest=".venv/bin/python -m pytest"
 
@@ -11,9 +11,9 @@ $pytest tests/gui --junitxml "$reports/windows.xml" "$@" >"$reports/windows.log"
 beside=$!
 trap 'kill $beside 2>/dev/null || :' EXIT
 others=0
-$pytest --ignore=tests/gui --junitxml "$reports/others.xml" "$@" || others=$?
+$pytest --ignore=tests/gui --require=sandbox --junitxml "$reports/others.xml" "$@" || others=$?
 status=0
 wait $beside || status=$?
 cat "$reports/windows.log"
-$pytest -m attack --junitxml "$reports/attacks.xml" "$@" || status=$?
+$pytest -m attack --require=sandbox --junitxml "$reports/attacks.xml" "$@" || status=$?
 exit $((others > status ? others : status))

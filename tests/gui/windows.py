@@ -25,6 +25,7 @@ from lmboot.gui.look import Look
 from lmboot.gui.memory import Memory
 from lmboot.gui.modelrows import model_row
 from lmboot.gui.outbox import Outbox
+from lmboot.gui.recordreader import RecordReader
 from lmboot.gui.state import Action, State
 from lmboot.gui.window import Window
 from lmboot.gui.worker import Job, Worker
@@ -131,11 +132,12 @@ class Calls:
 
 
 class Stage(Calls):
-    """Stands for the backstage and its desk."""
+    """Stands for the backstage, its desk and its reader of logs."""
 
     def __init__(self, noted: list[tuple[object, ...]]) -> None:
         super().__init__(Backstage, noted)
         self.desk = Calls(Desk, noted, "desk.")
+        self.records = Calls(RecordReader, noted, "records.")
 
 
 class Idler(Worker):

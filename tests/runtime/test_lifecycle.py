@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from lmboot import cgroups
 from lmboot.errors import SandboxFault
 from lmboot.process import UIDS, Ended, Output
 from lmboot.runtime.launcher import Launcher
@@ -347,10 +348,21 @@ def _lives(pid: int) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("sandbox", "which"), [("bubblewrap", 0), ("landlock", 0), ("landlock", 1), ("podman", 0)]
+    ("sandbox", "which"), [("bubblewrap", -1), ("landlock", -1), ("landlock", -2), ("podman", -1)]
 )
 async def test_nothing_survives_the_death_of_the_supervisor(sandbox: str, which: int) -> None:
     """Landlock's has a guard before it: each of the two is enough."""
+    await kill_a_supervisor(sandbox, which)
+
+
+@pytest.mark.skipif(not cgroups.find(), reason="no control groups can be had here")
+@EVERY
+async def test_nothing_survives_the_death_of_the_keeper(sandbox: str) -> None:
+    await kill_a_supervisor(sandbox, 0)
+
+
+async def kill_a_supervisor(sandbox: str, which: int) -> None:
+    """Kill one of the processes that a run has around it, and see that all is gone."""
     async with started(DAEMON_FOREVER, sandbox=sandbox) as guest:
         await guest.until(b"ready\n")
         below = [c for c in psutil.Process().children(recursive=True) if _lives(c.pid)]

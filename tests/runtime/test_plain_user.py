@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 USER = 54321  # nobody, and not of the range that runs get theirs from
 # The checkout may lie where only root can go, so its parts are mounted where everybody can.
+# firejail starts those alone whom /etc/passwd names.
 AS_USER = """
 set -e
 for part in .venv lmboot tests assets; do
@@ -19,6 +20,8 @@ for part in .venv lmboot tests assets; do
     mount --bind "$1/$part" "$2/checkout/$part"
 done
 cp "$1/pyproject.toml" "$2/checkout"
+{ cat /etc/passwd; echo "lmboot-test:x:$3:$3::$2:/bin/sh"; } > "$2/passwd"
+mount --bind "$2/passwd" /etc/passwd
 cd "$2/checkout"
 exec setpriv --reuid "$3" --regid "$3" --clear-groups -- \\
     .venv/bin/python -m pytest -q -p no:cacheprovider --basetemp "$2/tmp" "$4"
@@ -39,6 +42,9 @@ exec setpriv --reuid "$3" --regid "$3" --clear-groups -- \\
         "test_landlock.py",
         "test_container.py",
         "plain_user_images.py",
+        "test_firejail.py",
+        "firejail_world.py",
+        "test_worker.py",
     ],
 )
 def test_everything_holds_for_a_plain_user(part: str) -> None:

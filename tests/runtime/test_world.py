@@ -133,6 +133,7 @@ async def test_the_host_s_library_is_there_with_the_routes() -> None:
 
 
 @EVERY
+@pytest.mark.case(24)
 async def test_a_payload_s_own_guest_sys_wins(sandbox: str) -> None:
     guest = await run(
         {"main.py": "import guest_sys; print(guest_sys.mine)", "guest_sys.py": "mine = True"},
@@ -146,6 +147,7 @@ async def test_a_payload_s_own_guest_sys_wins(sandbox: str) -> None:
 @pytest.mark.parametrize(
     "name", ["json", "socket", "os", "resource", "builtins", "sitecustomize", "usercustomize"]
 )
+@pytest.mark.case(24)
 async def test_a_payload_s_own_standard_module_disturbs_only_the_payload(
     sandbox: str, name: str
 ) -> None:

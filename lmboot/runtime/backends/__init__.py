@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ClassVar, Protocol
 
 # The runtime's descriptors beside 0, 1 and 2. The launcher inside is told of the channel's and
@@ -13,7 +16,7 @@ CHANNEL, PAYLOAD, STDIN, SECCOMP, INFO, START, LIBRARY = range(3, 10)
 
 SCRATCH_BYTES = 16 << 20  # what a runtime may keep in TMPDIR, beside its workspace
 
-NOT_BUILT = ("wasm", "firejail", "seatbelt", "appcontainer")
+NOT_BUILT = ("seatbelt", "appcontainer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +25,19 @@ class Plan:
 
     `library` is where the host's library lies for the runtime. `contents` maps the runtime's
     descriptor numbers to the bytes that they hold; `info` is the number on which a sandbox tells
-    its first process, None where the processes are the host's; `folders` are where the runtime
-    can write, the workspace first; `cwd` is where a back end without an inside starts. `scaffold`:
-    what is started would stay around the sandbox; nothing is told on `info` then, but the
-    sandbox's first process ends when nobody listens there.
+    its first process; `nested`: that is the one child of what is started. Neither: the processes
+    are the host's. `folders` are where the runtime can write, the workspace first; `cwd` is where
+    a back end without an inside starts. `scaffold`: what is started would stay around the sandbox;
+    nothing is told on `info` then, but the sandbox's first process ends when nobody listens there.
 
     Only where the workspace is a folder on disk: `files` are to be in it beforehand, by their
     paths beneath it; `bounds` is how many bytes each of `folders` may hold.
+
+    `grouped` False: the back end puts the runtime into control groups of its own making.
+    `enclosed`: the tree has no process space of its own, so its signals are to be kept in.
+    `engine` is what an engine around the runtime takes for itself, beside the runtime's limits
+    (`memory` in bytes, `cpu` in seconds); with one, the launcher is told the runtime's memory,
+    which the engine bounds, and not its addresses.
     """
 
     argv: tuple[str, ...]
@@ -37,10 +46,19 @@ class Plan:
     contents: Mapping[int, bytes]
     cwd: str = "/"
     info: int | None = None
+    nested: bool = False
     folders: tuple[str, ...] = ()
     files: Mapping[str, bytes] = field(default_factory=dict)
     bounds: tuple[int, ...] = ()
+    grouped: bool = True
     scaffold: bool = False
+    enclosed: bool = False
+    engine: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def apart(self) -> bool:
+        """Whether the runtime has a process space of its own."""
+        return self.nested or self.info is not None
 
 
 class Backend(Protocol):
@@ -62,6 +80,16 @@ class Backend(Protocol):
     def remedy(self, said: str) -> tuple[str, str]:
         """Return (what a failure to start means, what to do), from what the back end said."""
         ...
+
+
+def workspaces(backend: str) -> Path | None:
+    """Return where a back end's workspaces must lie; None: where all others are.
+
+    firejail shows all of a home in which it is to show something; of /tmp it shows just that.
+    """
+    if sys.platform != "win32" and backend == "firejail":
+        return Path(f"/tmp/lmboot-{os.geteuid()}")  # noqa: S108 (private_folder checks whose it is)
+    return None
 
 
 def environment(*, home: str, temporary: str, path: str) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import sys
@@ -22,6 +23,7 @@ from lmboot.runtime.backends import (
     environment,
 )
 from lmboot.runtime.backends.programs import TRUSTED_FOLDERS, printed_by, trusted_program
+from lmboot.runtime.remedies import install
 from lmboot.text import brief
 
 SYSTEM_PYTHON = "/usr/bin/python3"
@@ -29,7 +31,7 @@ OLDEST, OLDEST_TEXT = (0, 7), "0.7"  # the first with --size
 OLDEST_PYTHON = (3, 9)
 
 _GUEST = Path(__file__).parents[1] / "guest"
-_INSIDE = "/run/lmboot"
+INSIDE = "/run/lmboot"  # where lmboot's own files lie for the runtime
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,23 +55,33 @@ class Bubblewrap:
     def plan(self, *, disk_bytes: int, workspace: str) -> Plan:
         """Return what to start; `workspace` is not used: the sandbox has its own, in memory."""
         del workspace
+        given = (
+            *("--file", str(START), f"{INSIDE}/start.py"),
+            *("--file", str(LIBRARY), f"{INSIDE}/lib/guest_sys.py"),
+        )
+        flags = ("-I", "-S", "-B", "-u", "-X", "utf8")
         return Plan(
-            argv=(
-                self.binary,
-                *self._namespaces(),
-                *self._read_only(),
-                *_writable(disk_bytes),
-                *("--file", str(START), f"{_INSIDE}/start.py"),
-                *("--file", str(LIBRARY), f"{_INSIDE}/lib/guest_sys.py"),
-                *("--remount-ro", "/", "--chdir", "/app"),
-                *("--info-fd", str(INFO), "--seccomp", str(SECCOMP), "--"),
-                *(self.python, "-I", "-S", "-B", "-u", "-X", "utf8", f"{_INSIDE}/start.py"),
-            ),
+            argv=self.around((self.python, *flags, f"{INSIDE}/start.py"), given, disk_bytes),
             env=environment(home="/app", temporary="/tmp", path="/usr/bin"),  # noqa: S108
-            library=f"{_INSIDE}/lib",
+            library=f"{INSIDE}/lib",
             contents={SECCOMP: self.filter, START: self.start, LIBRARY: self.library},
             info=INFO,
             folders=("/app", "/tmp", "/dev/shm"),  # noqa: S108 (the sandbox's own)
+        )
+
+    def around(
+        self, command: tuple[str, ...], given: tuple[str, ...], disk_bytes: int
+    ) -> tuple[str, ...]:
+        """Return what runs a command in this sandbox, with what it is `given` mounted there."""
+        return (
+            self.binary,
+            *self._namespaces(),
+            *self._read_only(),
+            *_writable(disk_bytes),
+            *given,
+            *("--remount-ro", "/", "--chdir", "/app"),
+            *("--info-fd", str(INFO), "--seccomp", str(SECCOMP), "--"),
+            *command,
         )
 
     def _namespaces(self) -> tuple[str, ...]:
@@ -146,9 +158,17 @@ def _binary(folders: Iterable[str] = TRUSTED_FOLDERS) -> str:
     if path is None:
         raise SandboxFault(
             "bubblewrap, the sandbox that lmboot uses on Linux, is not installed",
-            hint="Run `sudo apt install bubblewrap` (Fedora: `sudo dnf install bubblewrap`).",
+            hint=install(sys.platform, os_release()),
         )
     return path
+
+
+def os_release() -> str:
+    """Return what the distribution says of itself; nothing where it does not."""
+    for path in ("/etc/os-release", "/usr/lib/os-release"):
+        with contextlib.suppress(OSError, UnicodeError):
+            return Path(path).read_text("utf-8")
+    return ""
 
 
 def _version(binary: str) -> tuple[int, ...]:
@@ -157,9 +177,9 @@ def _version(binary: str) -> tuple[int, ...]:
     return tuple(int(part) for part in words[-1].split(".") if part.isdigit()) if words else ()
 
 
-def interpreter() -> tuple[str, str | None]:
+def interpreter(oldest: tuple[int, int] = OLDEST_PYTHON) -> tuple[str, str | None]:
     """Return the path of a Python that is new enough, and its prefix if not under /usr."""
-    line = f"import sys; print(sys.version_info >= {OLDEST_PYTHON})"
+    line = f"import sys; print(sys.version_info >= {oldest})"
     if printed_by([SYSTEM_PYTHON, "-I", "-S", "-c", line]) == "True":
         return SYSTEM_PYTHON, None
     prefix = os.path.realpath(sys.base_prefix)

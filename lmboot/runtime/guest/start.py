@@ -13,7 +13,6 @@ else looks after: it stays that, and a child of it goes on.
 import _sitebuiltins
 import builtins
 import os
-import resource
 import sys
 
 ENVIRONMENT = ("PATH", "LANG", "HOME", "TMPDIR", "LMBOOT_FD", "LMBOOT_ROUTES")  # nothing else
@@ -130,6 +129,8 @@ def write(path: bytes, content: bytes) -> None:
 
 def restrict(limits: list[str]) -> None:
     """Set what the kernel can bound for one process: lines such as `NOFILE 256 256`."""
+    import resource  # not in every world that this file is read in
+
     for line in limits:
         name, soft, hard = line.split()
         which = getattr(resource, "RLIMIT_" + name)

@@ -1,0 +1,114 @@
+"""What /proc tells about a tree of processes; the supervisor's.
+
+Standard library only: this is imported by a process that has nothing else. Other systems than
+Linux lack /proc; each function says what it returns then.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+
+class Facts(NamedTuple):
+    """What /proc tells about one process; times in ticks."""
+
+    born: int
+    own: int
+    waited: int  # what the children that it waited for had used
+    running: bool
+
+
+def children(pid: int) -> list[int]:
+    """Return the children of a process; none when it is gone, or where nobody can tell."""
+    found: list[int] = []
+    try:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{task}/children") as file:
+                found += map(int, file.read().split())
+    except OSError:
+        pass  # a task that ends while it is being read has no children any more
+    return found
+
+
+def descendants(pid: int) -> list[int]:
+    """Return the children, theirs, and so on; those of a moment."""
+    found = children(pid)
+    for child in found:  # grows while it is walked
+        found += children(child)
+    return found
+
+
+def facts_of(pid: int) -> Facts | None:
+    """Return what is known of a process; None when it is gone, or where nobody can tell."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    times = [int(field) for field in fields[11:15]]
+    return Facts(int(fields[19]), sum(times[:2]), sum(times[2:]), fields[0] == b"R")
+
+
+def _sum_of_lines(path: str, names: tuple[bytes, ...]) -> int:
+    """Return the sum of the named lines of a file of /proc, in bytes."""
+    with open(path, "rb") as file:
+        lines = file.read().split(b"\n")
+    return sum(int(line.split()[1]) for line in lines if line.startswith(names)) * 1024
+
+
+def resident(pid: int) -> int:
+    """Return an upper bound of a process's memory: what it shares is not divided."""
+    try:
+        return _sum_of_lines(f"/proc/{pid}/status", (b"VmRSS:", b"VmSwap:"))
+    except OSError:
+        return 0
+
+
+def proportional(pid: int) -> int:
+    """Return a process's share of memory: of a page that n processes share, the n-th part."""
+    try:
+        return _sum_of_lines(f"/proc/{pid}/smaps_rollup", (b"Pss:", b"SwapPss:"))
+    except OSError:
+        return resident(pid)  # it has made itself unreadable: the upper bound counts
+
+
+# ---------------------------------------------------------------- the tree's CPU time
+
+
+class CpuLedger:
+    """The CPU time of a tree of processes, from a look at it every now and then.
+
+    A process's time moves to its parent when that waits for it, and vanishes when the parent
+    ignores SIGCHLD. So what the dead had used is estimated, and counts as far as it is more than
+    what turned up in their parents.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[int, int], Facts] = {}
+        self._fresh: set[tuple[int, int]] = set()
+        self._used_by_dead = 0
+        self._turned_up = 0
+
+    def update(self, tree: dict[int, Facts], elapsed: int) -> int:
+        """Take in the tree `elapsed` ticks after the last look; return its ticks in all."""
+        alive = {(pid, facts.born): facts for pid, facts in tree.items()}
+        for key, facts in self._seen.items():
+            if key not in alive:
+                self._used_by_dead += self._estimate(key, facts, elapsed)
+        for key, facts in alive.items():
+            before = self._seen.get(key)
+            self._turned_up += facts.waited - (before.waited if before else 0)
+        self._fresh = alive.keys() - self._seen.keys()
+        self._seen = alive
+        vanished = max(0, self._used_by_dead - self._turned_up)
+        return vanished + sum(facts.own + facts.waited for facts in alive.values())
+
+    def _estimate(self, key: tuple[int, int], last: Facts, elapsed: int) -> int:
+        """Estimate what a dead process had used in all, from when it was last seen.
+
+        A life shorter than the gap between two looks is met with probability life : gap; charging
+        the whole gap to each that is met, running, is right on average.
+        """
+        used = last.own + last.waited
+        return max(used, elapsed) if key in self._fresh and last.running else used
