@@ -14,7 +14,7 @@ from platformdirs import user_cache_path
 
 from lmboot import cgroups
 from lmboot.process import UIDS
-from lmboot.workspace import PASSABLE
+from lmboot.workspace import PASSABLE, short_base
 
 PATIENCE_SECONDS = 5.0  # for what is already dying
 
@@ -46,8 +46,10 @@ def folders() -> set[Path]:
     return {
         *workspaces.glob("run-*"),
         *PASSABLE.glob("run-*"),
+        *short_base().glob("run-*"),
         *user_cache_path("lmboot").glob("canary-*"),
         *Path(tempfile.gettempdir()).glob("lmboot-probe-*"),
+        *Path("/dev/shm").glob("libpod_rootless*"),  # what podman would lock with
     }
 
 

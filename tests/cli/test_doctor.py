@@ -12,6 +12,7 @@ from lmboot.app.posture_report import described, without
 from lmboot.runtime.backends import NOT_BUILT
 from lmboot.runtime.posture import Posture
 from lmboot.runtime.properties import PROPERTIES
+from lmboot.runtime.registry import BACKENDS
 from tests import portable
 from tests.cli.program import Bench
 from tests.connections.lookalike import Lookalike
@@ -36,9 +37,10 @@ async def test_the_report_has_everything_and_no_path_of_the_users(bench: Bench) 
         "sandboxes", "display", "drag_and_drop", "keyring",
     }  # fmt: skip
     assert {"server": server.base, "kind": "lmstudio"} in report["servers"]
-    bubblewrap, landlock, wasm, none = report["sandboxes"]
-    assert (wasm["name"], wasm["usable"]) == ("wasm", True)
-    assert landlock["name"] == "landlock"
+    bubblewrap, *others, none = report["sandboxes"]
+    by_name = {each["name"]: each for each in others}
+    assert list(by_name) == [name for name in BACKENDS if name != "bubblewrap"]
+    assert by_name["wasm"]["usable"]
     assert (bubblewrap["name"], bubblewrap["usable"]) == ("bubblewrap", True)
     assert set(bubblewrap["properties"]) == set(PROPERTIES)
     assert set(none["properties"].values()) == {"absent"}

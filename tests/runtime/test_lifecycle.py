@@ -23,7 +23,7 @@ from tests import leaks
 from tests.runtime.guests import Guest, job, run, started
 
 pytestmark = pytest.mark.sandbox
-EVERY = pytest.mark.parametrize("sandbox", ["bubblewrap", "landlock", "none"])
+EVERY = pytest.mark.parametrize("sandbox", ["bubblewrap", "landlock", "podman", "none"])
 ROOT = Path(__file__).parents[2]
 
 IGNORE_ALL = """
@@ -348,7 +348,7 @@ def _lives(pid: int) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("sandbox", "which"), [("bubblewrap", -1), ("landlock", -1), ("landlock", -2)]
+    ("sandbox", "which"), [("bubblewrap", -1), ("landlock", -1), ("landlock", -2), ("podman", -1)]
 )
 async def test_nothing_survives_the_death_of_the_supervisor(sandbox: str, which: int) -> None:
     """Landlock's has a guard before it: each of the two is enough."""

@@ -14,7 +14,7 @@ from lmboot.runtime.policy import Limits
 from tests.runtime.guests import run, started
 
 pytestmark = pytest.mark.sandbox
-EVERY = pytest.mark.parametrize("sandbox", ["bubblewrap", "landlock", "none"])
+EVERY = pytest.mark.parametrize("sandbox", ["bubblewrap", "landlock", "podman", "none"])
 BOTH_WAYS = pytest.mark.usefixtures("whoever_keeps_them")
 
 

@@ -43,6 +43,8 @@ exec setpriv --reuid "$3" --regid "$3" --clear-groups -- \\
         "test_lifecycle.py",
         "test_copy_out.py",
         "test_landlock.py",
+        "test_container.py",
+        "plain_user_images.py",
         "test_firejail.py",
         "firejail_world.py",
         "test_worker.py",

@@ -258,6 +258,7 @@ def without_podman(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.case(99)
 async def test_nothing_is_run_where_no_back_end_works(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(landlock, "version", lambda: 5)
+    monkeypatch.setattr(container, "trusted_program", lambda _: None)
 
     with pytest.raises(SandboxFault, match="is not installed") as caught:
         await Launcher.prepare("auto")

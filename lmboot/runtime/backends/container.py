@@ -48,6 +48,7 @@ env = []
 volumes = []
 [engine]
 events_logger = "none"
+lock_type = "file"
 hooks_dir = []
 """
 

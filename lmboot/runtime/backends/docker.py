@@ -11,15 +11,13 @@ from __future__ import annotations
 from typing import NoReturn
 
 from lmboot.errors import SandboxFault
-from lmboot.runtime.backends.programs import trusted_program
 
 
 def find() -> NoReturn:
     """Raise SandboxFault with what can be used instead."""
-    here = "" if trusted_program("docker") else " (nor is it installed here)"
     raise SandboxFault(
         "lmboot does not run programs in docker: its containers belong to a service that runs as "
-        f"root, out of the reach of what would have to watch and end them{here}",
+        "root, out of the reach of what would have to watch and end them",
         hint="Use --sandbox podman, which runs the same images without a service: "
         "`sudo apt install podman` (Fedora: `sudo dnf install podman`).",
     )

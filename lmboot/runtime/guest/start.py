@@ -20,9 +20,12 @@ ENVIRONMENT = ("PATH", "LANG", "HOME", "TMPDIR", "LMBOOT_FD", "LMBOOT_ROUTES")  
 
 def leave_first_process(life: int, out: int, err: int) -> None:
     """Go on as a child of this process, with these descriptors as its streams."""
+    reading, writing = os.pipe()
     child = os.fork()
     if child:
         keep_house(child, life)
+    os.close(writing)
+    os.read(reading, 1)  # until the other has closed what is to be this one's alone
     os.dup2(out, 1)
     os.dup2(err, 2)
 
@@ -32,11 +35,11 @@ def keep_house(child: int, life: int) -> None:
 
     The end of a space's first process is the end of all that are in it.
     """
+    os.closerange(3, life)
+    os.closerange(life + 1, 4096)
     import select
     import signal
 
-    os.closerange(3, life)
-    os.closerange(life + 1, 4096)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     woken, waker = os.pipe()
