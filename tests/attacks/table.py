@@ -114,7 +114,10 @@ def replaced(text: str, new: str) -> str:
 def main() -> int:
     """Try every case and write the table; return 1 when one was not held."""
     results = Results()
-    pytest.main(["-m", "case", "--require=sandbox", "-q", "--timeout=300"], plugins=[results])
+    pytest.main(
+        ["-m", "case", "--require=sandbox", "-q", "--timeout=300", "--durations=15"],
+        plugins=[results],
+    )
     table = block(results.verdict)
     README.write_text(replaced(README.read_text("utf-8"), table), "utf-8")
     return int(FAILED in table)
