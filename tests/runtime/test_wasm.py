@@ -21,7 +21,8 @@ from lmboot.runtime.backends.bubblewrap import Bubblewrap
 from lmboot.runtime.backends.landlock import Landlock
 from lmboot.runtime.backends.wasm import Wasm, WithinBubblewrap
 from lmboot.runtime.broker import Broker
-from lmboot.runtime.granted import Grants
+from lmboot.runtime.granted import operations
+from lmboot.runtime.grants import Grants
 from lmboot.runtime.operations import Notify, Operation, Time
 from lmboot.runtime.policy import Limits, Route
 from lmboot.runtime.run import Box
@@ -429,7 +430,7 @@ async def test_a_route_is_flipped_while_it_runs() -> None:
 async def test_a_file_in_a_granted_folder_is_read_by_the_host(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("granted")
     grants = Grants()
-    name = grants.add_folder(tmp_path, writable=False)
+    name = (await grants.add_folder(tmp_path, "read")).name
     try:
         async with served(
             f"""
@@ -441,7 +442,7 @@ async def test_a_file_in_a_granted_folder_is_read_by_the_host(tmp_path: Path) ->
                 except OSError as error:
                     print(type(error).__name__)
             """,
-            *grants.operations(),
+            *operations(grants),
             routes={},
         ) as scene:
             await scene.guest.finish()
