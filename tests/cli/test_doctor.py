@@ -31,7 +31,7 @@ async def test_the_report_has_everything_and_no_path_of_the_users(bench: Bench) 
     }  # fmt: skip
     assert {"server": server.base, "kind": "lmstudio"} in report["servers"]
     bubblewrap, landlock, wasm, none = report["sandboxes"]
-    assert (wasm["name"], wasm["usable"]) == ("wasm", True)
+    assert (wasm["name"], wasm["usable"], wasm["reason"]) == ("wasm", True, "")
     assert landlock["name"] == "landlock"
     assert (bubblewrap["name"], bubblewrap["usable"]) == ("bubblewrap", True)
     assert set(bubblewrap["properties"]) == set(PROPERTIES)
