@@ -40,7 +40,7 @@ async def test_the_report_has_everything_and_no_path_of_the_users(bench: Bench) 
     bubblewrap, *others, none = report["sandboxes"]
     by_name = {each["name"]: each for each in others}
     assert list(by_name) == [name for name in BACKENDS if name != "bubblewrap"]
-    assert by_name["wasm"]["usable"]
+    assert (by_name["wasm"]["usable"], by_name["wasm"]["reason"]) == (True, "")
     assert (bubblewrap["name"], bubblewrap["usable"]) == ("bubblewrap", True)
     assert set(bubblewrap["properties"]) == set(PROPERTIES)
     assert set(none["properties"].values()) == {"absent"}
