@@ -348,9 +348,8 @@ class Group:
 def leave_a_keeper(group: Group, connection: socket.socket) -> None:
     """Go on as a child; this process stays, and removes the group when that child has ended.
 
-    The keeper, a subreaper, keeps the rights that the child will give up. It ends with 0 when
-    nothing is left, and hands a SIGTERM on; a keeper that is killed takes the child along
-    (`die_with_parent`).
+    The keeper, a subreaper, keeps the rights that the child gives up. It ends with 0 when nothing
+    is left, and hands a SIGTERM on; killed, it takes the child along (`die_with_parent`).
     """
     child = os.fork()
     if child == 0:
@@ -406,8 +405,9 @@ def _members(folder: str) -> set[int]:
 
 def _kill(pids: Iterable[int], number: int = signal.SIGKILL) -> None:
     for pid in pids:
-        with contextlib.suppress(OSError):
-            os.kill(pid, number)
+        if pid > 0:  # 0 stands for one that can't be seen from here
+            with contextlib.suppress(OSError):
+                os.kill(pid, number)
 
 
 def _made(folder: str) -> int:

@@ -336,7 +336,7 @@ class Supervisor:
         self._born = self._looked = now
         self._look_at = now + QUICKEST_LOOK
         if self._group is not None:
-            memory, processes = limits["contained"], limits["processes"]
+            memory, processes = limits.get("contained"), limits.get("processes")
             beside = (self._group.processes() or 1) - 1  # of the sandbox around the launcher
             with _as_fault():
                 self._group.limit(

@@ -183,7 +183,10 @@ async def test_case_57_a_million_files(folder: str) -> None:
         """
     guest = await run(program, limits=Limits(wall_seconds=60))
 
-    assert guest.ended == Ended(137, "disk", clean=True)
+    assert guest.ended is not None
+    # Where a folder on disk is in memory, the kernel may find that too much before it is counted.
+    assert guest.ended.limit in (("disk", "memory") if sandbox == "landlock" else ("disk",))
+    assert (guest.ended.code, guest.ended.clean) == (137, True)
 
 
 @pytest.mark.case(58)
