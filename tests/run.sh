@@ -6,6 +6,7 @@ cd "$(dirname "$0")/.."
 .ci/setup engine,wasm,test
 reports=${REPORTS:-$(mktemp -d)}
 pytest=".venv/bin/python -m pytest"
+.venv/bin/python -m tests.portable # the portable sandbox's engine: a minute, once on a machine
 
 $pytest tests/gui --junitxml "$reports/windows.xml" "$@" >"$reports/windows.log" 2>&1 &
 beside=$!

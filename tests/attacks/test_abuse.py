@@ -19,6 +19,7 @@ from lmboot.runtime.launcher import Job, Launcher
 from lmboot.runtime.policy import Limits
 from lmboot.text import plain
 from tests import leaks
+from tests.bench.quit import main as leave
 from tests.runtime.guests import job, run, started
 from tests.runtime.test_lifecycle import (
     DAEMON_FOREVER,
@@ -294,6 +295,14 @@ async def test_case_65_daemons() -> None:
 
     assert guest.ended == Ended(137, None, clean=True)
     assert took < 2.0
+
+
+@pytest.mark.case(65, 68)
+def test_cases_65_68_sixty_stubborn_descendants_of_the_whole_program(sandbox: str) -> None:
+    """By `:quit`, and by the death of lmboot; what is left after ten seconds is a failure."""
+    figures = leave(1, (sandbox,))
+
+    assert figures["descendants"] == 60
 
 
 @pytest.mark.parametrize("number", ["SIGSTOP", "SIGTSTP"])

@@ -9,6 +9,7 @@ from lmboot.runtime.posture import BACKENDS
 from lmboot.runtime.properties import PROPERTIES
 from tests.attacks.cases import EXEMPT, NOT_HERE, SECTIONS, WORDS
 from tests.attacks.census import census
+from tests.attacks.table import BEGIN, END, FAILED, README, Results, block, replaced
 
 HELD = census()
 
@@ -56,6 +57,18 @@ def test_an_exemption_says_why_and_is_of_a_case_that_back_ends_have(
     assert exempt.reason
     assert exempt.property in ("", *PROPERTIES)
     assert any(number in section.numbers for section in SECTIONS if section.sandboxed)
+
+
+def test_the_table_in_readme_has_every_case_and_every_back_end() -> None:
+    """As `python -m tests.attacks.table` writes it where every case is held or exempt."""
+    assert block() in README.read_text("utf-8"), "run `python -m tests.attacks.table`"
+
+
+def test_a_case_that_was_not_held_or_not_tried_shows_in_the_table() -> None:
+    results = Results()
+
+    assert block(results.verdict).count(FAILED) > 20
+    assert replaced(f"a{BEGIN}old{END}b", f"{BEGIN}new{END}") == f"a{BEGIN}new{END}b"
 
 
 @pytest.mark.attack

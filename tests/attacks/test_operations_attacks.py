@@ -102,6 +102,7 @@ async def hall(
 # ---------------------------------------------------------------- 80, 81: flips
 
 
+@pytest.mark.case(80)
 async def test_case_80_flip_between_admission_and_effect_while_a_person_is_asked(
     tmp_path: Path,
 ) -> None:
@@ -116,6 +117,7 @@ async def test_case_80_flip_between_admission_and_effect_while_a_person_is_asked
         assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.case(80)
 async def test_case_80_flip_right_before_the_commit_of_a_write(tmp_path: Path) -> None:
     async with hall() as it:
         await it.grants.add_folder(tmp_path, "write", name="notes")
@@ -158,6 +160,7 @@ class Threaded:
         return "EMULATE"
 
 
+@pytest.mark.case(81)
 async def test_case_81_flip_storm_with_concurrent_operations() -> None:
     """A thousand flips a second, sixteen requests at once: each answer was true at its commit."""
     fetch, rng = Threaded(), random.Random(81)
@@ -218,6 +221,7 @@ async def test_case_81_flip_storm_with_concurrent_operations() -> None:
     ],
     ids=repr,
 )
+@pytest.mark.case(91)
 async def test_case_91_spawn_of_shells_relative_paths_and_batch_files(argv: list[str]) -> None:
     async with hall(spawns=True) as it:
         code, _ = await it.call("spawn", argv=argv)
@@ -226,6 +230,7 @@ async def test_case_91_spawn_of_shells_relative_paths_and_batch_files(argv: list
         assert it.person.asked == []
 
 
+@pytest.mark.case(91)
 async def test_case_91_a_granted_program_passes_its_arguments_to_no_shell() -> None:
     async with hall(spawns=True) as it:
         it.grants.add("spawn", os.path.realpath("/usr/bin/printf"))  # noqa: ASYNC240
@@ -236,6 +241,7 @@ async def test_case_91_a_granted_program_passes_its_arguments_to_no_shell() -> N
         assert told["stdout"] == "".join(f"{word}|" for word in words[1:])
 
 
+@pytest.mark.case(91)
 async def test_case_91_a_grant_of_one_program_is_none_of_another() -> None:
     async with hall(spawns=True) as it:
         it.grants.add("spawn", os.path.realpath("/usr/bin/printf"))  # noqa: ASYNC240
@@ -246,6 +252,7 @@ async def test_case_91_a_grant_of_one_program_is_none_of_another() -> None:
         assert (await it.answer())[0] == "not_granted"
 
 
+@pytest.mark.case(91)
 async def test_case_91_what_a_program_writes_and_reads_is_its_own_sandbox(tmp_path: Path) -> None:
     canary = tmp_path / "canary"
     canary.write_text("secret")
@@ -281,6 +288,7 @@ ORDERS = [
 
 
 @pytest.mark.parametrize("order", ORDERS, ids=range(len(ORDERS)))
+@pytest.mark.case(92)
 async def test_case_92_what_the_model_answers_is_data(order: str) -> None:
     model = ScriptedConnection()
     model.enqueue([order])
@@ -297,6 +305,7 @@ async def test_case_92_what_the_model_answers_is_data(order: str) -> None:
         assert [grant.kind for grant in it.grants.shown()] == ["query_model"]
 
 
+@pytest.mark.case(92)
 async def test_case_92_recursion_ends_with_the_tokens_of_the_run() -> None:
     model = ScriptedConnection()
     async with hall(QueryModel(lambda: model)) as it:
@@ -310,6 +319,7 @@ async def test_case_92_recursion_ends_with_the_tokens_of_the_run() -> None:
         assert answers == ["ok"] * (RUN_TOKENS // 2048) + ["quota"]
 
 
+@pytest.mark.case(92)
 def test_case_92_without_depth_the_model_is_not_asked_at_all() -> None:
     manifest = {"name": "x", "routes": {"query_model": "HOST"}, "max_depth": 0}
     files = [{"path": "a.py", "content": ""}]
@@ -375,6 +385,7 @@ async def emulated() -> list[list[Any]]:
     return answers
 
 
+@pytest.mark.case(93)
 async def test_case_93_stand_ins_know_nothing_of_the_host(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

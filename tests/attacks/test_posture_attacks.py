@@ -52,6 +52,7 @@ def a_fake(folder: Path, marker: Path) -> Path:
     return fake
 
 
+@pytest.mark.case(98)
 async def test_case_98_a_bwrap_that_stands_first_in_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -66,6 +67,7 @@ async def test_case_98_a_bwrap_that_stands_first_in_path(
 
 
 @pytest.mark.parametrize("mode", [0o757, 0o775, 0o777], ids=oct)
+@pytest.mark.case(98)
 async def test_case_98_a_bwrap_that_others_can_write(
     mode: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -82,6 +84,7 @@ async def test_case_98_a_bwrap_that_others_can_write(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+@pytest.mark.case(98)
 async def test_case_98_a_bwrap_that_is_another_user_s(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -143,6 +146,7 @@ ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root can map all 
 
 
 @ROOT_ONLY
+@pytest.mark.case(99)
 def test_case_99_without_namespaces_the_next_back_end_is_taken(tmp_path: Path) -> None:
     assert chosen_without_namespaces(tmp_path, "auto") == {"chosen": "landlock"}
 
@@ -156,6 +160,7 @@ def test_case_99_what_was_named_is_refused_with_the_remedy(tmp_path: Path) -> No
 
 
 @ROOT_ONLY
+@pytest.mark.case(99)
 def test_case_99_where_nothing_is_left_nothing_is_run(tmp_path: Path) -> None:
     found = chosen_without_namespaces(tmp_path, "auto", "without landlock")
 
@@ -182,6 +187,7 @@ LIES = {
 
 
 @pytest.mark.parametrize("lie", LIES)
+@pytest.mark.case(100)
 async def test_case_100_a_back_end_that_lies_is_refused(lie: str, tmp_path: Path) -> None:
     wrapper = tmp_path / "bwrap"
     wrapper.write_text(LIES[lie].replace("$TMPDIR", "/tmp"))
@@ -202,6 +208,7 @@ async def test_case_100_a_back_end_that_lies_is_refused(lie: str, tmp_path: Path
 
 
 @pytest.mark.parametrize("name", ["bubblewrap", "landlock"])
+@pytest.mark.case(101)
 async def test_case_101_where_no_group_can_be_made_the_posture_says_so(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -215,6 +222,7 @@ async def test_case_101_where_no_group_can_be_made_the_posture_says_so(
     assert chosen.places == ()
 
 
+@pytest.mark.case(101)
 async def test_case_101_a_run_never_goes_on_with_less_than_was_proven(tmp_path: Path) -> None:
     with pytest.raises(SandboxFault, match=r"cgroup\.procs"):
         await Box.open(bubblewrap.find(), places=(Place(str(tmp_path), 1, ("memory",)),))
@@ -223,6 +231,7 @@ async def test_case_101_a_run_never_goes_on_with_less_than_was_proven(tmp_path: 
 
 
 @IN_A_GROUP
+@pytest.mark.case(101)
 async def test_case_101_where_the_kernel_keeps_them_the_posture_says_so_too() -> None:
     proven = await prove(bubblewrap.find(), PLACES)
 
@@ -246,6 +255,7 @@ for _ in range(8):
 
 @IN_A_GROUP
 @pytest.mark.parametrize("name", ["bubblewrap", "landlock", "none"])
+@pytest.mark.case(56)
 async def test_case_56_a_burst_between_two_looks_is_stopped_by_the_kernel(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -266,6 +276,7 @@ def unwatched(limits: Limits) -> dict[str, float | None]:
 
 
 @IN_A_GROUP
+@pytest.mark.case(56)
 async def test_case_56_memory_that_no_process_has_mapped_is_counted() -> None:
     """Shared anonymous pages, dropped from the page tables: no /proc of a process shows them."""
     program = """
@@ -284,6 +295,7 @@ async def test_case_56_memory_that_no_process_has_mapped_is_counted() -> None:
 
 
 @pytest.mark.skipif("cpu" not in USES, reason=f"this machine gives only {USES}")
+@pytest.mark.case(71)
 async def test_case_71_whatever_spins_has_the_share_of_one() -> None:
     """However many they are: they are in a group, which is one among the others."""
     program = (

@@ -18,6 +18,7 @@ from lmboot.runtime.asking import Question
 from lmboot.runtime.channel import IN_FLIGHT
 from lmboot.runtime.operations import Time
 from lmboot.runtime.policy import OPERATIONS
+from tests.bench import memory
 from tests.runtime.brokers import Guest, Waiting, all_routes, codes, scene
 from tests.runtime.guests import run
 from tests.soak.frames import damaged, frame
@@ -170,3 +171,15 @@ async def test_cases_76_122_a_flood_of_denials_leaves_the_way_open() -> None:
         assert codes([await it.guest.call("time")]) == ["ok"]
         assert len(it.audit.denials) == 1999
         assert "made.up" not in OPERATIONS
+
+
+@pytest.mark.sandbox
+@pytest.mark.case(72, 122)
+def test_memory_of_the_whole_program_stays_flat_while_a_guest_floods_it() -> None:
+    """With output, with requests, with files: `python -m tests.bench memory` does so for long."""
+    figures = memory.main(3.0)
+    del figures["seconds"]
+    most = figures.pop("at_most_mb")
+
+    assert len(figures) == 6
+    assert max(figures.values()) < most, figures

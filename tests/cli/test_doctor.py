@@ -3,14 +3,26 @@ from __future__ import annotations
 import json
 import os
 import platform
+from pathlib import Path
+
+import pytest
 
 from lmboot import __version__
 from lmboot.app.posture_report import described, without
 from lmboot.runtime.backends import NOT_BUILT
 from lmboot.runtime.posture import Posture
 from lmboot.runtime.properties import PROPERTIES
+from lmboot.runtime.registry import BACKENDS
+from tests import portable
 from tests.cli.program import Bench
 from tests.connections.lookalike import Lookalike
+
+pytestmark = pytest.mark.timeout(portable.SECONDS)
+
+
+@pytest.fixture(autouse=True)
+def _portable(cache: Path) -> None:
+    portable.lend(cache)
 
 
 async def test_the_report_has_everything_and_no_path_of_the_users(bench: Bench) -> None:
@@ -26,7 +38,9 @@ async def test_the_report_has_everything_and_no_path_of_the_users(bench: Bench) 
     }  # fmt: skip
     assert {"server": server.base, "kind": "lmstudio"} in report["servers"]
     bubblewrap, *others, none = report["sandboxes"]
-    assert [each["name"] for each in others] == ["landlock", "podman", "docker"]
+    by_name = {each["name"]: each for each in others}
+    assert list(by_name) == [name for name in BACKENDS if name != "bubblewrap"]
+    assert (by_name["wasm"]["usable"], by_name["wasm"]["reason"]) == (True, "")
     assert (bubblewrap["name"], bubblewrap["usable"]) == ("bubblewrap", True)
     assert set(bubblewrap["properties"]) == set(PROPERTIES)
     assert set(none["properties"].values()) == {"absent"}

@@ -106,6 +106,7 @@ def ended(code: int) -> m.Happened:
     return m.Happened("ended", f"runtime ended with status {code}", {"code": code})
 
 
+AHEAD = ("desk.choose", "prepare")  # a model is opened, and what a first session needs is imported
 USED = Memory(seen=True)  # lmboot was used before
 
 
@@ -279,8 +280,8 @@ class Stand:
 
     @property
     def calls(self) -> list[tuple[object, ...]]:
-        """What the worker was asked to do, those models aside that are opened ahead of need."""
-        return [call for call in self._worker.calls if call[0] != "desk.choose"]
+        """What the worker was asked to do, what is done ahead of need aside."""
+        return [call for call in self._worker.calls if call[0] not in AHEAD]
 
     @property
     def opened(self) -> list[object]:

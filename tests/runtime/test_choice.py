@@ -12,7 +12,7 @@ from lmboot.errors import SandboxFault
 from lmboot.runtime import posture
 from lmboot.runtime.backends import NOT_BUILT, bubblewrap
 from lmboot.runtime.launcher import Launcher
-from lmboot.runtime.posture import choose
+from lmboot.runtime.posture import Wish, choose
 from lmboot.runtime.properties import (
     MEDIUM,
     PROPERTIES,
@@ -171,7 +171,7 @@ async def test_what_was_named_and_gives_too_little_is_an_error_and_no_fallback()
     with pytest.raises(
         SandboxFault, match="asks for sandbox level medium, and landlock"
     ) as caught:
-        await choose("landlock", no_border=False, level="medium")
+        await choose("landlock", no_border=False, wish=Wish("medium"))
 
     assert "fs_read, proc_view" in str(caught.value)
     assert "bubblewrap" in caught.value.hint
@@ -183,19 +183,21 @@ async def test_auto_goes_on_to_the_next_and_refuses_where_none_gives_it() -> Non
     assert (await choose("auto", no_border=False)).backend.name == "landlock"
 
     with pytest.raises(SandboxFault, match="landlock: the payload asks for sandbox level medium"):
-        await choose("auto", no_border=False, level="medium")
+        await choose("auto", no_border=False, wish=Wish("medium"))
 
 
 @pytest.mark.sandbox
 async def test_medium_is_what_bubblewrap_gives() -> None:
-    assert (await choose("auto", no_border=False, level="medium")).backend.name == "bubblewrap"
+    assert (
+        await choose("auto", no_border=False, wish=Wish("medium"))
+    ).backend.name == "bubblewrap"
 
 
 async def test_consent_to_no_border_is_none_to_a_payload_that_asks_for_one() -> None:
-    assert (await choose("none", no_border=True, level="low")).backend.name == "none"
+    assert (await choose("none", no_border=True, wish=Wish("low"))).backend.name == "none"
 
     with pytest.raises(SandboxFault, match="level medium, and none"):
-        await choose("none", no_border=True, level="medium")
+        await choose("none", no_border=True, wish=Wish("medium"))
 
 
 async def test_high_without_a_back_end_of_two_walls_names_what_is_missing(
@@ -204,7 +206,7 @@ async def test_high_without_a_back_end_of_two_walls_names_what_is_missing(
     monkeypatch.setattr(posture, "BACKENDS", {"bubblewrap": BACKENDS["bubblewrap"]})
 
     with pytest.raises(SandboxFault, match="two walls, one inside the other") as caught:
-        await choose("auto", no_border=False, level="high")
+        await choose("auto", no_border=False, wish=Wish("high"))
 
     assert 'pip install "lmboot[wasm]"' in caught.value.hint
 
@@ -214,4 +216,4 @@ async def test_a_back_end_of_two_walls_is_taken_for_high(monkeypatch: pytest.Mon
     table = {**BACKENDS, "bubblewrap": Entry("bubblewrap", walls=2)}
     monkeypatch.setattr(posture, "BACKENDS", table)
 
-    assert (await choose("auto", no_border=False, level="high")).backend.name == "bubblewrap"
+    assert (await choose("auto", no_border=False, wish=Wish("high"))).backend.name == "bubblewrap"

@@ -17,7 +17,9 @@ import pytest
 from lmboot import cgroups
 from lmboot.errors import SandboxFault
 from lmboot.process import UIDS, Ended, Output
+from lmboot.runtime.backends import landlock
 from lmboot.runtime.launcher import Launcher
+from lmboot.runtime.run import Box
 from lmboot.workspace import Workspace, short_base
 from tests import leaks
 from tests.runtime.guests import Guest, job, run, started
@@ -425,6 +427,18 @@ async def test_closing_twice_and_without_an_end_is_fine(sandbox: str) -> None:
     async with started("import time; time.sleep(600)", sandbox=sandbox) as guest:
         await guest.runtime.close()
         await guest.runtime.close()
+
+
+async def test_a_setting_up_that_is_cancelled_leaves_nothing() -> None:
+    backend = landlock.find()
+    for turns in range(12):
+        opening = asyncio.create_task(Box.open(backend))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        opening.cancel()
+        await asyncio.wait([opening])
+        if not opening.cancelled():
+            await opening.result().close()
 
 
 async def test_a_launch_that_is_cancelled_leaves_nothing() -> None:

