@@ -20,7 +20,7 @@ from lmboot.process import UIDS, Ended, Output
 from lmboot.runtime.backends import landlock
 from lmboot.runtime.launcher import Launcher
 from lmboot.runtime.run import Box
-from lmboot.workspace import Workspace
+from lmboot.workspace import Workspace, short_base
 from tests import leaks
 from tests.runtime.guests import Guest, job, run, started
 
@@ -314,7 +314,8 @@ time.sleep(600)
 
 def remove_what_the_dead_left() -> None:
     """Do what whoever comes next does: a workspace on disk outlives the death of lmboot."""
-    Workspace.create().remove()
+    for base in (None, short_base()):
+        Workspace.create(base).remove()
     if os.geteuid() == 0:
         Workspace.create(owner=UIDS[0]).remove()
 

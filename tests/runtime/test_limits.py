@@ -15,6 +15,7 @@ from tests.runtime.guests import run, started
 
 pytestmark = pytest.mark.sandbox
 EVERY = pytest.mark.parametrize("sandbox", ["bubblewrap", "landlock", "podman", "none"])
+CONTAINED = pytest.mark.parametrize("sandbox", ["bubblewrap", "podman"])
 BOTH_WAYS = pytest.mark.usefixtures("whoever_keeps_them")
 
 
@@ -162,7 +163,8 @@ async def test_a_wall_clock_that_is_not_there_ends_nothing() -> None:
     assert guest.text == "done\n"
 
 
-async def test_processes() -> None:
+@CONTAINED
+async def test_processes(sandbox: str) -> None:
     guest = await run(
         """
         import os, time
@@ -176,6 +178,7 @@ async def test_processes() -> None:
             print(count, error.strerror)
         """,
         limits=Limits(processes=64),
+        sandbox=sandbox,
     )
 
     count, _, error = guest.text.partition(" ")
@@ -219,8 +222,9 @@ FILL = """
 
 
 @pytest.mark.parametrize(("folder", "megabytes"), [("/app", 64), ("/tmp", 16), ("/dev/shm", 16)])
-async def test_disk(folder: str, megabytes: int) -> None:
-    guest = await run(FILL + f"\n    print(fill({folder!r}, 1 << 20))")
+@CONTAINED
+async def test_disk(sandbox: str, folder: str, megabytes: int) -> None:
+    guest = await run(FILL + f"\n    print(fill({folder!r}, 1 << 20))", sandbox=sandbox)
 
     assert guest.text in {
         f"({size}, 'No space left on device')\n" for size in (megabytes - 1, megabytes)
@@ -240,7 +244,8 @@ async def test_a_disk_that_the_payload_fills_to_the_last_page_is_enough() -> Non
     assert guest.text == "fine\n"
 
 
-async def test_nothing_else_is_writable() -> None:
+@CONTAINED
+async def test_nothing_else_is_writable(sandbox: str) -> None:
     guest = await run(
         """
         import os
@@ -258,7 +263,8 @@ async def test_nothing_else_is_writable() -> None:
             if folder.startswith("/usr/"):
                 folders.clear()
         print(sorted(found))
-        """
+        """,
+        sandbox=sandbox,
     )
 
     assert guest.text == "['/app', '/dev/shm', '/tmp']\n"
