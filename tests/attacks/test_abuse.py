@@ -167,7 +167,7 @@ async def test_case_57_one_file_of_a_tebibyte_and_folders_without_end() -> None:
 
 @pytest.mark.case(57)
 @pytest.mark.parametrize("folder", ["HOME", "TMPDIR", "/dev/shm"])
-async def test_case_57_a_million_files(folder: str) -> None:
+async def test_case_57_a_million_files(folder: str, sandbox: str) -> None:
     program = f"""
         import os
         folder = os.environ.get("{folder}", "{folder}")
