@@ -18,6 +18,9 @@
     - AuditFault              4   the audit log can't be written: what asked for it is denied
   + RuntimeFault              5   the runtime failed, hit a limit, or could not be stopped cleanly
     - OperationRefused        5   the host did not perform an operation that a guest asked for
+    + WorkerFault             5   a call into a worker brought nothing back: the worker is lost
+      - CallFailed            5   the function that was called raised an exception
+      - CallLimit             5   a call went over a limit, which ended its worker
   + Interrupted             130   the user pressed Ctrl+C
 
 The message says what happened and what it means; `hint` says what to do.
@@ -137,6 +140,40 @@ class OperationRefused(RuntimeFault):
     def __init__(self, message: str, *, hint: str | None = None, code: str = "failed") -> None:
         super().__init__(message, hint=hint)
         self.code = code
+
+
+class WorkerFault(RuntimeFault):
+    """A call brought nothing back: its worker ended, broke the protocol, or could not be had.
+
+    Whether the function had an effect before that, nobody knows; the call is not repeated.
+    """
+
+    hint = "The next call gets a new worker, which remembers nothing of this one."
+
+
+class CallFailed(WorkerFault):
+    """The function raised an exception: its class's name, its message, its own frames.
+
+    All three are the sandbox's text, cut and made harmless; the worker lives on.
+    """
+
+    hint = "The traceback says where; the worker goes on, with what it remembers."
+
+    def __init__(
+        self, message: str, *, hint: str | None = None, kind: str = "", traceback: str = ""
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.kind, self.traceback = kind, traceback
+
+
+class CallLimit(WorkerFault):
+    """A call went over a limit, which ended its worker; `limit` is that limit's name."""
+
+    hint = "Have the function do less, or raise that limit; the next call gets a new worker."
+
+    def __init__(self, message: str, *, hint: str | None = None, limit: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.limit = limit
 
 
 class Interrupted(LmbootError):

@@ -10,9 +10,8 @@ import sys
 import time
 from collections.abc import Iterable
 
-from lmboot import census
+from lmboot import census, system
 
-KILL = 9  # SIGKILL, which Windows does not name
 LOST_SECONDS = 1.0  # for a tree to die when its supervisor was killed
 
 
@@ -52,7 +51,7 @@ def end_marked(mark: str, _: object) -> bool:
         while left := census.marked(mark):
             for pid in left:
                 with contextlib.suppress(OSError):
-                    os.kill(pid, KILL)
+                    os.kill(pid, system.KILL)
             if time.monotonic() > deadline:
                 return False
             time.sleep(0.01)

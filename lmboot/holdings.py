@@ -8,10 +8,13 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import sys
 import time
 from collections.abc import Iterable, Iterator
 
 from lmboot import system
+
+assert sys.platform != "win32"  # noqa: S101 nobody imports it there
 
 DISK_SHARE = 0.1  # of the time may be spent on walking through folders
 MAX_LEVELS = 64  # of folders within folders; whoever nests deeper has something to hide
@@ -42,8 +45,8 @@ class Holdings:
 
     def _walk(self, pids: Iterable[int]) -> float:
         entries = 0
-        unnamed = sum(_unnamed(pids).values())
         try:
+            unnamed = sum(_unnamed(pids, self._bounds).values())
             for folder, bound in self._bounds.items():
                 sizes = dict(_sizes(folder, MAX_LEVELS))
                 entries += len(sizes)
@@ -80,14 +83,60 @@ def _sizes_in(parent: int, name: str, levels: int) -> Iterator[tuple[int, int]]:
         os.close(folder)
 
 
-def _unnamed(pids: Iterable[int]) -> dict[tuple[int, int], int]:
-    """Return the sizes of files that processes hold open and that are in no folder any more."""
-    sizes = {}
+def _unnamed(pids: Iterable[int], folders: Iterable[int]) -> dict[tuple[int, int], int]:
+    """Return the sizes of files that processes hold open and that are in no folder any more.
+
+    A process that can't be looked into, and a file beneath the folders that nothing but a mapping
+    holds (nobody can tell its size), are Uncountable. Only Linux tells of any.
+    """
+    if not system.LINUX:
+        return {}
+    sizes: dict[tuple[int, int], int] = {}
+    places = [f"{os.readlink(f'/proc/self/fd/{folder}')}/".encode() for folder in folders]
+    mapped = set()
     for pid in pids:
-        with contextlib.suppress(OSError), os.scandir(f"/proc/{pid}/fd") as entries:
-            for entry in entries:
-                with contextlib.suppress(OSError):
-                    found = entry.stat()
-                    if stat.S_ISREG(found.st_mode) and found.st_nlink == 0:
-                        sizes[found.st_dev, found.st_ino] = system.size_on_disk(found)
+        try:
+            sizes.update(_unnamed_and_open(pid))
+            mapped |= _unnamed_and_mapped(pid, places)
+        except PermissionError:
+            if _has_memory(pid):  # it has made itself unreadable; without memory, it is dying
+                raise Uncountable from None
+        except OSError:
+            continue  # it is gone
+    if mapped - {inode for _, inode in sizes}:
+        raise Uncountable
     return sizes
+
+
+def _unnamed_and_open(pid: int) -> Iterator[tuple[tuple[int, int], int]]:
+    with os.scandir(f"/proc/{pid}/fd") as entries:
+        for entry in entries:
+            with contextlib.suppress(FileNotFoundError):
+                found = entry.stat()
+                if stat.S_ISREG(found.st_mode) and found.st_nlink == 0:
+                    yield (found.st_dev, found.st_ino), system.size_on_disk(found)
+
+
+def _unnamed_and_mapped(pid: int, places: list[bytes]) -> set[int]:
+    """Return the inodes of mapped files that had their last name in one of these places."""
+    with open(f"/proc/{pid}/maps", "rb") as file:
+        lines = [line.split(None, 5) for line in file if line.endswith(b" (deleted)\n")]
+    return {int(line[4]) for line in lines if line[5].startswith(tuple(places))}
+
+
+def _has_memory(pid: int) -> bool:
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/status", "rb") as file:
+        return b"VmSize:" in file.read()
+    return False
+
+
+def filled(folder: int) -> int:
+    """Return how many bytes a file system in memory holds."""
+    held = os.fstatvfs(folder)
+    return (held.f_blocks - held.f_bfree) * held.f_frsize
+
+
+def inodes(folder: int) -> int:
+    """Return how many files a file system holds: its size does not bound their number."""
+    held = os.fstatvfs(folder)
+    return held.f_files - held.f_ffree

@@ -50,6 +50,11 @@ class SystemKeychain:
         ask(lambda backend: backend.delete_password(SERVICE, name))
 
 
+def warm() -> None:
+    """Begin to load what a keyring needs, ahead of the first question; returns at once."""
+    threading.Thread(target=_backend_or_none, name="keyring", daemon=True).start()
+
+
 def keyring_name() -> str | None:
     """Return the name of the system's keyring, None where there is none that can be used."""
     return ask(lambda backend: type(backend).__module__.rpartition(".")[2])
@@ -63,7 +68,7 @@ def ask(question: Callable[[KeyringBackend], _T]) -> _T | None:
 
     def put() -> None:
         try:
-            backend = _backend()
+            backend = _backend_or_none()
             if backend is not None:
                 answers.append(question(backend))
         except Exception:  # noqa: BLE001, S110 - a back end is a stranger's plugin: anything comes
@@ -82,6 +87,13 @@ def _store(backend: KeyringBackend, name: str, secret: str) -> bool:
     backend.set_password(SERVICE, name, secret)
     # Some accept everything and keep nothing.
     return backend.get_password(SERVICE, name) == secret
+
+
+def _backend_or_none() -> KeyringBackend | None:
+    try:
+        return _backend()
+    except Exception:  # noqa: BLE001 - a back end is a stranger's plugin: anything comes
+        return None
 
 
 def _backend() -> KeyringBackend | None:

@@ -15,22 +15,21 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from lmboot import census, system
+from lmboot import census, cgroups, system
 from lmboot.handles import LOST_SECONDS, end_all, end_marked, handles
+from lmboot.pipes import CHUNK, Inlet, Outlet
 from lmboot.windows import Container
 
 if sys.platform != "win32":
     import fcntl
 
-CHUNK = 1 << 16
 BEGIN_SECONDS = 20.0  # for the payload to be unpacked; a full one takes a fraction of a second
-MAX_UNREAD_BYTES = 1 << 20  # what may wait for a child that does not read its stdin
 DRAIN_SECONDS = 0.5  # for what is left in the pipes when somebody still holds them open
 EXIT_SECONDS = 35.0  # a supervisor that could not end its tree goes on trying for 30
 UIDS = range(61184, 65520)  # systemd's range for users that exist as long as one service
@@ -78,6 +77,8 @@ class Order:
     is where a sandbox tells the first process of its inside; `nested`: that is its one child;
     `mark` is what only the sandbox's processes may write to, by which macOS tells them;
     `container` is what holds them on Windows, where `windows_process.py` takes the order.
+    `scaffold`: what is started sets the sandbox up and stays around it, until it is taken down;
+    nobody reads `info` then, but when its reader is gone, so is the supervisor.
     """
 
     argv: tuple[str, ...]
@@ -90,6 +91,7 @@ class Order:
     folders: tuple[str, ...] = ()
     bounds: tuple[int, ...] = ()
     info: int | None = None
+    scaffold: bool = False
     nested: bool = False
     mark: str | None = None
     container: Container | None = None
@@ -99,22 +101,37 @@ class Supervisor:
     """A started supervisor that has nothing to do yet; it serves one launch."""
 
     def __init__(
-        self, process: subprocess.Popen[bytes], link: _Link, *, enclosed: bool = False
+        self,
+        process: subprocess.Popen[bytes],
+        link: _Link,
+        *,
+        guarded: bool = False,
+        group: tuple[str, Sequence[cgroups.Place]] = ("", ()),
     ) -> None:
         self._process = process
         self._link = link
-        self._enclosed = enclosed
+        self._guarded = guarded
+        self._group = group
 
     @classmethod
-    async def start(cls, uid: int | None = None, *, enclosed: bool = False) -> Supervisor:
+    async def start(
+        cls,
+        uid: int | None = None,
+        *,
+        enclosed: bool = False,
+        places: Sequence[cgroups.Place] = (),
+    ) -> Supervisor:
         """Start one, as an unprivileged user if `uid` is given.
 
         `enclosed`: it and all that it starts can signal nobody else, so that one signal to
-        everybody ends the whole tree at once (Linux 6.12; else a fault).
+        everybody ends the whole tree at once (Linux 6.12; else a fault). `places`: where a
+        control group of the tree's own is made (else a fault).
         """
         ours, theirs = socket.socketpair()
         descriptor = theirs.fileno()
         arguments = [str(descriptor), *([] if uid is None else [f"user={uid}"])]
+        group = cgroups.new_name(), places
+        arguments += [f"groups={json.dumps(group)}"] if places else []
         arguments += ["enclosed"] if enclosed else []
         with theirs:
             process = subprocess.Popen(  # noqa: ASYNC220 (a fork; there is nothing to wait for)
@@ -125,7 +142,7 @@ class Supervisor:
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,  # a Ctrl+C in lmboot's terminal is not meant for it
             )
-        return cls(process, _Link(ours), enclosed=enclosed)
+        return cls(process, _Link(ours), guarded=enclosed or bool(places), group=group)
 
     async def launch(self, order: Order) -> Child:
         """Start the child and return it once its launcher waits; raise StartFailed."""
@@ -147,6 +164,7 @@ class Supervisor:
             if isinstance(failure, StartFailed) and said:
                 raise StartFailed(f"{failure.text}: {said}") from None
             raise
+        _said(ours[2])  # nothing of the runtime's yet, but of those who made way for it
         return Child(self, self._link, started, ours, mark=order.mark)
 
     async def _send(self, order: Order, given: dict[int, int]) -> None:
@@ -160,6 +178,7 @@ class Supervisor:
                 env=dict(order.env),
                 targets=list(given),
                 info=order.info,
+                scaffold=order.scaffold,
                 nested=order.nested,
                 mark=order.mark,
                 nonce=order.nonce,
@@ -171,12 +190,12 @@ class Supervisor:
             _close_all([*given.values(), order.channel])
 
     def left_nothing(self) -> bool:
-        """Say, of a supervisor that was lost, whether its guard has ended all that it started.
+        """Say, of a supervisor that was lost, whether all that it started is gone.
 
-        Without a guard there is nobody who could tell.
+        Its guard or its keeper has seen to that; without either there is nobody who could tell.
         """
         with contextlib.suppress(subprocess.TimeoutExpired):
-            return not self._enclosed or self._process.wait(LOST_SECONDS) == 0
+            return not self._guarded or self._process.wait(LOST_SECONDS) == 0
         return False
 
     async def _answer(self, name: str) -> dict[str, Any]:
@@ -193,6 +212,9 @@ class Supervisor:
             await asyncio.to_thread(self._process.wait, EXIT_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
+        if self._process.returncode != 0:  # its keeper was killed, or gave up
+            name, places = self._group
+            await asyncio.to_thread(cgroups.discard, places, name)
 
 
 def _ended_pipe() -> int:
@@ -228,6 +250,13 @@ class _Link:
     async def answer(self, name: str) -> dict[str, Any]:
         """Wait for an answer; in its place a fault, or {"event": "lost"} when nobody is left."""
         return await asyncio.shield(self.answers[name])
+
+    async def fault(self) -> str:
+        """Return what went wrong after the start; nothing unless that is told soon."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOST_SECONDS):
+                return str((await self.answer("gone")).get("text", ""))
+        return ""
 
     async def tell(self, descriptors: Iterable[int] = (), **message: Any) -> None:
         """Send one message; a supervisor that is gone is told by the answers."""
@@ -292,11 +321,11 @@ class Child:
         self._loop = asyncio.get_running_loop()
         self._handles = handles(started["pids"])
         self._mark = mark
-        self._stdin = _Inlet(pipes[0])
+        self._stdin = Inlet(pipes[0])
         self._changed = asyncio.Event()
         self._outlets = [
-            _Outlet("out", pipes[1], self._changed),
-            _Outlet("err", pipes[2], self._changed),
+            Outlet("out", pipes[1], self._changed),
+            Outlet("err", pipes[2], self._changed),
         ]
         self._gone: asyncio.Future[Ended] = self._loop.create_future()
         self._last_words = asyncio.create_task(self._await_end())
@@ -312,30 +341,42 @@ class Child:
 
         Returns what the runtime has written to the channel already.
         """
-        await self._link.tell(do="begin", limits=dict(limits))
+        await self._link.tell(do="begin", limits=dict(limits))  # it says GO when they are on
         answer = b""
         with contextlib.suppress(OSError, TimeoutError):
             async with asyncio.timeout(BEGIN_SECONDS):
-                await self._loop.sock_sendall(channel, b"GO\n")
                 while b"\n" not in answer:
                     data = await self._loop.sock_recv(channel, 4096)
                     answer += data or b"\n"
         answer, _, more = answer.partition(b"\n")
         if answer != b"RUN":
             text = answer.decode("utf-8", "replace").removeprefix("FAULT").strip()
-            raise StartFailed(text or "the runtime's launcher ended")
+            raise StartFailed(text or await self._link.fault() or "the runtime's launcher ended")
         return more
 
     async def events(self) -> AsyncIterator[Output | Ended]:
         """Yield what the child writes, then Ended. What is not asked for is not read."""
         while self._outlets:
-            output = self._read()
+            output = self.read()
             if output is not None:
                 yield output
                 await asyncio.sleep(0)  # a child that never stops writing must not keep the loop
             elif self._outlets and not await self._wait_for_output():
                 self._close_outlets()
         yield await asyncio.shield(self._gone)
+
+    def read(self) -> Output | None:
+        """Return what one stream has now, the streams by turns; forget those that have ended."""
+        for outlet in list(self._outlets):
+            data = outlet.read()
+            if data == b"":
+                outlet.close()
+                self._outlets.remove(outlet)
+            elif data is not None:
+                self._outlets.remove(outlet)
+                self._outlets.append(outlet)
+                return Output(outlet.stream, data)
+        return None
 
     async def send(self, data: bytes) -> bool:
         """Queue bytes for stdin; False when that is closed, or more than 1 MiB waits already."""
@@ -367,19 +408,6 @@ class Child:
             _close_all(self.folders)
             self.folders = []
 
-    def _read(self) -> Output | None:
-        """Return what one stream has now, the streams by turns; forget those that have ended."""
-        for outlet in list(self._outlets):
-            data = outlet.read()
-            if data == b"":
-                outlet.close()
-                self._outlets.remove(outlet)
-            elif data is not None:
-                self._outlets.remove(outlet)
-                self._outlets.append(outlet)
-                return Output(outlet.stream, data)
-        return None
-
     async def _wait_for_output(self) -> bool:
         """Wait until a stream has something; False when the child is gone and nothing comes."""
         self._changed.clear()
@@ -409,79 +437,12 @@ class Child:
             clean = await asyncio.to_thread(kill, self._handles)
             clean = clean and await asyncio.to_thread(self._supervisor.left_nothing)
             ended = Ended(KILLED, None, clean)
-        else:
-            code = KILLED if answer["code"] is None else answer["code"]
-            ended = Ended(code, answer["limit"], answer["clean"])
+        else:  # a fault has neither code nor limit
+            code = KILLED if answer.get("code") is None else answer["code"]
+            ended = Ended(code, answer.get("limit"), answer["clean"])
         _close_all(self._handles)
         self._stdin.close()
         self._gone.set_result(ended)
-
-
-class _Outlet:
-    """The reading end of one of the child's streams."""
-
-    def __init__(self, stream: Literal["out", "err"], descriptor: int, changed: asyncio.Event):
-        system.set_blocking(descriptor, False)
-        self.stream = stream
-        self._descriptor = descriptor
-        self._changed = changed
-        self._loop = asyncio.get_running_loop()
-
-    def read(self) -> bytes | None:
-        """Return what there is, b"" at the end, None when nothing is there yet."""
-        try:
-            return os.read(self._descriptor, CHUNK)
-        except BlockingIOError:
-            return None
-
-    def arm(self) -> None:
-        """Set the event once there is something to read."""
-        self._loop.add_reader(self._descriptor, self._ready)
-
-    def close(self) -> None:
-        self._loop.remove_reader(self._descriptor)
-        os.close(self._descriptor)
-
-    def _ready(self) -> None:
-        self._loop.remove_reader(self._descriptor)
-        self._changed.set()
-
-
-class _Inlet:
-    """The writing end of the child's stdin."""
-
-    def __init__(self, descriptor: int) -> None:
-        system.set_blocking(descriptor, False)
-        self._descriptor = descriptor
-        self._waiting = bytearray()
-        self._loop = asyncio.get_running_loop()
-        self._open = True
-
-    def put(self, data: bytes) -> bool:
-        """Queue bytes unless nobody will or does read them; say whether they were taken."""
-        if not self._open or len(self._waiting) > MAX_UNREAD_BYTES:
-            return False
-        self._waiting += data
-        self._flush()
-        return self._open
-
-    def close(self) -> None:
-        """Close it now, with what still waits; idempotent."""
-        if self._open:
-            self._open = False
-            self._loop.remove_writer(self._descriptor)
-            os.close(self._descriptor)
-
-    def _flush(self) -> None:
-        try:
-            while self._waiting:
-                del self._waiting[: os.write(self._descriptor, self._waiting[:CHUNK])]
-        except BlockingIOError:
-            self._loop.add_writer(self._descriptor, self._flush)
-        except OSError:
-            self.close()
-        else:
-            self._loop.remove_writer(self._descriptor)
 
 
 def unprivileged_user() -> int | None:
@@ -489,7 +450,7 @@ def unprivileged_user() -> int | None:
 
     One for each run: what two runs leave to their user's rights can't touch each other.
     """
-    if sys.platform != "win32" and os.geteuid() == 0:
+    if system.is_root():
         taken = census.users()
         return random.SystemRandom().choice([uid for uid in UIDS if uid not in taken])
     return None

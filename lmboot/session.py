@@ -3,7 +3,7 @@
     :ai TEXT     talk to the model            :rt TEXT     talk to the runtime
     :ai+ TEXT    the same, with the runtime's last lines
     :route       the routes as they are   :route OP ROUTE   change one
-    :grant       what is granted          :grant read DIR, :grant write DIR, :grant fetch HOST
+    :grant       what is granted          :grant read DIR, write DIR, fetch HOST, spawn FILE
     :revoke NAME take a grant back
     :save DIR    copy out what the runtime wrote, once it has ended
     :quit        stop the runtime and leave   :help        this list
@@ -30,12 +30,16 @@ HELP = (
     ":ai+ TEXT   the same, with the runtime's last lines",
     ":rt TEXT    talk to the runtime",
     ":route      who performs what; :route OP ROUTE changes it: EMULATE, HOST or DENY",
-    ":grant      what the runtime may use here; :grant read DIR, write DIR or fetch HOST",
+    ":grant      what the runtime may use here; :grant read DIR, write DIR, fetch HOST, "
+    "spawn PROGRAM, env NAME, query_model",
     ":revoke NAME  take such a grant back",
     ":save DIR   copy out what the runtime wrote, once it has ended",
     ":quit       stop the runtime and leave",
     "A line without a command goes to the pane last used.",
 )
+
+
+INJECTED = "The runtime added this text; it is not the user's:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,17 @@ class Conversation:
     """The `:ai` turns so far, without primer, trigger and payload."""
 
     turns: list[tuple[str, str]] = field(default_factory=list)
+    injected: list[str] = field(default_factory=list)
+
+    def inject(self, text: str) -> None:
+        """Have a text of the runtime's go along with what the user says next."""
+        self.injected.append(text)
+
+    def with_injected(self, text: str) -> str:
+        """Return what the user says behind what the runtime added, marked; that is used up."""
+        added, self.injected = self.injected, []
+        marked = [f"{INJECTED}\n{each}\n" for each in added]
+        return "\n".join([*marked, text])
 
     def add(self, question: str, answer: str) -> None:
         """Remember one turn."""

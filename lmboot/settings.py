@@ -4,6 +4,7 @@ warm = true                  # read the primer into a loaded model's cache ahead
 trigger = "### GO ###"       # a trigger of your own, beside the built-in ones
 passphrase = "..."           # only a trigger followed by these words starts a bootstrap
 context = 8192               # tokens that lmboot's own engine loads a .gguf with
+container_image = "python"   # one of yours, for podman; left out: made of this machine's /usr
 
 [limits]                     # ceilings for every runtime; they can only be lowered
 memory_mb = 256
@@ -62,6 +63,7 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     window: WindowSettings = field(default_factory=WindowSettings)
     complaint: str | None = None
+    container_image: str | None = None
 
     def by_name(self) -> dict[str, Any]:
         """Return what is in force by the names that `save` takes."""
@@ -100,7 +102,14 @@ def load(file: Path) -> Settings:
     complaint = f"{file}: limits can only be lowered; not taken: {names}" if too_high else None
     window = WindowSettings(**read.window.model_dump())
     return Settings(
-        read.warm, read.trigger, read.passphrase, read.context, limits, window, complaint
+        read.warm,
+        read.trigger,
+        read.passphrase,
+        read.context,
+        limits,
+        window,
+        complaint,
+        read.container_image,
     )
 
 

@@ -25,6 +25,7 @@ def _address(text: str) -> str:
 
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Line = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\n\r]+$")]
+_Image = Annotated[str, Field(max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9./:@_-]*$")]
 _Address = Annotated[_Line, AfterValidator(_address)]
 
 
@@ -60,6 +61,7 @@ class File(BaseModel):
     trigger: _Line | None = None
     passphrase: _Line | None = None
     context: Annotated[int, Field(ge=512, le=1 << 20)] = 8192
+    container_image: _Image | None = None
     limits: Limits = Limits()
     window: Window = Window()
 

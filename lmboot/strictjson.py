@@ -125,12 +125,13 @@ def decode(
     return Decoded(value, end, reader.repairs, reader.problems)
 
 
-def quick(text: str) -> dict[str, Any] | None:
+def quick(text: str, longest: int = QUICK_CHARACTERS) -> dict[str, Any] | None:
     """Return the object that a short, shallow text is, in a few microseconds; None: use decode.
 
     Whatever `decode` would refuse or complain of is None here, and much that it would not.
+    `longest` is for callers that have counted what it would have to read.
     """
-    if len(text) > QUICK_CHARACTERS or "\\u" in text:  # an escape may be half of a pair
+    if len(text) > longest or "\\u" in text:  # an escape may be half of a pair
         return None
     if text.count("{") + text.count("[") > MAX_DEPTH:
         return None

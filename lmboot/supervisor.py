@@ -1,19 +1,23 @@
 """The small plain process between lmboot and one runtime: starts it, watches it, ends it.
 
-Started as `python -I -S supervisor.py FD [user=UID] [enclosed]`. Standard library only; of lmboot
-it imports the modules that are its own parts. FD is a stream socket to lmboot: one JSON object a
-line in both directions, descriptors beside it.
+Started as `python -I -S supervisor.py FD [user=UID] [groups=JSON] [enclosed]`. Standard library
+only; of lmboot it imports the modules that are its own parts. FD is a stream socket to lmboot: one
+JSON object a line in both directions, descriptors beside it.
 
     lmboot says     launch (with descriptors)   begin   interrupt   stop   end
     it answers      ready   started (with descriptors)   fault   gone
 
+A sandbox may come with a scaffold: programs that set it up and would stay around it. It is taken
+down as soon as the sandbox stands; what was inside is then a child of this process.
+
 `started`: the sandbox stands and the launcher in it waits for the payload, so that this too costs
-nothing later; with `begin` the limits and their clocks are on.
+nothing later; with `begin` the limits and their clocks are on, and then it is let go on.
 
 The end of that socket means that lmboot is gone: the whole tree is killed at once. UID is the
-unprivileged user that it becomes first (lmboot runs as root). It is the subreaper of everything
-that it starts, so "no child is left" proves that the tree is gone. `enclosed` is for a tree that
-has no process space, whose first process would take all others along: see `enclosure.py`.
+unprivileged user that it becomes first (lmboot runs as root). `groups` is [name, places] of a
+control group, in which the kernel keeps the limits: see `cgroups.py`. It is the subreaper of
+everything that it starts, so "no child is left" proves that the tree is gone. `enclosed` is for a
+tree that has no process space, whose first process would take all others along: `enclosure.py`.
 
 On macOS nobody adopts orphans: there the processes of a sandbox are known by their mark, what only
 they may write to (`census.marked`). It was written by the book and never run there.
@@ -22,7 +26,6 @@ they may write to (`census.marked`). It was written by the book and never run th
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import select
@@ -30,7 +33,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 if __name__ == "__main__":
@@ -42,6 +45,7 @@ assert sys.platform != "win32"  # noqa: S101 there, `windows_process.py` stands 
 from lmboot.census import (  # noqa: E402
     TICKS_PER_SECOND,
     CpuLedger,
+    Facts,
     children,
     descendants,
     facts_of,
@@ -49,8 +53,18 @@ from lmboot.census import (  # noqa: E402
     proportional,
     resident,
 )
+from lmboot.cgroups import Group, NoGroup, Place  # noqa: E402
 from lmboot.enclosure import become_subreaper, kill_everybody, leave_a_guard  # noqa: E402
-from lmboot.holdings import Holdings  # noqa: E402
+from lmboot.holdings import Holdings, filled, inodes  # noqa: E402
+from lmboot.inside import (  # noqa: E402
+    ask_who_writes,
+    first_of_its_space,
+    hold,
+    kill_held,
+    receive,
+)
+from lmboot.keeper import die_with_parent, leave_a_keeper  # noqa: E402
+from lmboot.spawning import out_of_the_way, spawn  # noqa: E402
 
 READY_SECONDS = 20.0  # from spawning to the launcher's READY; a cold disk needs about one
 ENDING_SECONDS = 1.0  # from the closing of a process's descriptors to its status
@@ -60,7 +74,6 @@ GONE_SECONDS = 0.7  # from SIGKILL to the verdict; the three stay below the cont
 LINGER_SECONDS = 30.0  # how long it goes on killing what it had to report as not gone
 QUICKEST_LOOK, SLOWEST_LOOK = 0.05, 0.25
 FILL_BYTES_PER_SECOND = 2 << 30  # how fast a runtime is taken to be able to fill memory
-ABOVE_TARGETS = 64  # where received descriptors wait, clear of the numbers that they will get
 NEVER = float("inf")
 
 
@@ -83,30 +96,6 @@ def become(uid: int) -> None:
     with contextlib.suppress(PermissionError):
         os.setuid(0)
         raise Fault("root's rights could not be given up")
-
-
-def _is_first(pid: int) -> bool:
-    """Say whether a process is the first of a process space of its own."""
-    try:
-        with open(f"/proc/{pid}/status", "rb") as file:
-            lines = file.read().split(b"\n")
-    except OSError:
-        return False
-    numbers = next((line.split()[1:] for line in lines if line.startswith(b"NSpid:")), [])
-    return len(numbers) > 1 and numbers[-1] == b"1"
-
-
-def _handle(pid: int) -> int:
-    """Return what stands for a process as long as it lives, whoever gets its number then."""
-    if sys.platform == "linux":
-        return os.pidfd_open(pid)
-    else:
-        raise OSError("only Linux has process spaces")
-
-
-def _kill_by(handle: int) -> None:
-    if sys.platform == "linux":
-        signal.pidfd_send_signal(handle, signal.SIGKILL)
 
 
 def _signal(pid: int, number: int) -> None:
@@ -138,7 +127,7 @@ class Control:
             data, descriptors, _, _ = socket.recv_fds(self.connection, 1 << 16, 32)
         except OSError:
             data, descriptors = b"", []
-        self._descriptors += map(_out_of_the_way, descriptors)
+        self._descriptors += map(out_of_the_way, descriptors)
         if not data:
             raise Abandoned
         *lines, self._pending = (self._pending + data).split(b"\n")
@@ -150,19 +139,15 @@ class Control:
         return taken
 
 
-def _out_of_the_way(descriptor: int) -> int:
-    """Move a descriptor above those numbers that the runtime's will have; close it on exec."""
-    moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, ABOVE_TARGETS)
-    os.close(descriptor)
-    return moved
-
-
 class Supervisor:
     """One runtime's life, from the order to launch it to the proof that nothing of it is left."""
 
-    def __init__(self, control: Control, *, enclosed: bool) -> None:
+    def __init__(self, control: Control, *, enclosed: bool, group: Group | None = None) -> None:
         self._control = control
         self._enclosed = enclosed
+        self._group = group
+        self._channel = -1  # the host's end of the launcher's socket
+        self._used_before = 0.0  # CPU seconds, from setting the sandbox up
         self._inbox: list[dict[str, Any]] = []
         self._woken = _wake_on_child()
         self._main = 0  # the child that we started: the sandbox's outer process, or the runtime
@@ -193,6 +178,8 @@ class Supervisor:
             fault = f"the supervisor failed: {bug!r}"
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # what it asks for is being done
         clean = self._kill_all(GONE_SECONDS)
+        if self._limit is None and self._group is not None and self._group.killed():
+            self._limit = "memory"
         if fault is not None:
             self._control.tell(event="fault", text=fault, clean=clean)
         else:
@@ -208,18 +195,23 @@ class Supervisor:
     # -- launching
 
     def _launch(self, order: dict[str, Any]) -> None:
-        *given, channel = self._control.descriptors()
+        *given, self._channel = self._control.descriptors()
         os.chdir(order["cwd"])
         targets: list[int] = order["targets"]
         info, info_for_child = os.pipe()
         placed = list(zip(given, targets, strict=True))
         if order["info"] is not None:
-            placed.append((_out_of_the_way(info_for_child), order["info"]))
+            placed.append((out_of_the_way(info_for_child), order["info"]))
+        if order["scaffold"]:
+            ask_who_writes(self._channel, True)
         self._spawn(order, placed)
         for descriptor, _ in placed:
             os.close(descriptor)
-        self._await_ready(channel, order["nonce"])
-        if order["info"] is not None:
+        sender = self._await_ready(self._channel, order["nonce"])
+        if order["scaffold"]:
+            ask_who_writes(self._channel, False)
+            self._take_scaffold_down(sender)
+        elif order["info"] is not None:
             self._find_inside(info)
         elif order["nested"]:
             self._find_nested()
@@ -228,32 +220,29 @@ class Supervisor:
         self._open_folders(order["folders"], inside=order["info"] is not None)
         if order["bounds"]:
             self._holdings = Holdings(dict(zip(self._folders, order["bounds"], strict=True)))
-        pids = [pid for pid in (self._init, self._main) if pid]
+        pids = list({pid for pid in (self._init, self._main) if pid})
+        if self._group is not None:
+            with _as_fault():
+                self._group.check([*pids, *self._guests()])
         self._control.tell(self._folders[:1], event="started", pids=pids)
-        os.close(channel)
 
     def _spawn(self, order: dict[str, Any], placed: list[tuple[int, int]]) -> None:
-        changed = {signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD, signal.SIGINT, signal.SIGTERM}
+        enter = self._group.enter if self._group else lambda: None
         try:
-            self._main = os.posix_spawn(
-                order["argv"][0],
-                order["argv"],
-                order["env"],
-                file_actions=[(os.POSIX_SPAWN_DUP2, source, target) for source, target in placed],
-                setsid=True,
-                setsigmask=(),
-                setsigdef=changed,
-            )
+            self._main = spawn(order["argv"], order["env"], placed, enter)
         except OSError as error:
             raise Fault(f"{order['argv'][0]}: {error.strerror}") from None
 
-    def _await_ready(self, channel: int, nonce: str) -> None:
-        """Wait until the launcher inside has everything in place and holds before the payload."""
+    def _await_ready(self, channel: int, nonce: str) -> int:
+        """Wait until the launcher inside has everything in place and holds before the payload.
+
+        Returns its process, as the kernel tells, if that was asked for; else 0.
+        """
         deadline = time.monotonic() + READY_SECONDS
-        line = b""
+        line, sender = b"", 0
         while not line.endswith(b"\n"):
             if self._wait(deadline - time.monotonic(), channel):
-                data = os.read(channel, 4096)
+                data, sender = receive(channel)
                 line += data
                 if not data:  # all that held the other end are gone, or will not use it
                     self._wait(ENDING_SECONDS)
@@ -265,6 +254,24 @@ class Supervisor:
         word, _, text = line.decode("utf-8", "replace").strip().partition(" ")
         if word != "READY" or text != nonce:
             raise Fault(text if word == "FAULT" else "the sandbox gave no proper sign of life")
+        return sender
+
+    def _take_scaffold_down(self, sender: int) -> None:
+        """End all that is around the sandbox whose launcher is `sender`; it becomes our child."""
+        init = first_of_its_space(sender)
+        if init not in descendants(os.getpid()):
+            raise Fault("the sandbox has no process space of its own")
+        self._init_handle = hold(init)
+        inside = {init, *descendants(init)}  # they wait for the payload: nobody joins them now
+        self._init = self._main = init
+        deadline = time.monotonic() + READY_SECONDS
+        while init not in children(os.getpid()) or set(descendants(os.getpid())) - inside:
+            if self._code is not None or time.monotonic() > deadline:
+                raise Fault("the sandbox ended with what had set it up")
+            for pid in set(descendants(os.getpid())) - inside:
+                _signal(pid, signal.SIGKILL)
+            self._wait(0.01)
+            self._reap()
 
     def _find_inside(self, info: int) -> None:
         """Learn the first process of the sandbox's process space; only it can be believed.
@@ -274,7 +281,7 @@ class Supervisor:
         os.set_blocking(info, False)
         try:
             pid = json.loads(os.read(info, 1 << 16))["child-pid"]
-            self._init_handle = _handle(pid)
+            self._init_handle = hold(pid)
         except (OSError, ValueError, KeyError, TypeError):
             raise Fault("the sandbox did not tell where its inside is") from None
         if pid not in children(self._main):
@@ -284,11 +291,11 @@ class Supervisor:
     def _find_nested(self) -> None:
         """Learn the same of a sandbox that does not tell: it is its one child."""
         found = children(self._main)
-        if len(found) != 1 or not _is_first(found[0]):
+        if len(found) != 1 or first_of_its_space(found[0]) != found[0]:
             raise Fault("the sandbox has not made a process space")
         self._init = found[0]
         with contextlib.suppress(OSError):  # it has just ended: the next look tells
-            self._init_handle = _handle(self._init)
+            self._init_handle = hold(self._init)
 
     def _find_marked(self, mark: str) -> None:
         """Learn what tells the sandbox's processes, and that the one we started has it."""
@@ -317,6 +324,9 @@ class Supervisor:
     def _watch(self) -> None:
         """Watch until the runtime has ended or must be ended."""
         while self._code is None and self._limit is None:
+            if self._group is not None and self._group.killed():
+                self._limit = "memory"  # a part of the tree is dead, so the rest must not go on
+                return
             now = time.monotonic()
             if now >= self._look_at:
                 self._look_at = now + self._look(now)
@@ -335,15 +345,31 @@ class Supervisor:
             if message["do"] == "interrupt":
                 self._signal_guests(signal.SIGINT)
             elif message["do"] == "begin":
-                self._limits = message["limits"]
-                self._born = self._looked = now
-                self._look_at = now + QUICKEST_LOOK
+                self._begin(message["limits"], now)
             elif message["do"] == "stop" and self._kill_at == NEVER:
                 self._term_at = now + TERM_SECONDS
                 self._kill_at = self._term_at + KILL_SECONDS
             elif message["do"] == "end":
                 self._limit = message["limit"]
         self._inbox.clear()
+
+    def _begin(self, limits: dict[str, float | None], now: float) -> None:
+        """Put the limits on, then let the launcher inside go on."""
+        self._limits = limits
+        self._born = self._looked = now
+        self._look_at = now + QUICKEST_LOOK
+        if self._group is not None:
+            memory, processes = limits.get("contained"), limits.get("processes")
+            beside = (self._group.processes() or 1) - 1  # of the sandbox around the launcher
+            with _as_fault():
+                self._group.limit(
+                    memory=None if memory is None else int(memory),
+                    pids=None if processes is None else int(processes) + beside,
+                )
+            self._used_before = self._group.cpu_seconds() or 0.0
+        with contextlib.suppress(OSError):  # the launcher is dead: its end is told
+            os.write(self._channel, b"GO\n")
+        os.close(self._channel)
 
     def _guests(self) -> list[int]:
         """Return the runtime's processes, without those of the sandbox around them."""
@@ -366,7 +392,7 @@ class Supervisor:
         watched = [self._init or os.getpid(), *guests]
         tree = {pid: facts for pid in watched if (facts := facts_of(pid))}
         used = {
-            "cpu": self._ledger.update(tree, round(elapsed * TICKS_PER_SECOND)) / TICKS_PER_SECOND,
+            "cpu": self._cpu(tree, elapsed),
             "memory": self._memory(guests),
             "processes": len(guests),
             "wall": now - (self._born or now),
@@ -379,14 +405,28 @@ class Supervisor:
         room = (self._limits.get("memory") or 0) - used["memory"]
         return min(max(room / FILL_BYTES_PER_SECOND, QUICKEST_LOOK), SLOWEST_LOOK)
 
+    def _cpu(self, tree: dict[int, Facts], elapsed: float) -> float:
+        """Return the tree's CPU seconds since its beginning."""
+        counted = self._group.cpu_seconds() if self._group else None
+        if counted is not None:
+            return counted - self._used_before
+        return self._ledger.update(tree, round(elapsed * TICKS_PER_SECOND)) / TICKS_PER_SECOND
+
     def _inodes(self, now: float, guests: list[int]) -> float:
         """Return how many files there are; more than any limit when they are too big."""
         if self._holdings is None:
-            return max(map(_inodes, self._folders), default=0)
+            return max(map(inodes, self._folders), default=0)
         return self._holdings.entries(now, guests)
 
     def _memory(self, guests: list[int]) -> int:
-        """Return the tree's memory; exact (and slow to find) only when it may be too much."""
+        """Return the tree's memory; exact (and slow to find) only when it may be too much.
+
+        A group counts files in memory too: of those in file systems of its own, all is known.
+        """
+        own = self._folders if self._holdings is None else []
+        counted = self._group.memory() if self._group and own else None
+        if counted is not None:
+            return counted - sum(map(filled, own))
         bound = sum(map(resident, guests))
         ceiling = self._limits.get("memory")
         return bound if ceiling is None or bound <= ceiling else sum(map(proportional, guests))
@@ -396,10 +436,12 @@ class Supervisor:
     def _kill_all(self, seconds: float) -> bool:
         """Kill the whole tree; say whether nothing of it is left within that time."""
         deadline = time.monotonic() + seconds
+        if self._group is not None:
+            self._group.kill()
         if self._init_handle is not None:
             with contextlib.suppress(OSError):  # it takes all of its process space along
-                _kill_by(self._init_handle)
-        while self._reap() or self._strays():
+                kill_held(self._init_handle)
+        while self._reap() or self._strays() or (self._group and self._group.members()):
             if self._main and self._code is None:
                 with contextlib.suppress(OSError):
                     os.killpg(self._main, signal.SIGKILL)
@@ -433,7 +475,8 @@ class Supervisor:
         sources = [self._control.connection.fileno(), self._woken]
         sources += [] if other is None else [other]
         timeout = None if seconds is None else max(0.0, seconds)
-        readable = select.select(sources, [], [], timeout)[0]
+        alarms = self._group.alarms() if self._group else ([], [])
+        readable = select.select([*sources, *alarms[0]], [], alarms[1], timeout)[0]
         if self._woken in readable:
             _drain(self._woken)
             self._reap()
@@ -442,10 +485,13 @@ class Supervisor:
         return other in readable
 
 
-def _inodes(folder: int) -> int:
-    """Return how many files a file system holds: its size does not bound their number."""
-    held = os.fstatvfs(folder)
-    return held.f_files - held.f_ffree
+@contextlib.contextmanager
+def _as_fault() -> Iterator[None]:
+    """Turn what is wrong with a group into a fault."""
+    try:
+        yield
+    except NoGroup as failure:
+        raise Fault(f"its control group failed: {failure}") from None
 
 
 def _wake_on_child() -> int:
@@ -473,19 +519,26 @@ def main(arguments: list[str]) -> None:
     control.connection.set_inheritable(False)
     os.chdir("/")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    enclosed = "enclosed" in arguments
+    given = dict(argument.partition("=")[::2] for argument in arguments[1:])
+    group = None
     try:
         become_subreaper()  # before: Python's own files may lie where the other user can't read
-        for argument in arguments[1:]:
-            if argument.startswith("user="):
-                become(int(argument[5:]))
-        if enclosed:
+        if "groups" in given:
+            name, places = json.loads(given["groups"])
+            group = Group.make([Place(*place) for place in places], name)
+            leave_a_keeper(group, control.connection)
+            become_subreaper()
+        if "user" in given:
+            become(int(given["user"]))
+        if group is not None:
+            die_with_parent()
+        if "enclosed" in given:
             leave_a_guard(control.connection)
-    except (OSError, Fault) as error:
+    except (OSError, Fault, NoGroup) as error:
         control.tell(event="fault", text=str(error), clean=True)
         return
     signal.signal(signal.SIGTERM, _abandon)
-    supervisor = Supervisor(control, enclosed=enclosed)
+    supervisor = Supervisor(control, enclosed="enclosed" in given, group=group)
     control.tell(event="ready")
     supervisor.serve()
 

@@ -6,15 +6,20 @@ on Windows folders are not opened at all, and so nothing is resolved beneath one
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import sys
+
+LINUX: bool = sys.platform == "linux"  # by its type not a constant: both ways are checked
+KILL = 9  # SIGKILL, which Windows does not name
 
 if sys.platform == "win32":
     import msvcrt
 
     O_DIRECTORY = O_NOFOLLOW = O_NONBLOCK = O_NOCTTY = O_PATH = O_TMPFILE = 0
     O_CLOEXEC = os.O_NOINHERIT | os.O_BINARY
+    O_ACCMODE = 3
 
     def lock(descriptor: int, *, wait: bool) -> None:
         """Lock a file for oneself, until its descriptor is closed; OSError where it is taken."""
@@ -41,7 +46,9 @@ if sys.platform == "win32":
         """Refuse: what reads and writes here has threads for it."""
         raise OSError("a pipe can't be read without waiting on Windows")
 
-    def send_fds(connection: socket.socket, data: bytes, descriptors: list[int]) -> int:
+    def send_fds(
+        connection: socket.socket, data: bytes | memoryview, descriptors: list[int]
+    ) -> int:
         """Refuse: nothing here is sent over a socket but bytes."""
         raise OSError("descriptors can't be sent on Windows")
 
@@ -49,9 +56,21 @@ if sys.platform == "win32":
         """Refuse, as `send_fds`."""
         raise OSError("descriptors can't be received on Windows")
 
+    def flags_of(descriptor: int) -> int:
+        """Refuse: nobody can tell here how a descriptor was opened."""
+        raise OSError("Windows does not tell how a descriptor was opened")
+
+    def is_of_fixed_size(descriptor: int) -> bool:
+        """Say whether it is a file in memory whose size is sealed: there are none."""
+        return False
+
     def user() -> int:
         """Return the number that files have for their owner, whoever that is."""
         return 0
+
+    def is_root() -> bool:
+        """Say whether this process may become any user: nobody may here."""
+        return False
 
     def size_on_disk(found: os.stat_result) -> int:
         """Return how many bytes a file takes."""
@@ -61,14 +80,16 @@ else:
     import fcntl
 
     O_DIRECTORY, O_NOFOLLOW, O_CLOEXEC = os.O_DIRECTORY, os.O_NOFOLLOW, os.O_CLOEXEC
-    O_NONBLOCK, O_NOCTTY = os.O_NONBLOCK, os.O_NOCTTY
+    O_NONBLOCK, O_NOCTTY, O_ACCMODE = os.O_NONBLOCK, os.O_NOCTTY, os.O_ACCMODE
     if sys.platform == "linux":
         O_PATH, O_TMPFILE = os.O_PATH, os.O_TMPFILE
     else:
         O_PATH = O_TMPFILE = 0
     pread, pwrite, fchmod, set_blocking = os.pread, os.pwrite, os.fchmod, os.set_blocking
 
-    def send_fds(connection: socket.socket, data: bytes, descriptors: list[int]) -> int:
+    def send_fds(
+        connection: socket.socket, data: bytes | memoryview, descriptors: list[int]
+    ) -> int:
         """Send bytes and descriptors; return how many of the bytes went."""
         return socket.send_fds(connection, [data], descriptors)
 
@@ -78,6 +99,18 @@ else:
         for descriptor in descriptors:
             os.set_inheritable(descriptor, False)
         return data, descriptors
+
+    def flags_of(descriptor: int) -> int:
+        """Return the flags that a descriptor was opened with."""
+        return fcntl.fcntl(descriptor, fcntl.F_GETFL)
+
+    def is_of_fixed_size(descriptor: int) -> bool:
+        """Say whether it is a file in memory whose size is sealed; only Linux has such files."""
+        if sys.platform == "linux":
+            wanted = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
+            with contextlib.suppress(OSError):  # no file in memory
+                return fcntl.fcntl(descriptor, fcntl.F_GET_SEALS) & wanted == wanted
+        return False
 
     def lock(descriptor: int, *, wait: bool) -> None:
         """Lock a file for oneself, until its descriptor is closed; OSError where it is taken."""
@@ -91,6 +124,10 @@ else:
         """Return whose rights this process has."""
         return os.geteuid()
 
+    def is_root() -> bool:
+        """Say whether this process may become any user."""
+        return os.geteuid() == 0
+
     def size_on_disk(found: os.stat_result) -> int:
         """Return how many bytes a file takes."""
         return found.st_blocks * 512
@@ -100,3 +137,4 @@ else:
 # none it is opened for reading, and a FIFO that nobody writes to must not hold us.
 HANDLE = O_PATH or O_NONBLOCK
 can_hold = os.open in os.supports_dir_fd
+can_send = hasattr(socket, "send_fds")  # descriptors, to another process

@@ -22,7 +22,8 @@ from functools import partial
 from typing import Literal, Protocol
 
 from lmboot import windows
-from lmboot.process import BEGIN_SECONDS, CHUNK, MAX_UNREAD_BYTES, Ended, Output, StartFailed
+from lmboot.pipes import CHUNK, MAX_UNREAD_BYTES
+from lmboot.process import BEGIN_SECONDS, Ended, Output, StartFailed
 
 QUIET_SECONDS = 1.2  # from the closing of stdin to the end of the job: there is no SIGTERM
 GONE_SECONDS = 0.7  # from then to the verdict; both stay below the contract's 2.0 s
@@ -195,6 +196,13 @@ class Child:
                     yield Output(stream, data)
                     reading[self._reading(stream)] = stream
         yield await asyncio.shield(self._gone)
+
+    def read(self) -> Output | None:
+        """Return None: here, what a pipe holds can't be had without waiting for it.
+
+        Only who calls functions in a runtime asks for it, and Windows has no workers.
+        """
+        return None
 
     def _reading(self, stream: Literal["out", "err"]) -> asyncio.Future[bytes]:
         read = partial(read_from, self._streams[stream])

@@ -13,9 +13,10 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from lmboot import windows
+from lmboot.cgroups import Place
 from lmboot.process import Order, StartFailed
 from lmboot.windows_child import Child, Pipe, read_from
 
@@ -34,10 +35,16 @@ if sys.platform == "win32":
             self._process = 0
 
         @classmethod
-        async def start(cls, uid: int | None = None, *, enclosed: bool = False) -> Supervisor:
-            """Return one; there is neither a user to become nor an enclosure on Windows."""
-            if uid is not None or enclosed:
-                raise StartFailed("Windows has no other users to run as, and no enclosures")
+        async def start(
+            cls,
+            uid: int | None = None,
+            *,
+            enclosed: bool = False,
+            places: Sequence[Place] = (),
+        ) -> Supervisor:
+            """Return one; what Windows has no like of is refused: its job takes their place."""
+            if uid is not None or enclosed or places:
+                raise StartFailed("Windows has no users to run as, enclosures or control groups")
             return cls()
 
         async def launch(self, order: Order) -> Child:

@@ -12,10 +12,13 @@ from pathlib import Path
 import psutil
 from platformdirs import user_cache_path
 
+from lmboot import cgroups
 from lmboot.process import UIDS
+from lmboot.runtime.backends import short_base
 from lmboot.workspace import PASSABLE
 
 PATIENCE_SECONDS = 5.0  # for what is already dying
+OTHERS_SECONDS = 20.0  # for the runs of others, who may be at work on this machine
 
 
 def processes() -> set[int]:
@@ -45,9 +48,21 @@ def folders() -> set[Path]:
     return {
         *workspaces.glob("run-*"),
         *PASSABLE.glob("run-*"),
+        *short_base().glob("run-*"),
         *user_cache_path("lmboot").glob("canary-*"),
         *Path(tempfile.gettempdir()).glob("lmboot-probe-*"),
+        *Path("/dev/shm").glob("libpod_rootless*"),  # what podman would lock with
     }
+
+
+def groups() -> set[str]:
+    """Return the control groups of runs that nobody holds any more."""
+    listed = Path("/proc/self/mountinfo"), Path("/proc/self/cgroup")
+    if not all(path.exists() for path in listed):
+        return set()
+    places = cgroups.candidates(*(path.read_text() for path in listed))
+    found = (path for place in places for path in Path(place.folder).glob(f"{cgroups.PREFIX}*"))
+    return {str(path) for path in found if _is_left(str(path))}
 
 
 def descriptors() -> set[int]:
@@ -73,13 +88,27 @@ def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS)
 
 @contextlib.contextmanager
 def nothing_left() -> Iterator[None]:
-    """Fail unless all that was started and made inside is gone at the end."""
-    before = processes(), folders()
+    """Fail unless all that was started and made inside is gone at the end.
+
+    What somebody else starts or makes later is not looked at: the very things must go.
+    """
+    before = processes(), folders(), groups()
     yield
-    if not wait_until(lambda: processes() <= before[0] and folders() <= before[1]):
-        names = [
-            f"{pid} {psutil.Process(pid).cmdline()}"
-            for pid in processes() - before[0]
-            if psutil.pid_exists(pid)
-        ]
-        raise AssertionError(f"left behind: {names}, {folders() - before[1]}")
+    left = processes() - before[0], folders() - before[1], groups() - before[2]
+
+    def gone() -> bool:
+        nonlocal left
+        left = left[0] & processes(), left[1] & folders(), left[2] & groups()
+        return not any(left)
+
+    if not gone() and not wait_until(gone, OTHERS_SECONDS):
+        alive = filter(psutil.pid_exists, left[0])
+        names = [f"{pid} {psutil.Process(pid).cmdline()}" for pid in alive]
+        raise AssertionError(f"left behind: {names}, {left[1]}, {left[2]}")
+
+
+def _is_left(group: str) -> bool:
+    lock = cgroups.locked(group)
+    if lock is not None:
+        os.close(lock)
+    return lock is not None

@@ -52,6 +52,19 @@ def test_every_key_is_taken(file: Path) -> None:
     assert settings == Settings(False, "GO", "please", 4096, limits, window)
 
 
+@pytest.mark.parametrize("name", ["python", "docker.io/library/python:3-slim", "x@sha256:00"])
+def test_an_image_for_containers_has_a_name(file: Path, name: str) -> None:
+    save(file, {"container_image": name})
+
+    assert load(file).container_image == name
+
+
+@pytest.mark.parametrize("name", ["--privileged", "", "a b", "a;b", "/x", "ü"])
+def test_what_podman_could_take_for_something_else_is_no_image(file: Path, name: str) -> None:
+    with pytest.raises(UsageFault, match="container_image can't be"):
+        save(file, {"container_image": name})
+
+
 def test_the_example_can_be_loaded(file: Path) -> None:
     """It stands in the module's docstring, below its first line."""
     example = (module.__doc__ or "").partition("\n")[2]

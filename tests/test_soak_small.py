@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.figures import programs
-from tests.soak import cancel, confined, frames, launch, parser, sessions, window
+from tests.soak import cancel, confined, frames, launch, parser, sessions, window, worker
 
 SOAKS = Path(__file__).parent / "soak"
 
@@ -20,7 +20,17 @@ def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_soak_can_be_run_by_its_name() -> None:
     found = programs(SOAKS)
 
-    known = {"cancel", "confined", "frames", "launch", "parser", "seed", "sessions", "window"}
+    known = {
+        "cancel",
+        "confined",
+        "frames",
+        "launch",
+        "parser",
+        "seed",
+        "sessions",
+        "window",
+        "worker",
+    }
     assert known <= set(found)
 
 
@@ -50,6 +60,7 @@ def test_damaged_frames_are_faults_and_good_ones_requests() -> None:
 
     assert figures["requests"] > 2500
     assert figures["faults"] > 200
+    assert figures["channels"] > 2
 
 
 @pytest.mark.sandbox
@@ -62,6 +73,14 @@ def test_launches_leave_nothing_behind() -> None:
     figures = launch.main(8)
 
     assert figures["stopped"] == 2
+
+
+@pytest.mark.sandbox
+def test_calls_and_lost_workers_leave_nothing_behind() -> None:
+    figures = worker.main(200, 20)
+
+    assert figures["lost"] == 10
+    assert 0 < figures["replaced"] <= 10
 
 
 @pytest.mark.sandbox

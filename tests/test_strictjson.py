@@ -131,6 +131,7 @@ def test_an_escaped_carriage_return_is_left_as_it_is() -> None:
         ('{"\\ud800": 1}', "text", "reply"),
     ],
 )
+@pytest.mark.case(17, 18)
 def test_what_can_be_read_but_not_accepted_is_listed_with_its_place(
     text: str, code: str, where: str
 ) -> None:

@@ -25,11 +25,13 @@ from lmboot.text import brief, hidden_in, plain, reveal
         ("tab\tnew\nline", "tab\tnew\nline"),
     ],
 )
+@pytest.mark.case(61)
 def test_what_a_screen_would_obey_is_taken_out_whole(text: str, shown: str) -> None:
     assert plain(text) == shown
 
 
 @given(st.text())
+@pytest.mark.case(61)
 def test_plain_text_holds_nothing_that_a_screen_obeys_or_hides(text: str) -> None:
     for character in plain(text):
         hidden = unicodedata.category(character) in ("Cc", "Cf", "Cs") and character not in "\t\n"

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from lmboot.process import Ended, Output, StartFailed, new_file_in_memory, write_once
+from lmboot.runtime.backends import Plan
 from lmboot.runtime.policy import Limits
 from lmboot.runtime.run import Job, packed, watched
 from lmboot.windows import KILLED
@@ -81,7 +82,11 @@ class Started:
         self.channel, self.theirs = socket.socketpair()
         self.payload = new_file_in_memory()
         job = Job((("main.py", textwrap.dedent(program).encode()),), ("main.py",), limits, {})
-        write_once(self.payload, b"n" * 32 + packed(job, str(GUEST), unpack=True))
+        write_once(
+            self.payload,
+            b"n" * 32
+            + packed(job, Plan(argv=(), env={}, library=str(GUEST), contents={}), unpack=True),
+        )
         self.closed = False
 
     def exit_code(self) -> int | None:
@@ -126,7 +131,7 @@ async def child(
         {str(app): 1 << 20},
     )
     try:
-        assert await made.begin(started.channel, watched(limits)) == b""
+        assert await made.begin(started.channel, watched(limits, {})) == b""
         yield made, started
     finally:
         await made.close()
@@ -279,7 +284,7 @@ async def begun(folder: Path) -> None:
     loop = asyncio.get_running_loop()
     made = Child(started, loop, started.job, stdio, link, started.theirs, started.payload, {})
     try:
-        await made.begin(started.channel, watched(Limits()))
+        await made.begin(started.channel, watched(Limits(), {}))
     finally:
         await made.close()
 

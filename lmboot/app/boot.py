@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
-from lmboot.app.border import Border
+from lmboot import keychain
+from lmboot.app.border import Beside, Border, agreed_routes
 from lmboot.app.models import choose, open_model, warm
 from lmboot.app.options import Options
 from lmboot.app.places import Places
@@ -29,7 +30,8 @@ from lmboot.errors import (
     LmbootError,
     PayloadRejected,
 )
-from lmboot.runtime.launcher import Job, Launcher
+from lmboot.runtime.launcher import Job, Launcher, SandboxLevel, Wish
+from lmboot.runtime.policy import Limits
 from lmboot.settings import Settings
 from lmboot.text import brief
 
@@ -87,6 +89,7 @@ class Boot:
 
     async def _prepare(self) -> None:
         """Find a sandbox and open the model at the same time: both take their moment."""
+        keychain.warm()  # the audit log's key may stand there
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._new_launcher())
@@ -94,13 +97,24 @@ class Boot:
         except BaseExceptionGroup as failures:
             raise failures.exceptions[0] from None
 
-    async def _new_launcher(self) -> None:
+    async def _new_launcher(self, level: SandboxLevel = "low") -> None:
         options = self.options
         self.launcher = await Launcher.prepare(
             options.sandbox,
             no_border=options.no_border or options.can_ask,  # asked before it runs
             limits=self.settings.limits,
+            wish=Wish(level, self.settings.container_image, self.view.status),
         )
+
+    async def _raise_launcher(self, payload: Payload) -> None:
+        """Have the sandbox that the payload asks for, or raise: it can ask for more only.
+
+        A sandbox that was named is not replaced, and one that was found only by a better one.
+        """
+        before, level = self.launcher, payload.sandbox_level
+        if before is not None and level is not None and before.short_of(level):
+            await self._new_launcher(level)
+            await before.close()
 
     async def _open(self) -> None:
         options = self.options
@@ -182,6 +196,7 @@ class Boot:
     async def _accepted(self, payload: Payload, verdict: Verdict, model: str) -> None:
         library = Library(self.places.payloads)
         await self.talk.show("sys", payload.summary, "payload", sha256=payload.sha256)
+        await self._raise_launcher(payload)
         review = self._review(payload, verdict, model, library)
         self._keep(library, review, agreed=False)
         read = await self._agree(review)
@@ -239,19 +254,18 @@ class Boot:
         files = tuple((path, content.encode()) for path, content in payload.files)
         routes = {name: route for name, route in review.routes.items() if route != "DENY"}
         system = prompts.interactive(brief(payload.name, 100), routes)
-        border: Border | None = None
+        opening = asyncio.create_task(self._new_border(review, launcher, agreed))
         try:
-            border = await self._new_border(review, launcher, agreed)
             await self.talk.release()
-            job = Job(files, payload.argv, review.limits, border.routes.table())
-            runtime = await launcher.launch(job)
+            job = Job(files, payload.argv, review.limits, agreed_routes(review.routes).table())
+            runtime = await launcher.launch(job)  # the log is begun meanwhile
+            border = await asyncio.shield(opening)
             border.serve(runtime)
             await self.talk.show("sys", f"runtime started in {launcher.backend}", "started")
             await self.talk.run(runtime, system, review.limits.output_mb, border)
             self.payload, self.payload_model = payload, review.model
         except BaseException:
-            if border is not None:
-                await border.close()
+            await (await opening).close()
             await launcher.close()
             raise
 
@@ -263,12 +277,28 @@ class Boot:
             backend=launcher.backend,
             properties=launcher.properties,
             agreed=agreed,
-            model=lambda: self.connection,
-            show=self.talk.notice,
+            session=self._reached(review.limits, launcher),
+            grants=self.places.grants,
         )
         if border.fault is not None:
             self.view.complain(border.fault)
         return border
+
+    def _reached(self, limits: Limits, launcher: Launcher) -> Beside:
+        """Return what the border reaches of this session."""
+
+        def inject(text: str) -> None:
+            self.talk.conversation.inject(text)
+            self.talk.say(f"the runtime adds to your next :ai line: {text}")
+
+        return Beside(
+            model=lambda: self.connection,
+            tell=self.talk.say,
+            inject=inject,
+            ask=self.view.ask if self.options.can_ask else None,
+            sandbox=launcher.beside if launcher.backend != "none" else None,
+            limits=limits,
+        )
 
     async def _converse(self, lines: AsyncIterator[str]) -> None:
         if self.options.paced:

@@ -9,25 +9,42 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from lmboot.app.model_operations import Model, QueryModel, Tokenize
+from lmboot.app.granting import Granting, Tell
+from lmboot.app.model_operations import (
+    InjectPrompt,
+    Logits,
+    Model,
+    QueryModel,
+    ReloadModel,
+    Tokenize,
+)
 from lmboot.app.view import Pane
 from lmboot.errors import AuditFault, LmbootError, UsageFault
 from lmboot.runtime.audit import AuditLog
 from lmboot.runtime.broker import Audit, Broker, Flip
-from lmboot.runtime.granted import Grants
+from lmboot.runtime.granted import operations
+from lmboot.runtime.grants import Grants
+from lmboot.runtime.lasting import Lasting
 from lmboot.runtime.launcher import Runtime
 from lmboot.runtime.operations import Env, Notify, Operation, Time
-from lmboot.runtime.policy import ALIASES, OPERATIONS, Route
+from lmboot.runtime.permits import Ask, Permits
+from lmboot.runtime.policy import ALIASES, OPERATIONS, Limits, Route
 from lmboot.runtime.routes import Routes
+from lmboot.runtime.spawning import Sandbox, Spawn
 from lmboot.runtime.vault import Vault
 from lmboot.text import brief
 
 CEILING: Mapping[str, Route] = dict.fromkeys(OPERATIONS, "HOST")  # no policy forbids any by name
+
+
+def agreed_routes(asked: Mapping[str, Route]) -> Routes:
+    """Return the routes of a start, for a payload that asked for these."""
+    return Routes.agreed(CEILING, asked)
 
 
 class Show(Protocol):
@@ -37,6 +54,23 @@ class Show(Protocol):
         self, pane: Pane, text: str, event: str | None = None, **details: object
     ) -> None:
         """Show it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What a border reaches of the session around it.
+
+    `model` gives its connection, `tell` shows something on `sys`, `inject` adds a text to the
+    conversation with the model. `ask` None: nobody can be asked. `sandbox` sets up one more
+    sandbox for a program of the host's, None: there is none to be had.
+    """
+
+    model: Model
+    tell: Tell
+    inject: Callable[[str], None]
+    ask: Ask | None
+    sandbox: Callable[[Limits], Awaitable[Sandbox]] | None
+    limits: Limits
 
 
 class Unrecorded:
@@ -68,21 +102,23 @@ class Border:
         self,
         log: AuditLog | AuditFault,
         routes: Routes,
-        model: Model,
-        show: Callable[[str], None],
+        session: Beside,
+        lasting: Lasting | None = None,
     ) -> None:
-        """Take the log, or why there is none.
+        """Take the log, or why there is none; `lasting` is what the payload was granted for ever.
 
-        `model` gives the session's connection, `show` gets what the runtime tells the person.
+        `backend` and `properties` are what `open` was told of the sandbox. `grants` can be looked
+        at and taken back by who shows them, in the session's own thread.
         """
         self.fault = log if isinstance(log, AuditFault) else None
         self._log = log if isinstance(log, AuditLog) else None
         self._audit: Audit = Unrecorded(log) if isinstance(log, AuditFault) else log
+        self.backend, self.properties = "", dict[str, str]()
         self.grants = Grants()
-        own: list[Operation] = [
-            Time(), Env(), Notify(show), QueryModel(model), Tokenize(model)
-        ]  # fmt: skip
-        self._operations = [*own, *self.grants.operations()]
+        self.granting = Granting(self.grants, self._audit, session.tell, session.ask, lasting)
+        self._spawn = Spawn(self.grants, session.sandbox, session.limits, self.granting.tell)
+        self._operations = [*_own(session), self._spawn, *operations(self.grants)]
+        self._permits = Permits(self.grants, self.granting)
         self._routes = routes
         self._broker: Broker | None = None
         self._serving: asyncio.Task[str] | None = None
@@ -97,10 +133,14 @@ class Border:
         backend: str,
         properties: Mapping[str, str],
         agreed: str,
-        model: Model,
-        show: Callable[[str], None],
+        session: Beside,
+        grants: Path,
     ) -> Border:
-        """Begin a log for a payload (its hash) that asked for these routes, with the consent."""
+        """Begin a log for a payload (its hash) that asked for these routes, with the consent.
+
+        `grants` is the folder of what payloads were granted for always; this one's holds again.
+        Not to be cancelled: whoever has no use for it any more closes it.
+        """
 
         def begin() -> AuditLog | AuditFault:
             posture = {"backend": backend, **properties}
@@ -112,13 +152,16 @@ class Border:
                 return fault
             return log
 
-        beginning = asyncio.create_task(asyncio.to_thread(begin))
-        try:
-            log = await asyncio.shield(beginning)
-        except asyncio.CancelledError:
-            await cls(await beginning, Routes({}, {}, {}), model, show).close()
-            raise
-        return cls(log, Routes.agreed(CEILING, asked), model, show)
+        log = await asyncio.to_thread(begin)
+        border = cls(log, agreed_routes(asked), session, Lasting(grants, payload))
+        border.backend, border.properties = backend, dict(properties)
+        await border.granting.restore()
+        return border
+
+    @property
+    def log(self) -> AuditLog | None:
+        """The log of this run; None where none can be written."""
+        return self._log
 
     @property
     def routes(self) -> Routes:
@@ -127,7 +170,10 @@ class Border:
 
     def serve(self, runtime: Runtime) -> None:
         """Answer a runtime that was launched, until it hangs up."""
-        self._broker = runtime.broker(self._routes, self._operations, self._audit)
+        self._broker = runtime.broker(
+            self._routes, self._operations, self._audit, gate=self._permits
+        )
+        self.granting.on_end = self._broker.end_permit
         self._serving = asyncio.create_task(self._broker.serve())
 
     def flip(self, op: str, route: Route) -> Flip:
@@ -141,26 +187,21 @@ class Border:
 
     async def take(self, verb: str, text: str, show: Show) -> None:
         """Carry out what the user typed behind `:route`, `:grant` or `:revoke`."""
-        do = {"route": self._route, "grant": self._grant, "revoke": self._revoke}[verb]
         try:
-            if text or verb == "revoke":
-                await do(text, show)
+            if verb == "revoke":
+                self._revoke(text)
+            elif text and verb == "grant":
+                await self.granting.grant(text)
+            elif text:
+                await self._route(text, show)
             else:
-                for line in self._routes_shown() if verb == "route" else self._grants_shown():
+                for line in self._routes_shown() if verb == "route" else self.granting.lines():
                     await show("sys", line)
         except LmbootError as error:
             await show("sys", f"{error}. {error.hint}".rstrip())
 
     def _routes_shown(self) -> list[str]:
         return [f"{route:<7} {op}" for op, route in sorted(self.routes.table().items())]
-
-    def _grants_shown(self) -> list[str]:
-        folders = [
-            f"{'write' if folder.writable else 'read':<7} {name}/"
-            for name, folder in self.grants.folders.items()
-        ]
-        hosts = [f"fetch   {host}" for host in sorted(self.grants.fetch.hosts)]
-        return folders + hosts or ["nothing of this machine is granted"]
 
     async def _route(self, text: str, show: Show) -> None:
         op, _, wanted = text.partition(" ")
@@ -171,36 +212,36 @@ class Border:
         more = "" if route == wanted else ": the payload asked for no more, or nobody performs it"
         await show("sys", f"{op} is {route} now{more}", "route", op=op, route=route)
 
-    async def _grant(self, text: str, show: Show) -> None:
-        kind, _, what = text.partition(" ")
-        what = what.strip()
-        if kind not in ("read", "write", "fetch") or not what:
-            raise UsageFault(
-                "say what is granted", hint=":grant read DIR, :grant write DIR, :grant fetch HOST"
-            )
-        # On file before it holds: where that can't be, nothing is granted.
-        self._audit.note("grant", kind, decision="granted", reason=what)
-        if kind == "fetch":
-            self.grants.add_host(what)
-            words = f"the runtime may fetch from {what}"
-        else:
-            add = partial(self.grants.add_folder, Path(what), writable=kind == "write")
-            words = f"the runtime may {kind} {what}, as {await asyncio.to_thread(add)}/"
-        await show("sys", words, "grant", grant=kind, what=what)
-
-    async def _revoke(self, text: str, show: Show) -> None:
-        if not self.grants.remove(text.rstrip("/")):
+    def _revoke(self, text: str) -> None:
+        if not self.granting.revoke(text):
             raise UsageFault(f"nothing is granted by the name {brief(text, 60)!r}")
-        with contextlib.suppress(AuditFault):  # what is taken back is taken back in any case
-            self._audit.note("revoke", "grant", decision="revoked", reason=text)
-        await show("sys", f"{text} is taken back", "grant", grant="none", what=text)
+
+    def hang_up(self) -> None:
+        """Let nothing more be asked or done: the runtime has ended. Idempotent."""
+        if self._broker is not None:
+            self._broker.close()
 
     async def close(self) -> None:
         """Hang up, and end the log; idempotent. Whether its end was written, `verify` tells."""
         if self._broker is not None and self._serving is not None:
             self._broker.close()
             await self._serving
+        await self._spawn.close()
+        await self.granting.close()
         self.grants.close()
         if self._log is not None:
             with contextlib.suppress(AuditFault):
                 await asyncio.to_thread(self._log.close)
+
+
+def _own(session: Beside) -> list[Operation]:
+    """Return the operations that need no grants but of their own name."""
+
+    def notify(text: str) -> None:
+        session.tell(f"the runtime notes: {text}")
+
+    model = session.model
+    asking: list[Operation] = [
+        QueryModel(model), InjectPrompt(model, session.inject), Logits(model), ReloadModel(model)
+    ]  # fmt: skip
+    return [Time(), Env(), Notify(notify), Tokenize(model), *asking]

@@ -17,9 +17,10 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from lmboot.app import lms
+from lmboot.app.lobby import Lobby
 from lmboot.app.models import (
     TOKEN_NAMES,
     Found,
@@ -32,7 +33,7 @@ from lmboot.app.models import (
 from lmboot.app.opened import Opened
 from lmboot.app.options import Options
 from lmboot.app.places import Places
-from lmboot.app.view import Says, View
+from lmboot.app.view import View
 from lmboot.connections.addresses import named_server
 from lmboot.connections.interface import Connection, Model
 from lmboot.connections.tokens import remember
@@ -41,51 +42,12 @@ from lmboot.settings import Settings
 
 if TYPE_CHECKING:
     from lmboot.app.boot import Boot
+    from lmboot.app.border import Border
     from lmboot.bootstrap.handshake import Refused
     from lmboot.bootstrap.library import Kept, Library
 
 MOST_KEPT = 4  # payloads of one model that are offered
 FIRST_RETRY, LAST_RETRY = 2.0, 30.0  # seconds until servers are looked for again
-
-
-class Lobby(Says, Protocol):
-    """What is told between sessions."""
-
-    def looking(self) -> None:
-        """Tell that servers are being looked for."""
-        ...
-
-    def listed(self, found: Found) -> None:
-        """Show the models there are; the seed model and opened files are among them."""
-        ...
-
-    def unreachable(self, server: str | None, error: LmbootError, seconds: float) -> None:
-        """Tell that no server answers, and in how many seconds the next try is."""
-        ...
-
-    def locked(self, server: str, error: LmbootError) -> None:
-        """Tell that a server wants a token, and what it said."""
-        ...
-
-    def added(self, model: Model) -> None:
-        """Show the row of a file that was opened."""
-        ...
-
-    def opened(self, model: Model) -> None:
-        """Tell that a model is ready to be asked."""
-        ...
-
-    def kept(self, model: Model, payloads: list[Kept]) -> None:
-        """Show the payloads that a model wrote before, the newest first."""
-        ...
-
-    def complain(self, error: LmbootError) -> None:
-        """Tell a failure that has no session to be shown in."""
-        ...
-
-    def over(self, view: View, failure: LmbootError | None) -> None:
-        """Tell that a view's session is over; nothing of it runs any more."""
-        ...
 
 
 class Session:
@@ -135,6 +97,7 @@ class Desk:
     ) -> None:
         """Begin with nothing listed, opened or running; `opener` is called as `open_model` is."""
         self.settings, self.places = settings, places
+        self.sandbox = "auto"  # what the next program runs in
         self._lobby, self._environ, self._opener = lobby, environ, opener
         self._found, self._files = Found(), dict[str, Model]()
         self._tasks: set[asyncio.Task[None]] = set()  # all of them,
@@ -347,7 +310,7 @@ class Desk:
             nothing = None if self._closing else UsageFault("no model was chosen yet")
             self._lobby.over(view, nothing)
             return
-        options = replace(wanted, can_ask=True, live=True, paced=False)
+        options = replace(wanted, sandbox=self.sandbox, can_ask=True, live=True, paced=False)
         connect = opened.connection
         boot = Boot(options, view, self.settings, self.places, open_connection=connect)
         opened.need()
@@ -390,6 +353,17 @@ class Desk:
         """Hand over a line that the user typed."""
         if self._session is not None:
             self._session.send(line)
+
+    @property
+    def border(self) -> Border | None:
+        """What stands between the runtime that runs and this machine; None where none runs."""
+        talk = self._session.boot.talk if self._session else None
+        return talk.border if talk is not None and talk.ended is None else None
+
+    def change(self, verb: str, text: str) -> None:
+        """Change a route or a grant as `:route`, `:grant` and `:revoke` do, before other lines."""
+        if self._session is not None:
+            self._start(self._session.boot.talk.to_border(verb, text))
 
     def interrupt(self) -> None:
         """Break off what the model answers, else what the runtime does."""

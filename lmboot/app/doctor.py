@@ -6,6 +6,7 @@ import asyncio
 import importlib.util
 import os
 import platform
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -16,13 +17,16 @@ from lmboot.connections.engine import available
 from lmboot.connections.servers import discover, identify
 from lmboot.errors import LmbootError
 from lmboot.keychain import keyring_name
-from lmboot.runtime.posture import survey
+from lmboot.runtime.posture import Posture, Wish, survey
 
 
-async def examine() -> dict[str, Any]:
-    """Return everything that a bug report should hold; no secret and no path of the user's."""
+async def examine(say: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
+    """Return everything that a bug report should hold; no secret and no path of the user's.
+
+    `say` is told what takes long, before it does.
+    """
     servers, sandboxes, keyring = await asyncio.gather(
-        _servers(), survey(), asyncio.to_thread(keyring_name)
+        _servers(), survey(Wish(say=say)), asyncio.to_thread(keyring_name)
     )
     return {
         "lmboot": __version__,
@@ -31,11 +35,16 @@ async def examine() -> dict[str, Any]:
         "servers": servers,
         "engine": available(),
         "seed": _seed(),
-        "sandboxes": [asdict(posture) for posture in sandboxes],
+        "sandboxes": [_in_short(posture) for posture in sandboxes],
         "display": _display(),
         "drag_and_drop": importlib.util.find_spec("tkinterdnd2") is not None,
         "keyring": keyring,
     }
+
+
+def _in_short(posture: Posture) -> dict[str, Any]:
+    """Return what holds; the attempts that prove it are for `--probe`."""
+    return {name: value for name, value in asdict(posture).items() if name != "tried"}
 
 
 async def _servers() -> list[dict[str, Any]]:

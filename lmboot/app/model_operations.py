@@ -1,7 +1,10 @@
-"""What a runtime may ask of the session's model: an answer, and how many tokens a text takes.
+"""What a runtime may ask of the session's model, each time by a grant of the person's.
 
 The model is the one that the user chose; an answer is data for the program, and nothing in it is
 ever taken for a payload, a route or a command. All answers of a run share one budget of tokens.
+Each run asks anew, once for each of these: they cost time and perhaps money, they change what the
+user's own conversation holds, and a model that runs elsewhere takes the text off this machine.
+To count tokens costs nothing and tells a number: nobody is asked for that.
 """
 
 from __future__ import annotations
@@ -12,14 +15,17 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from lmboot.bootstrap.progress import ThinkFilter
-from lmboot.connections.interface import Ask, Connection, Message
+from lmboot.connections.interface import Ask, Connection, Message, Raw, Reloading
 from lmboot.connections.interface import Text as Piece
-from lmboot.errors import ConnectionFault
+from lmboot.errors import ConnectionFault, ServerRefused
+from lmboot.runtime.asking import Question
 from lmboot.runtime.operations import Argument, Context, Refused, Text, Whole
 from lmboot.runtime.quota import Quota
 
 RUN_TOKENS = 20_000  # of all answers of one run
 MOST_TOKENS = 2048  # of one answer
+INJECTED_BYTES = 16 << 10  # of one run, in the conversation with the user
+MOST_NEXT = 20
 PROMPT = Text(most=64 << 10)
 
 Model = Callable[[], Connection | None]
@@ -32,8 +38,25 @@ def _connected(model: Model) -> Connection:
     return connection
 
 
+class _OfTheModel:
+    """What these operations share: a grant by their own name, and the guest's library emulates."""
+
+    name: ClassVar[str]
+    emulates: ClassVar[bool] = False
+    model: Model
+
+    def needs(self, args: dict[str, Any]) -> Question | None:
+        """Ask for the operation as a whole; without a model nobody is asked."""
+        _connected(self.model)
+        return Question(self.name)
+
+    async def emulate(self, args: dict[str, Any]) -> Any:
+        """Refuse: the broker is not asked for that."""
+        raise Refused("denied", f"{self.name} is emulated by the guest's library")
+
+
 @dataclass
-class QueryModel:
+class QueryModel(_OfTheModel):
     """An answer of the session's model to one prompt, without the conversation around it."""
 
     model: Model
@@ -43,7 +66,6 @@ class QueryModel:
         "prompt": PROMPT,
         "max_tokens": Whole(1, MOST_TOKENS, default=512),
     }
-    emulates: ClassVar[bool] = False
     cancellable: ClassVar[bool] = True
 
     async def perform(self, args: dict[str, Any], context: Context) -> dict[str, Any]:
@@ -56,10 +78,6 @@ class QueryModel:
             return {"text": await _answer(connection, ask)}
         except ConnectionFault as fault:
             raise Refused("failed", str(fault)) from fault
-
-    async def emulate(self, args: dict[str, Any]) -> Any:
-        """Refuse: nobody can stand in for a model."""
-        raise Refused("denied", "query_model is not emulated")
 
 
 async def _answer(connection: Connection, ask: Ask) -> str:
@@ -87,5 +105,76 @@ class Tokenize:
         return {"tokens": await connection.count_tokens([Message("user", args["text"])])}
 
     async def emulate(self, args: dict[str, Any]) -> Any:
-        """Refuse: nobody can stand in for a model."""
-        raise Refused("denied", "tokenize is not emulated")
+        """Refuse: the broker is not asked for that."""
+        raise Refused("denied", "tokenize is emulated by the guest's library")
+
+
+@dataclass
+class InjectPrompt(_OfTheModel):
+    """A text for the user's own conversation: it goes along, marked, with what he says next."""
+
+    model: Model
+    add: Callable[[str], None]
+    budget: Quota = field(default_factory=lambda: Quota(INJECTED_BYTES))
+    name: ClassVar[str] = "inject_prompt"
+    arguments: ClassVar[Mapping[str, Argument]] = {"text": Text()}
+    cancellable: ClassVar[bool] = False
+
+    async def perform(self, args: dict[str, Any], context: Context) -> dict[str, bool]:
+        """Add it, where the user sees it."""
+        _connected(self.model)
+        self.budget.reserve(len(args["text"].encode(errors="replace")))
+        context.commit()
+        self.add(args["text"])
+        return {"added": True}
+
+
+@dataclass
+class Logits(_OfTheModel):
+    """The tokens that may follow a text, without a chat template, and how probable each is."""
+
+    model: Model
+    name: ClassVar[str] = "logits"
+    arguments: ClassVar[Mapping[str, Argument]] = {
+        "text": PROMPT,
+        "top": Whole(1, MOST_NEXT, default=10),
+    }
+    cancellable: ClassVar[bool] = True
+
+    async def perform(self, args: dict[str, Any], context: Context) -> dict[str, Any]:
+        """Ask for one token, and tell what it was chosen from."""
+        connection = _connected(self.model)
+        found = []
+        if isinstance(connection, Raw):
+            context.commit()
+            try:
+                found = await connection.next_tokens(args["text"], args["top"])
+            except ConnectionFault as fault:
+                raise Refused("failed", str(fault)) from fault
+        if not found:
+            raise Refused("unavailable", "this session's model server does not tell probabilities")
+        return {"tokens": [{"text": each.text, "probability": each.probability} for each in found]}
+
+
+@dataclass
+class ReloadModel(_OfTheModel):
+    """The session's model, loaded anew."""
+
+    model: Model
+    name: ClassVar[str] = "reload_model"
+    arguments: ClassVar[Mapping[str, Argument]] = {}
+    cancellable: ClassVar[bool] = False
+
+    async def perform(self, args: dict[str, Any], context: Context) -> dict[str, bool]:
+        """Load it anew; return once it answers again."""
+        connection = _connected(self.model)
+        if not isinstance(connection, Reloading):
+            raise Refused("unavailable", "this session's model can't be loaded anew")
+        context.commit()
+        try:
+            await connection.reload()
+        except ServerRefused as fault:
+            raise Refused("unavailable", str(fault)) from fault
+        except ConnectionFault as fault:
+            raise Refused("failed", str(fault)) from fault
+        return {"reloaded": True}

@@ -276,6 +276,11 @@ class EngineConnection(OpenAIConnection):
             self._failed = True
             raise self._engine.fault from error
 
+    async def reload(self) -> None:
+        """Load the model anew, in an engine of its own; nothing is answered meanwhile."""
+        self._check_idle()
+        await self._restart()
+
     async def _restart(self) -> None:
         await self._engine.stop()
         self._engine, self._failed = await self._start(), False

@@ -17,6 +17,11 @@ class Places:
     transcripts: Path
     audit: Path
 
+    @property
+    def grants(self) -> Path:
+        """Where what was granted for always is kept, beside the payloads that have it."""
+        return self.payloads.with_name("grants")
+
 
 def places() -> Places:
     """Return the places of the user who runs lmboot."""

@@ -67,7 +67,7 @@ class Talk:
         self._saving: asyncio.TimerHandle | None = None
         self._answers: set[asyncio.Task[None]] = set()
         self._one_answer = asyncio.Lock()
-        self._router, self._conversation = Router(), Conversation()
+        self._router, self.conversation = Router(), Conversation()
         self._system = ""
         self._leaving = False
         self._readers: dict[str, LineReader] = {}
@@ -124,9 +124,9 @@ class Talk:
         self._output_limit = output_mb * (1 << 20)
         self._pump = asyncio.create_task(self._read_runtime(runtime))
 
-    def notice(self, text: str) -> None:
-        """Show soon what the runtime wants the person to see; said to be from it."""
-        showing = asyncio.create_task(self.show("sys", f"the runtime notes: {text}"))
+    def say(self, text: str, event: str | None = None, **details: object) -> None:
+        """Show something on `sys` soon."""
+        showing = asyncio.create_task(self.show("sys", text, event, **details))
         self._notices.add(showing)
         showing.add_done_callback(self._notices.discard)
 
@@ -173,6 +173,8 @@ class Talk:
             for stream, reader in self._readers.items():
                 await self._show_pieces(stream, reader.end())
         self.ended = ended
+        if self.border is not None:
+            self.border.hang_up()
         if ended.limit:
             text = f"the runtime went over its limit of {ended.limit} and was ended"
             await self.fail(RuntimeFault(text, hint=_LIMIT_HINT), "limit", limit=ended.limit)
@@ -219,7 +221,7 @@ class Talk:
         elif command.verb in ("ai", "ai+"):
             await (self._answer_aside(command) if self._live else self._to_model(command))
         elif command.verb in ("route", "grant", "revoke"):
-            await self._to_border(command.verb, command.text)
+            await self.to_border(command.verb, command.text)
         elif command.verb == "save":
             await self._save(command.text)
         elif command.verb == "help":
@@ -319,7 +321,7 @@ class Talk:
             self._chatting = None
 
     async def _chat(self, connection: Connection, command: Command) -> None:
-        text = command.text
+        text = asked = self.conversation.with_injected(command.text)
         if command.verb == "ai+":
             text = prompts.with_last_lines(text, [plain(line) for line in self._last_lines])
         answer, thinking = [], ThinkFilter()
@@ -337,7 +339,7 @@ class Talk:
         if not answer:
             await self.show("sys", "the model answered nothing")
         await self._end_answer(answer)
-        self._conversation.add(command.text, "".join(answer))
+        self.conversation.add(asked, "".join(answer))
 
     async def _end_answer(self, answer: list[str]) -> None:
         """End its line; in the transcript too, where the next answer may follow at once."""
@@ -354,16 +356,17 @@ class Talk:
             + min(CHAT_TOKENS, context // 4)
         )
         messages = [Message("system", self._system)] if self._system else []
-        for question, reply in self._conversation.fitting(context - taken):
+        for question, reply in self.conversation.fitting(context - taken):
             messages += [Message("user", question), Message("assistant", reply)]
         return [*messages, Message("user", text)]
 
-    async def _to_border(self, verb: str, text: str) -> None:
-        """Show routes or grants, or change one."""
+    async def to_border(self, verb: str, text: str) -> None:
+        """Show routes or grants, or change one: what `:route`, `:grant` and `:revoke` do."""
         if self.border is None or self.ended:
             await self.show("sys", "no runtime runs that could use anything of this machine")
         else:
             await self.border.take(verb, text, self.show)
+            await asyncio.gather(*self._notices)
 
     async def _save(self, name: str) -> None:
         if not name:
@@ -423,6 +426,7 @@ class Talk:
             border, self.border = self.border, None
             if border is not None:
                 await border.close()
+                await asyncio.gather(*self._notices)
             await runtime.close()
 
     async def close(self) -> None:

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from lmboot.bootstrap.entrypoint import entrypoint_problem, split_entrypoint
 from lmboot.paths import collisions, problem_with
 from lmboot.runtime.policy import Limits, Route, effective_routes, lowered
+from lmboot.runtime.properties import SandboxLevel
 from lmboot.strictjson import Float, Problem, Repair, where
 from lmboot.text import ZWJ, ZWNJ, brief
 
@@ -68,7 +69,7 @@ class _Manifest(BaseModel):
     allowed_ops: list[str] = []
     permissions: list[str] = []
     requires_broker: bool = False
-    sandbox_level: Literal["low", "medium", "high"] = "medium"
+    sandbox_level: SandboxLevel = "low"
     limits: _Limits = _Limits()
     max_depth: Annotated[int, Field(ge=0)] = 1
 
@@ -103,8 +104,17 @@ class Payload:
         """Return the effective route of every known operation, before policy and live setting."""
         given = self.manifest
         return effective_routes(
-            given.get("routes"), given.get("allowed_ops"), given.get("permissions")
+            given.get("routes"),
+            given.get("allowed_ops"),
+            given.get("permissions"),
+            max_depth=given.get("max_depth", 1),
         )
+
+    @property
+    def sandbox_level(self) -> SandboxLevel | None:
+        """Return what it asks of its sandbox; None: nothing beyond what is always required."""
+        level: SandboxLevel | None = self.manifest.get("sandbox_level")
+        return level
 
     def limits_within(self, policy: Limits) -> Limits:
         """Return the limits to run with: the manifest's wishes where they are lower."""

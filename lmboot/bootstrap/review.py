@@ -54,6 +54,12 @@ class Review:
     properties: Mapping[str, str] = field(default_factory=dict)
 
 
+def sandbox_in_words(review: Review) -> str:
+    """Return what it will run in, with the level if the payload asks for one."""
+    level = review.payload.sandbox_level
+    return review.sandbox if level is None else f"{review.sandbox}, as asked: level {level}"
+
+
 def limits_in_words(limits: Limits) -> str:
     """Return the limits in words; those that are not set are left out."""
     named = ((field.name, getattr(limits, field.name)) for field in fields(limits))

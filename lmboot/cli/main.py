@@ -103,6 +103,7 @@ def check(**options: Any) -> int:
 
 @lmboot.command()
 @_json
+@click.option("--probe", is_flag=True, help="Report what holds a runtime here, with the proof.")
 def doctor(**options: Any) -> int:
     """Show what lmboot finds: servers, engine, sandbox, keyring, display."""
     from lmboot.cli.doctor import examine

@@ -10,7 +10,7 @@ from rich.rule import Rule
 from rich.syntax import Syntax
 from rich.table import Table
 
-from lmboot.bootstrap.review import Review, limits_in_words
+from lmboot.bootstrap.review import Review, limits_in_words, sandbox_in_words
 from lmboot.text import brief, reveal
 
 _WHOLE_LINES = 60  # a longer file is shown by its beginning here, and whole in the pager
@@ -56,7 +56,7 @@ def _facts(review: Review) -> Table:
         ("runtime", f"{payload.name} {payload.manifest.get('version', '')}"),
         ("written by", review.model),
         ("command", review.command),
-        ("sandbox", review.sandbox),
+        ("sandbox", sandbox_in_words(review)),
         ("routes", _routes(review)),
         ("limits", limits_in_words(review.limits)),
         ("SHA-256", payload.sha256),

@@ -24,6 +24,7 @@ from rich.console import Console
 from lmboot.app.view import Declined, Pane, Shown
 from lmboot.bootstrap.handshake import Step
 from lmboot.bootstrap.review import Review
+from lmboot.cli.asking import Asking
 from lmboot.cli.faults import told
 from lmboot.cli.listing import table
 from lmboot.cli.progress import ProgressLine
@@ -93,6 +94,7 @@ class TerminalView:
             auto_suggest=AutoSuggestFromHistory(),
             output=create_output(sys.stdout if sys.stdout.isatty() else sys.stderr),
         )
+        self._asking = Asking(self._prompt.default_buffer, self._redraw)
         self._give_ctrl_d_back = _take_ctrl_d()
         self._waiting: list[str] = []
         self._length = 0
@@ -240,8 +242,12 @@ class TerminalView:
                 self._console.print(reveal(f"{path}\n\n{content}"), markup=False)
 
     async def ask(self, question: Question) -> Answer:
-        """Grant nothing."""
-        return Answer("no")
+        """Put it above the prompt, behind those that stand there, and wait for the answer."""
+        return await self._asking.ask(question)
+
+    def _redraw(self) -> None:
+        if self._prompt.app.is_running:
+            self._prompt.app.invalidate()
 
     async def consent_without_border(self, review: Review) -> bool:
         """Make the user type what it means."""
@@ -265,18 +271,24 @@ class TerminalView:
     # ------------------------------------------------------------------ what is typed
 
     async def lines(self) -> AsyncIterator[str]:
-        """Yield what the user types until Ctrl+D; Ctrl+C goes to the runtime."""
+        """Yield what the user types until Ctrl+D; Ctrl+C goes to the runtime.
+
+        What answers a question is none of these lines, and Ctrl+C at a question means no.
+        """
         while True:
             self.end_answer()
             try:
-                line = await self._prompt.prompt_async("» ", handle_sigint=False)
+                line = await self._prompt.prompt_async(self._asking.prompt, handle_sigint=False)
             except KeyboardInterrupt:
-                self.on_interrupt()
+                if not self._asking.refuse():
+                    self.on_interrupt()
                 continue
             except EOFError:
                 return
-            if line:
+            if (complaint := self._asking.take(line)) is None:
                 yield line
+            elif complaint:
+                self._write(f"{_prefix('sys')}{complaint}\n")
 
     async def _settle(self) -> None:
         """Take the progress line away and draw everything that waits."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 Kind = Literal[
     "lmstudio",
@@ -140,4 +140,36 @@ class Connection(Protocol):
 
     async def close(self) -> None:
         """Release the sockets, and stop the engine if this connection owns one."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class NextToken:
+    """One token that may come next, and how probable it is: from 0 to 1."""
+
+    text: str
+    probability: float
+
+
+@runtime_checkable
+class Raw(Protocol):
+    """A connection that can show what is beneath an answer; failures are ConnectionFaults."""
+
+    async def next_tokens(self, text: str, most: int) -> list[NextToken]:
+        """Return what may follow a text, the most probable first, without a chat template.
+
+        Nothing where the server does not tell.
+        """
+        ...
+
+
+@runtime_checkable
+class Reloading(Protocol):
+    """A connection that can have its model loaded anew; failures are ConnectionFaults."""
+
+    async def reload(self) -> None:
+        """Load the model anew with the context it had, and return when it answers.
+
+        ServerRefused where the server can't be told to, or the model is answering.
+        """
         ...

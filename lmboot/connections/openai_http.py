@@ -17,6 +17,7 @@ from lmboot.connections.dialects import (
     as_dicts,
     context_warning,
     estimate_tokens,
+    remedy,
     request_body,
     sends_schema,
 )
@@ -26,12 +27,15 @@ from lmboot.connections.interface import (
     Event,
     Message,
     Model,
+    NextToken,
     Notice,
     Text,
     Thinking,
 )
 from lmboot.connections.listing import Server, list_models
+from lmboot.connections.probabilities import next_tokens_in
 from lmboot.connections.refusals import ServerSaid, fault_of, report_of_body, step_down
+from lmboot.connections.reloading import reload_in_lmstudio
 from lmboot.connections.transport import (
     FOREIGN,
     encoded,
@@ -40,10 +44,11 @@ from lmboot.connections.transport import (
     open_client,
     read_at_most,
 )
-from lmboot.errors import ConnectionFault
+from lmboot.errors import ConnectionFault, ServerRefused
 
 AFTER_FINISH_SECONDS = 5.0  # for the count of tokens; KoboldCpp sends none and no [DONE]
 _COUNT_SECONDS = 5.0
+_ONE_SECONDS = 60.0  # for one token after a prompt that has to be read first
 _MAX_ERROR_BYTES = 64 << 10
 
 _SAID: dict[Step, str] = {
@@ -120,6 +125,34 @@ class OpenAIConnection:
                     await self._read_ahead(messages)
         except (ConnectionFault, ServerSaid):
             return
+
+    async def next_tokens(self, text: str, most: int) -> list[NextToken]:
+        """Return what may follow a text, the most probable first; nothing if that is not told."""
+        native = DIALECTS[self._model.kind].label == "llama.cpp"
+        body: dict[str, Any] = {"prompt": text, "temperature": 0}
+        if native:
+            path, more = "/completion", {"n_predict": 1, "n_probs": most}
+        else:
+            path, more = "/v1/completions", {"max_tokens": 1, "logprobs": most}
+            body["model"] = self._model.id
+        async with self._exchange():
+            reply = await fetch(self._client, "POST", path, body=body | more, seconds=_ONE_SECONDS)
+        return next_tokens_in(reply.json, most) if reply.status == 200 else []
+
+    async def reload(self) -> None:
+        """Have LM Studio load the model anew; ServerRefused for every other server."""
+        self._check_idle()
+        if self._model.kind != "lmstudio":
+            label = DIALECTS[self._model.kind].label
+            raise ServerRefused(
+                f"{label} can't be told to load a model anew", hint=remedy(self._model)
+            )
+        async with self._exchange():
+            self._model = await reload_in_lmstudio(self._client, self._model, self._token)
+
+    def _check_idle(self) -> None:
+        if self._asking:
+            raise ServerRefused("the model is answering", hint="Wait until it has ended.")
 
     async def move(self, base: str, token: str | None) -> None:
         """Go on asking at another address: the server was started anew."""

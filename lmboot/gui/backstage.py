@@ -6,9 +6,10 @@ import asyncio
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lmboot.app import lms
 from lmboot.app.desk import Desk
@@ -26,7 +27,10 @@ from lmboot.gui.outbox import Outbox
 from lmboot.settings import Settings, load
 
 if TYPE_CHECKING:
+    from lmboot.gui.recordreader import RecordReader
     from lmboot.gui.view import WindowView
+    from lmboot.gui.watching import BorderWatch
+    from lmboot.runtime.asking import Answer, Scope
 
 HISTORY = "history.jsonl"
 _MOST_HISTORY = 4 << 20
@@ -43,6 +47,8 @@ class Backstage:
         self._state = self._places.transcripts.parent
         self._lobby = WindowLobby(outbox)
         self._view: WindowView | None = None
+        self._watch: BorderWatch | None = None
+        self._container = "podman"
         self._tasks: set[asyncio.Task[None]] = set()
         settings = load(self._places.settings)
         self.desk = Desk(self._lobby, settings, self._places)
@@ -64,11 +70,26 @@ class Backstage:
         self.desk.settings = load(self._places.settings)
         self._tell_ready(self.desk.settings)
 
-    @staticmethod
-    def prepare() -> None:
-        """Import what the first session needs, before the user wants one."""
+    def prepare(self) -> None:
+        """Import what the first session needs, before the user wants one, and see what it has."""
         import lmboot.app.boot
-        import lmboot.gui.view  # noqa: F401
+        import lmboot.gui.view
+        import lmboot.gui.watching  # noqa: F401
+
+        self._do(self._look_for_sandboxes())
+
+    async def _look_for_sandboxes(self) -> None:
+        from lmboot.gui.watching import sandboxes
+
+        found = await sandboxes()
+        self._container = found.container.name or self._container
+        if self.desk.sandbox != "auto":
+            self.use_container(True)  # now that it is known which
+        self._outbox.tell(found)
+
+    def use_container(self, wanted: bool) -> None:
+        """Have the next program run in a container, or in the best sandbox of this machine."""
+        self.desk.sandbox = self._container if wanted else "auto"
 
     @staticmethod
     def prepare_saving() -> None:
@@ -84,7 +105,11 @@ class Backstage:
 
     def _new_view(self, generation: int) -> WindowView:
         from lmboot.gui.view import WindowView
+        from lmboot.gui.watching import BorderWatch
 
+        if self._watch is None:
+            self._watch = BorderWatch(self._outbox, lambda: self.desk.border)
+        self._watch.start()
         self._view = WindowView(self._outbox, generation)
         return self._view
 
@@ -101,11 +126,38 @@ class Backstage:
         """Run a payload that was kept."""
         self.desk.run_kept(self._new_view(generation), sha256)
 
+    def change_border(self, verb: str, text: str) -> None:
+        """Change a route or a grant of the runtime that runs, as a line of that verb would."""
+        self.desk.change(verb, text)
+        if self._watch is not None:
+            self._watch.look_soon()
+
     @staticmethod
     def answer(question: asyncio.Future[bool], agreed: bool) -> None:
         """Answer a request for consent; one that is not waited for any more needs none."""
         if not question.done():
             question.set_result(agreed)
+
+    @staticmethod
+    def allow(question: asyncio.Future[Answer], scope: Scope, folder: str = "") -> None:
+        """Answer what a runtime asks for; what is not waited for any more needs no answer."""
+        from lmboot.runtime.asking import Answer
+
+        if not question.done():
+            question.set_result(Answer(scope, folder))
+
+    @cached_property
+    def records(self) -> RecordReader:
+        """What reads the audit logs; made when they are first looked at."""
+        from lmboot.gui.recordreader import RecordReader
+
+        return RecordReader(self._outbox, self._places.audit)
+
+    def export_records(self, name: str, path: str) -> None:
+        """Copy an audit log to a file that the user chose."""
+        from lmboot.app.records import export
+
+        self._aside(path, lambda: export(self._places.audit / name, Path(path)))
 
     # ------------------------------------------------------------------ files
 
@@ -122,7 +174,10 @@ class Backstage:
             else:
                 self._outbox.tell(m.Done(f"{what} was written"))
 
-        task = asyncio.create_task(do())
+        self._do(do())
+
+    def _do(self, doing: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(doing)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -164,6 +219,10 @@ class Backstage:
                 self._remember(memories.NAME, memories.dump(memory))
                 if self.desk.settings.window.remember_input and histories:
                     self._remember(HISTORY, past.dump(histories))
+                if self._watch is not None:
+                    self._watch.stop()
+                if "records" in self.__dict__:
+                    await self.records.close()
                 await self.desk.close()
                 await asyncio.gather(*self._tasks, return_exceptions=True)
             finally:

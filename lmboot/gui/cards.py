@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from lmboot.gui.widgets import Action, Box, Flow, Scroller
+
+if TYPE_CHECKING:
+    from lmboot.gui.sandboxpart import SandboxPart
 
 STEPS = (
     (
@@ -95,6 +99,18 @@ class Welcome(Scroller):
     def __init__(self, parent: Box) -> None:
         super().__init__(parent, "main", pad=(32, 24))
         self._shown: object = None
+        self._body = Box(self.inside)
+        self._body.pack(fill="x")
+        self._sandbox: SandboxPart | None = None
+
+    def sandbox(self, container: bool) -> SandboxPart:
+        """Return the part below that says where it will run; made when that is first known."""
+        from lmboot.gui.sandboxpart import SandboxPart
+
+        if self._sandbox is None:
+            self._sandbox = SandboxPart(self.inside, container)
+            self._sandbox.pack(fill="x")
+        return self._sandbox
 
     def show(
         self,
@@ -102,30 +118,26 @@ class Welcome(Scroller):
         sentence: str,
         *,
         steps: Sequence[tuple[str, str]] = STEPS,
-        borders: Sequence[str] = (),
         kept: Sequence[tuple[str, str, Action]] = (),
     ) -> None:
-        """Show the steps, what the sandbox enforces, and kept payloads (name, facts, action)."""
-        shown = (title, sentence, tuple(steps), tuple(borders), tuple(k[:2] for k in kept))
+        """Show the steps, and kept payloads (name, facts, action)."""
+        shown = (title, sentence, tuple(steps), tuple(k[:2] for k in kept))
         if shown == self._shown:
             return
         self._shown = shown
-        inside, pad = self.inside, self.look.pad
+        inside, pad = self._body, self.look.pad
         inside.clear()
         inside.label(title, "text", "Title", wrap=True).pack(fill="x")
         inside.label(sentence, "muted", wrap=True).pack(fill="x", pady=pad(4, 14))
         for number, (name, words) in enumerate(steps, 1):
             self._step(number, name, words)
-        if borders:
-            inside.caption("What the sandbox enforces here", before=20)
-            self._borders(borders)
         if kept:
             inside.caption("Kept payloads of this model", before=20, after=6)
             for entry in kept:
                 self._kept(*entry)
 
     def _step(self, number: int, name: str, words: str) -> None:
-        look, row = self.look, Box(self.inside)
+        look, row = self.look, Box(self._body)
         row.pack(fill="x", pady=look.px(7))
         badge = look.shape("select", radius=13, core=(0, 0))
         row.label(str(number), "accent", "Strong", image=badge).pack(side="left", anchor="n")
@@ -135,18 +147,9 @@ class Welcome(Scroller):
         column.label(name, "text", "Strong").pack(anchor="w")
         column.label(words, "muted", wrap=True).pack(fill="x", pady=look.pad(2, 0))
 
-    def _borders(self, borders: Sequence[str]) -> None:
-        grid = Box(self.inside)
-        grid.pack(fill="x")
-        for number, words in enumerate(borders):
-            cell = Box(grid, padding=self.look.pads(0, 3, 16, 3))
-            cell.grid(row=number // 2, column=number % 2, sticky="new")
-            grid.columnconfigure(number % 2, weight=1, uniform="half")
-            cell.tick(words)
-
     def _kept(self, name: str, facts: str, action: Action) -> None:
         look = self.look
-        card = Box(self.inside, card="PanelCard", padding=look.pads(14, 6, 6, 6))
+        card = Box(self._body, card="PanelCard", padding=look.pads(14, 6, 6, 6))
         card.pack(fill="x", pady=look.px(3))
         text, press, can = action
         button = card.button(text, press, "Ghost")

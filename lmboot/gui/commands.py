@@ -70,6 +70,8 @@ MENUS: dict[str, tuple[Line, ...]] = {
         Command(
             "Models", "Mod+m", lambda window: window.frame.show_side(not window.frame.side_shown)
         ),
+        Command("Routes and grants", "Mod+g", lambda window: window.bordering.toggle()),
+        Command("Answer a request", "Mod+j", lambda window: window.bordering.consenting.focus()),
         Command("Next pane", "F6", lambda window: window.reading.next_pane()),
         Command("Clear session", "Mod+k", lambda window: window.frame.session.transcript.clear()),
         None,

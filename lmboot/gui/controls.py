@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import tkinter as tk
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from tkinter import ttk
 from typing import Any
 
 from lmboot.gui import styles
-from lmboot.gui.widgets import Box, Value, showable
+from lmboot.gui.widgets import Box, Value, nothing, showable
 from lmboot.text import brief
 
 WHEEL = ("<MouseWheel>", "<Button-4>", "<Button-5>")
@@ -50,6 +50,7 @@ class Segments(Control):
     def __init__(self, parent: Box, value: str, choices: Mapping[str, str]) -> None:
         """Take what can be chosen as values and their words."""
         super().__init__(parent)
+        self.on_choose: Callable[[str], object] = nothing
         track = Box(self, card="Track", padding=self.look.px(2))
         track.pack(anchor="w")
         self._chosen = Value(self, value)
@@ -60,7 +61,7 @@ class Segments(Control):
 
     def _segment(self, track: Box, value: str, words: str) -> ttk.Radiobutton:
         segment = ttk.Radiobutton(track, text=words, value=value, **self._chosen.option())
-        segment.configure(style="Choice.TRadiobutton", command=self._show)
+        segment.configure(style="Choice.TRadiobutton", command=self._chose)
         for key, step in (("Left", -1), ("Up", -1), ("Right", 1), ("Down", 1)):
             segment.bind(f"<{key}>", lambda _, n=step: self._step(n))  # type: ignore[misc]
         segment.pack(side="left")
@@ -71,6 +72,15 @@ class Segments(Control):
         """What was chosen."""
         return self._chosen.get()
 
+    def choose(self, value: str) -> None:
+        """Choose one of them, as a click does."""
+        self._chosen.set(value)
+        self._chose()
+
+    def _chose(self) -> None:
+        self._show()
+        self.on_choose(self.value)
+
     def _show(self) -> None:
         """Let Tab find the chosen one only."""
         for value, segment in self._segments.items():
@@ -79,8 +89,7 @@ class Segments(Control):
 
     def _step(self, step: int) -> str:
         values = list(self._segments)
-        self._chosen.set(values[(values.index(self.value) + step) % len(values)])
-        self._show()
+        self.choose(values[(values.index(self.value) + step) % len(values)])
         self.takes_keys.focus_set()
         return "break"
 
@@ -215,10 +224,12 @@ class Check(Control):
     def __init__(self, parent: Box, value: bool, words: str) -> None:
         super().__init__(parent)
         styles.checks(self.look)
+        self.on_change: Callable[[bool], object] = nothing
         self._on = Value(self, int(value))
-        self.takes_keys = ttk.Checkbutton(
+        self.takes_keys = self.box = ttk.Checkbutton(
             self, text=words, style=f"{self.surface}.TCheckbutton", **self._on.option()
         )
+        self.box.configure(command=lambda: self.on_change(self.value))
         self.takes_keys.pack(anchor="w")
 
     @property

@@ -18,8 +18,11 @@ from lmboot.gui.tabs import Tabs
 from lmboot.gui.widgets import Box, Stack, nothing
 
 if TYPE_CHECKING:  # what no first sight of the window needs is imported later
+    from lmboot.gui.bordercolumn import BorderColumn
     from lmboot.gui.log import LogPane
+    from lmboot.gui.logpage import LogPage
     from lmboot.gui.payload import StreamPane
+    from lmboot.gui.requestcard import RequestCard
     from lmboot.gui.tokencard import TokenCard
     from lmboot.gui.transcript import TranscriptPane
 
@@ -46,6 +49,9 @@ class SessionPage(Stack):
         for name, page in (("welcome", self.welcome), ("card", self.card), ("talk", self._talk)):
             self.add(name, page)
         self._talk.bind("<Map>", lambda _: self.transcript)
+        self._bordered = False  # whether there is a border to be shown,
+        self.border_wanted = True  # and whether the user wants to see it
+        self.bind("<Configure>", lambda _: self._fit_border())
 
     @cached_property
     def token(self) -> TokenCard:
@@ -57,6 +63,34 @@ class SessionPage(Stack):
         card.bind("<Unmap>", lambda _: self.on_asking(False))
         self.add("token", card)
         return card
+
+    @cached_property
+    def border(self) -> BorderColumn:
+        """What stands between the runtime and this machine; made when there is a first one."""
+        from lmboot.gui.bordercolumn import BorderColumn
+
+        return BorderColumn(self._talk)
+
+    def show_border(self, there: bool) -> None:
+        """Show the border's column, where the user wants it and there is room, or take it away."""
+        self._bordered = there
+        self._fit_border()
+
+    @property
+    def border_shown(self) -> bool:
+        """Say whether the border's column is there."""
+        return "border" in self.__dict__ and bool(self.border.winfo_manager())
+
+    def _fit_border(self) -> None:
+        if not self._bordered:
+            if "border" in self.__dict__:
+                self.border.pack_forget()
+            return
+        room = self.border.fit(self.winfo_width())
+        if room and self.border_wanted:
+            self.border.pack(side="right", fill="y", before=self._talk.pack_slaves()[0])
+        else:
+            self.border.pack_forget()
 
     @cached_property
     def entry(self) -> EntryLine:
@@ -97,6 +131,8 @@ class Frame:
 
     def __init__(self, root: tk.Tk, look: Look) -> None:
         self.root, self.look = root, look
+        # whether the audit logs came onto the screen, or left it
+        self.on_audit: Callable[[bool], object] = nothing
         look.follow(root, lambda: self._paint())
         self.menus = Menus(root, look)
         self.base = Box(None, "main", look=look)
@@ -153,11 +189,32 @@ class Frame:
         return _filling(FilesPage(self.tabs.pages["Files"]))
 
     @cached_property
-    def log(self) -> LogPane:
+    def logs(self) -> LogPage:
         """The log tab."""
-        from lmboot.gui.log import LogPane
+        from lmboot.gui.logpage import LogPage
 
-        return _filling(LogPane(self.tabs.pages["Log"]))
+        page = _filling(LogPage(self.tabs.pages["Log"]))
+        page.on_audit = lambda shown: self.on_audit(shown)
+        return page
+
+    @property
+    def log(self) -> LogPane:
+        """What lmboot said."""
+        return self.logs.messages
+
+    @cached_property
+    def request(self) -> RequestCard:
+        """What a program asks for: outside all panes, where nothing that it writes can come."""
+        from lmboot.gui.requestcard import RequestCard
+
+        return RequestCard(self.base)
+
+    def show_request(self, wanted: bool) -> None:
+        """Show that card above the status line, or take it away."""
+        if wanted:
+            self.request.pack(side="bottom", fill="x", before=self._panes)
+        elif "request" in self.__dict__:
+            self.request.pack_forget()
 
     def _fill_tabs(self) -> None:
         pages = self.tabs.pages
@@ -165,7 +222,7 @@ class Frame:
         self.session.on_asking = lambda asking: self.details.fill_button(not asking)
         pages["Payload"].bind("<Map>", lambda _: self.payload)
         pages["Files"].bind("<Map>", lambda _: self.files)
-        pages["Log"].bind("<Map>", lambda _: self.log)
+        pages["Log"].bind("<Map>", lambda _: self.logs)
 
     def make_all(self) -> None:
         """Make what was left for later; best called soon after the window is there."""

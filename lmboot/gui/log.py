@@ -11,11 +11,11 @@ from lmboot.gui.widgets import Box, showable
 
 Entry = tuple[str, str, str]  # time, kind, words
 MOST_ROWS = 10_000
-COLOURS = {"error": "bad", "warning": "warn", "consent": "ok"}
+COLOURS = {"error": "bad", "warning": "warn", "request": "warn", "consent": "ok"}
 
 
 class LogPane(Box):
-    """Rows of (time, kind, words); error, warning and consent have colours of their own."""
+    """Rows of (time, kind, words); those in COLOURS have colours of their own."""
 
     def __init__(self, parent: Box, *, most_rows: int = MOST_ROWS) -> None:
         super().__init__(parent, "main")

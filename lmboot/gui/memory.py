@@ -10,13 +10,17 @@ NAME = "window.json"
 
 
 class Memory(NamedTuple):
-    """Size and place, folders, addresses, the model chosen last; `seen` once lmboot was used."""
+    """Size and place, folders, addresses, the model chosen last; `seen` once lmboot was used.
+
+    `container`: programs are to run in one.
+    """
 
     geometry: str = ""
     folder: str = ""
     model: str = ""
     addresses: tuple[str, ...] = ()
     seen: bool = False
+    container: bool = False
 
 
 def load(file: str) -> Memory:
@@ -41,6 +45,7 @@ def _memory(found: Any) -> Memory:
     return Memory(
         addresses=tuple(kept)[:MOST_ADDRESSES],
         seen=found.get("seen") is True,
+        container=found.get("container") is True,
         **{name: text for name, text in texts.items() if _is_text(text)},
     )
 

@@ -7,9 +7,10 @@ unless it is said that they are harmless.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
+    from lmboot.gui.bordermessages import Late
     from lmboot.gui.modelrows import ModelRow
 
 
@@ -158,23 +159,8 @@ class Closed(NamedTuple):
     """The worker has ended everything; nothing more comes."""
 
 
-Message = (
-    Ready
-    | Looking
-    | Listed
-    | Unreachable
-    | Locked
-    | Added
-    | Opened
-    | KeptPayloads
-    | Said
-    | Complained
-    | Asked
-    | Writing
-    | Refused
-    | ConsentWanted
-    | Happened
-    | Over
-    | Done
-    | Closed
+Message: TypeAlias = (
+    "Ready | Looking | Listed | Unreachable | Locked | Added | Opened | KeptPayloads | Said"
+    " | Complained | Asked | Writing | Refused | ConsentWanted | Happened | Over | Done | Closed"
+    " | Late"
 )

@@ -100,10 +100,15 @@ class Reading:
         frame = self._window.frame
         tab, session, files = frame.tabs.current, frame.session, frame.files
         if tab == "Session":
-            return [session.transcript.text, session.entry.entry] * (session.shown == "talk")
+            if session.shown != "talk":
+                return []
+            aside = [session.border.routes.first] if session.border_shown else []
+            return [session.transcript.text, session.entry.entry, *aside]
         if tab == "Payload":
             return [frame.payload.reader.text]
         if tab == "Log":
+            if frame.logs.shown == "audit":
+                return [frame.logs.records.filter, frame.logs.records.table.tree]
             return [frame.log.filter, frame.log.reader.text]
         pages: dict[str, list[tk.Misc]] = {
             "review": [files.review.files.tree, files.review.code.text],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from lmboot.bootstrap.review import Review, limits_in_words
+from lmboot.bootstrap.review import Review, limits_in_words, sandbox_in_words
 from lmboot.gui.messages import ConsentWanted
 from lmboot.gui.modelrows import size_words
 from lmboot.gui.shown import for_review
@@ -49,7 +49,7 @@ def _facts(review: Review) -> Iterator[tuple[str, str]]:
     yield "Program", f"{brief(review.payload.name, 100)} {version}".strip()
     yield "Written by", brief(review.model, _SHORT)
     yield "Command", for_review(review.command)
-    yield "Sandbox", review.sandbox
+    yield "Sandbox", sandbox_in_words(review)
     yield "Limits", limits_in_words(review.limits)
     digest = review.payload.sha256
     yield "SHA-256", " ".join(digest[at : at + 8] for at in range(0, len(digest), 8))

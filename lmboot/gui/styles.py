@@ -307,7 +307,8 @@ def _segment_styles(look: Look) -> None:
             padding=look.pads(8 if word in ROUTES else 12, 4),
         )
         pale = look["faint:60:panel"]  # what cannot be chosen is pale on purpose
-        look.style.map(name, foreground=[("selected", look[role]), ("disabled", pale)])
+        colours = [("selected", look[role]), ("disabled", pale), ("readonly", pale)]
+        look.style.map(name, foreground=colours)
 
 
 def _check_styles(look: Look) -> None:

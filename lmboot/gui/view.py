@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import re
 from collections.abc import Callable, Sequence
+from itertools import count
 from time import monotonic
 
 from lmboot.app.view import Shown
@@ -18,6 +19,7 @@ from lmboot.bootstrap.handshake import Asked as AskedStep
 from lmboot.bootstrap.progress import Progress
 from lmboot.bootstrap.review import Review
 from lmboot.errors import ConsentImpossible, LmbootError, PayloadRejected
+from lmboot.gui import bordermessages as b
 from lmboot.gui import messages as m
 from lmboot.gui.ansi import Ansi
 from lmboot.gui.lastline import LastLine, Run
@@ -25,13 +27,15 @@ from lmboot.gui.outbox import Outbox
 from lmboot.gui.rates import Rate
 from lmboot.gui.reviewing import shown_review
 from lmboot.gui.shown import for_review, visible
-from lmboot.runtime.asking import Answer, Question
+from lmboot.runtime.asking import WHILE_MINUTES, Answer, Question
 from lmboot.strictjson import Problem
 from lmboot.text import brief
 
 PAYLOAD = "payload"  # the stream of the reply; the others are the panes
 FIGURES_SECONDS = 0.25
 _SHORT = 400
+_ASKED = 200
+_NUMBERS = count()  # of what was asked, in all sessions
 _MOST_PROBLEMS = 100
 _LINE = re.compile(r"line (\d+), column \d+")
 
@@ -178,8 +182,17 @@ class WindowView:
         return await answer
 
     async def ask(self, question: Question) -> Answer:
-        """Grant nothing."""
-        return Answer("no")
+        """Ask the person; what is cancelled or of a session gone by is not asked any more."""
+        if self.generation != self._outbox.generation:
+            return Answer("no")
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        number = next(_NUMBERS)
+        op, what = (visible(brief(text, _ASKED)) for text in (question.op, question.what))
+        self._tell(b.Wanted(number, op, what, question.chooses_folder, WHILE_MINUTES, answer))
+        try:
+            return await answer
+        finally:
+            self._outbox.tell(b.Withdrawn(number))
 
     async def consent_without_border(self, review: Review) -> bool:
         """Refuse: the window never runs anything without a sandbox."""

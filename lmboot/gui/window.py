@@ -9,9 +9,9 @@ from __future__ import annotations
 import gc
 import tkinter as tk
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cached_property, partial
 from time import monotonic, strftime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lmboot.gui import commands
 from lmboot.gui import memory as memories
@@ -32,6 +32,9 @@ from lmboot.gui.talking import Talking
 from lmboot.gui.widgets import Action as Button
 from lmboot.gui.worker import Job, Worker
 from lmboot.text import brief
+
+if TYPE_CHECKING:
+    from lmboot.gui.bordering import Bordering
 
 BUSY_MS, AWAKE_MS, IDLE_MS = 8, 25, 100  # between two looks into the outbox
 AWAKE_SECONDS = 3.0  # how long it is looked often after the last thing that happened
@@ -70,6 +73,7 @@ class Window:
     ) -> None:
         self.root, self.look, self.memory, self.clock = root, look, memory, clock
         self.frame: Frame = build_frame(root, look)
+        self.frame.on_audit = lambda shown: self.bordering.auditing.look(shown)
         self.outbox: Outbox[m.Message] = Outbox()
         self.worker = Worker(self.outbox)
         self.state = FIRST
@@ -107,6 +111,19 @@ class Window:
         """Have messages of these types handed to these functions."""
         self._handlers.update(handlers)
 
+    def _handler(self, kind: type) -> Callable[[Any], None]:
+        """Return what a message is handed to; who comes in with the first runtime is made then."""
+        if kind not in self._handlers:
+            self.bordering.begin()
+        return self._handlers[kind]
+
+    @cached_property
+    def bordering(self) -> Bordering:
+        """What is shown and changed of a runtime's border."""
+        from lmboot.gui.bordering import Bordering
+
+        return Bordering(self)
+
     def post(self, job: Job) -> None:
         """Have the worker do something."""
         self._lively = self.clock()
@@ -127,6 +144,8 @@ class Window:
         self.choosing.look()
         if file:
             self.choosing.open_file(file)
+        if self.memory.container:
+            self.post(lambda stage: stage.use_container(True))
         self.root.after_idle(self.look.finish)
         self._timer = self.root.after(BUSY_MS, self._tick)
         self._later = self.root.after(COMPLETE_MS, self._complete)
@@ -163,7 +182,7 @@ class Window:
     def _drain(self) -> bool:
         drained = self.outbox.drain()
         for message in drained.messages:
-            self._guarded(self._handlers[type(message)], message)
+            self._guarded(self._handler(type(message)), message)
         if drained.messages or drained.items:
             self._lively = self.clock()
         reply = [each for each in drained.items if each.stream == PAYLOAD]
@@ -187,6 +206,8 @@ class Window:
         self.closed = True
         for part in (self.choosing, self.asking):
             part.forget_timers()
+        if "bordering" in self.__dict__:
+            self.bordering.consenting.forget_timers()
         for timer in (self._timer, self._later):
             if timer:
                 self.root.after_cancel(timer)
@@ -261,7 +282,9 @@ class Window:
             _DO[action](self)
 
     def step_back(self) -> None:
-        """Call off what is being asked, or go back from what is only shown."""
+        """Refuse what a program asks for, call off an asking, or go back from what is shown."""
+        if "bordering" in self.__dict__ and self.bordering.consenting.refuse():
+            return
         if enabled(self.state, Action.CANCEL):
             self.act(Action.CANCEL)
         elif self.state in ELSEWHERE:

@@ -19,7 +19,7 @@ from lmboot.errors import OperationRefused, RuntimeFault
 from lmboot.runtime import frames
 from lmboot.runtime.channel import Channel, Event
 from lmboot.runtime.frames import Closed, Fault, Request
-from lmboot.runtime.operations import Operation, Refused, RouteChanged, checked
+from lmboot.runtime.operations import Operation, Permit, Refused, RouteChanged, checked
 from lmboot.runtime.policy import ALIASES, Route
 from lmboot.runtime.routes import Routes, below, stricter
 
@@ -52,6 +52,16 @@ class Audit(Protocol):
         """Record what is no operation: a flip, a fault, the channel's end."""
 
 
+class Gate(Protocol):
+    """Who judges what a request needs beyond its route."""
+
+    async def permit(self, operation: Operation, args: dict[str, Any]) -> Permit | None:
+        """Return what the request may rest on, asking the person if need be; raise Refused.
+
+        None: it needs nothing. Cancelled when nobody waits for the answer any more.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Flip:
     """What a flip did: the new version, which requests it withdrew, which were done already."""
@@ -75,6 +85,8 @@ class _Flight:
     version: int = 0  # of the routes at the commit; 0: not committed
     stopped: OperationRefused | None = None  # why it must not go on
     task: asyncio.Task[None] | None = None  # once it runs
+    permit: Permit | None = None  # the grant that it rests on
+    asking: bool = False  # whether a person is asked for one
 
     def commit(self) -> None:
         self.broker._commit(self)
@@ -82,7 +94,7 @@ class _Flight:
     def stop(self, reason: OperationRefused) -> None:
         """Let it not begin, not commit, and not wait any longer if it can be cancelled."""
         self.stopped = reason
-        if self.task is not None and self.operation.cancellable:
+        if self.task is not None and (self.operation.cancellable or self.asking):
             self.task.cancel()
 
     async def go(self) -> Any:
@@ -93,10 +105,28 @@ class _Flight:
         if self.route == "EMULATE":
             result = await self.operation.emulate(self.args)
         else:
+            await self._be_permitted()
             result = await self.operation.perform(self.args, self)
         if not self.version:
             self.commit()  # to tell its result is all the effect that it has
         return result
+
+    async def _be_permitted(self) -> None:
+        """Get hold of the grant that it needs; while a person is asked, it can be stopped."""
+        self.asking = True
+        try:
+            self.permit = await self.broker._gate.permit(self.operation, self.args)
+        finally:
+            self.asking = False
+        if self.stopped:
+            raise self.stopped
+
+
+class _Open:
+    """The gate where none is given: each operation judges by itself what it may do."""
+
+    async def permit(self, operation: Operation, args: dict[str, Any]) -> Permit | None:
+        return None
 
 
 class Broker:
@@ -112,12 +142,13 @@ class Broker:
         operations: Iterable[Operation],
         audit: Audit,
         *,
+        gate: Gate | None = None,
         already: bytes = b"",
         partial_seconds: float = PARTIAL_SECONDS,
     ) -> None:
+        self._gate = gate or _Open()
         self._operations = {operation.name: operation for operation in operations}
-        emulated = [each.name for each in self._operations.values() if each.emulates]
-        self._routes = routes.also_emulated(emulated)
+        self._routes = routes
         self._swapping = Lock()
         self._audit = audit
         self._connection, self._already = connection, already
@@ -181,6 +212,11 @@ class Broker:
         self._push()
         return flip
 
+    def end_permit(self, permit: Permit) -> None:
+        """Stop what rests on a grant that has ended, as far as that is possible."""
+        ended = Refused("not_granted", "the grant ended before it was done")
+        self._stop([each for each in self._flights.values() if each.permit is permit], ended)
+
     def _withdraw(self, op: str, route: Route) -> Flip:
         """Stop what is under way by a freer route than this."""
         meant = [
@@ -188,11 +224,16 @@ class Broker:
             for flight in self._flights.values()
             if flight.request.op == op and below(route, flight.route)
         ]
-        stopped = [each for each in meant if each.operation.cancellable or not each.version]
-        for flight in stopped:
-            flight.stop(RouteChanged())
+        stopped = self._stop(meant, RouteChanged())
         too_late = tuple(each.request.id for each in meant if each not in stopped)
         return Flip(self._routes.version, tuple(each.request.id for each in stopped), too_late)
+
+    def _stop(self, flights: list[_Flight], reason: OperationRefused) -> list[_Flight]:
+        """Stop those that can be cancelled or have not had their effect; return them."""
+        stopped = [each for each in flights if each.operation.cancellable or not each.version]
+        for flight in stopped:
+            flight.stop(reason)
+        return stopped
 
     def _commit(self, flight: _Flight) -> None:
         with self._swapping:  # a flip is either before this or after the effect's beginning
@@ -201,6 +242,8 @@ class Broker:
                 raise flight.stopped
             if below(routes.effective(flight.request.op), flight.route):
                 raise RouteChanged
+            if flight.permit is not None and not flight.permit.holds():
+                raise Refused("not_granted", "the grant ended before it was done")
             flight.version = routes.version
 
     def _push(self) -> None:
@@ -286,6 +329,8 @@ class Broker:
             frame = self._failure(flight, Refused("failed", "the operation failed"))
             code = f"failed: {type(error).__name__}"
         finally:
+            if flight.permit is not None:
+                flight.permit.done()
             del self._flights[flight.request.id]
             self._record(flight, code)
         self._channel.send(frame)

@@ -17,7 +17,7 @@ import os
 import secrets
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -25,6 +25,7 @@ from lmboot import system
 from lmboot.errors import OperationRefused, UsageFault
 from lmboot.paths import problem_with
 from lmboot.runtime.beneath import Opener, open_beneath
+from lmboot.runtime.quota import Quota
 from lmboot.text import brief
 
 MAX_READ_BYTES = 1 << 20
@@ -54,23 +55,6 @@ _CODES = {
 }
 
 
-class Quota:
-    """How many bytes may still be written in all; its method is what `Folder` spends by."""
-
-    def __init__(self, total: int = RUN_BYTES) -> None:
-        """Begin with `total` bytes."""
-        self._left = total
-        self._lock = threading.Lock()
-
-    def spend(self, count: int) -> bool:
-        """Take `count` bytes and say so, or take none; a negative count gives back."""
-        with self._lock:
-            if count > self._left:
-                return False
-            self._left -= count
-            return True
-
-
 class Part(NamedTuple):
     """A part of a file: its text, where the next part begins, and the size of the whole file."""
 
@@ -88,7 +72,7 @@ class Folder:
         *,
         writable: bool,
         dotfiles: bool = False,
-        spend: Callable[[int], bool] | None = None,
+        quota: Quota | None = None,
         opener: Opener = open_beneath,
     ) -> None:
         """Take over a descriptor; see `open`."""
@@ -98,7 +82,7 @@ class Folder:
         self._descriptor = descriptor
         self.writable = writable
         self._dotfiles = dotfiles
-        self._spend = spend or Quota().spend
+        self._quota = quota or Quota(RUN_BYTES)
         self._opener = opener
         self._lock = threading.Lock()
 
@@ -109,13 +93,13 @@ class Folder:
         writable: bool = False,
         *,
         dotfiles: bool = False,
-        spend: Callable[[int], bool] | None = None,
+        quota: Quota | None = None,
         opener: Opener = open_beneath,
     ) -> Self:
         """Hold a folder; raise UsageFault where it is a link or no folder, or is the system's.
 
-        Without `dotfiles`, names that begin with a dot can't be reached or seen. `spend` is asked
-        before each write and says whether that many bytes are left; without it, RUN_BYTES are.
+        Without `dotfiles`, names that begin with a dot can't be reached or seen. All
+        writing takes from `quota`, of RUN_BYTES where none is given.
         """
         if not system.can_hold:
             raise UsageFault(
@@ -132,7 +116,18 @@ class Folder:
         if real.startswith(tuple(f"{folder}/" for folder in _SYSTEM)):
             os.close(descriptor)
             raise UsageFault(f"{path} belongs to the system", hint="Name a folder of yours.")
-        return cls(descriptor, writable=writable, dotfiles=dotfiles, spend=spend, opener=opener)
+        return cls(descriptor, writable=writable, dotfiles=dotfiles, quota=quota, opener=opener)
+
+    def again(self, *, writable: bool) -> Self:
+        """Hold the same folder once more, wherever its path may lead by now."""
+        with self._root() as root:
+            return type(self)(
+                os.dup(root),
+                writable=writable,
+                dotfiles=self._dotfiles,
+                quota=self._quota,
+                opener=self._opener,
+            )
 
     def close(self) -> None:
         """Let go of the folder; what is under way ends as if it were still held. Idempotent."""
@@ -224,13 +219,12 @@ class Folder:
         self._check(relative, writing=True)
         if len(data) > limit:
             raise _refusal(relative, "too_large", f"would be larger than {limit:,} bytes")
-        if not self._spend(charge):
-            raise _refusal(relative, "quota", "would exceed what may be written in all")
+        taken = self._quota.reserve(charge)
         try:
             with self._parent(relative, make=True) as (parent, name), _told(relative):
                 _put(parent, name, data, overwrite=overwrite, relative=relative)
         except BaseException:
-            self._spend(-charge)
+            taken.settle(0)
             raise
         return len(data)
 

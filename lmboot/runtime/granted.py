@@ -8,18 +8,16 @@ emulators give, so that a program need not know who performed its call.
 from __future__ import annotations
 
 import asyncio
-import os
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from itertools import chain, count
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from lmboot.errors import UsageFault
-from lmboot.runtime.confined import MAX_FILE_BYTES, Folder, Quota
+from lmboot.paths import problem_with
+from lmboot.runtime.asking import Question
+from lmboot.runtime.confined import MAX_FILE_BYTES, Folder
 from lmboot.runtime.database import query
 from lmboot.runtime.fetching import fetch
+from lmboot.runtime.grants import Grants, Held
 from lmboot.runtime.operations import (
     Argument,
     Context,
@@ -29,115 +27,60 @@ from lmboot.runtime.operations import (
     Text,
     Values,
 )
-from lmboot.runtime.urls import FetchPolicy
+from lmboot.runtime.urls import FetchPolicy, host_to_grant
 from lmboot.text import brief
 
 PATH = Text(most=500)
-_HOST = re.compile(r"\*|\.?[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63}){0,20}|[0-9a-f:.]{2,45}")
 URL = Text(most=8192)
 ANYWHERE = Text(most=500, default="")
 
-
-@dataclass(slots=True)
-class Grants:
-    """What one run was granted so far; its members may be exchanged while it runs."""
-
-    folders: dict[str, Folder] = field(default_factory=dict)
-    fetch: FetchPolicy = field(default_factory=FetchPolicy)
-    written: Quota = field(default_factory=Quota)  # of all folders together
-
-    def add_folder(self, path: Path, *, writable: bool) -> str:
-        """Grant a folder; return the name that it has for the runtime. Raises UsageFault."""
-        path = Path(os.path.abspath(path.expanduser()))
-        folder = Folder.open(path, writable, spend=self.written.spend)
-        stem = path.name or "root"
-        names = chain([stem], (f"{stem}-{number}" for number in count(2)))
-        name = next(name for name in names if name not in self.folders)
-        self.folders[name] = folder
-        return name
-
-    def add_host(self, host: str) -> None:
-        """Let addresses of a host be fetched; `.name` means all beneath it. Raises UsageFault."""
-        if not _HOST.fullmatch(host):
-            raise UsageFault(
-                f"{brief(host, 60)!r} is no host", hint="Name one, such as example.org."
-            )
-        self.fetch = replace(self.fetch, hosts=self.fetch.hosts | {host.lower()})
-
-    def remove(self, name: str) -> bool:
-        """Take back a folder by its name, or a host; say whether there was such a grant."""
-        if name in self.fetch.hosts:
-            self.fetch = replace(self.fetch, hosts=self.fetch.hosts - {name})
-            return True
-        folder = self.folders.pop(name, None)
-        if folder is not None:
-            folder.close()
-        return folder is not None
-
-    def close(self) -> None:
-        """Let go of every folder."""
-        for folder in self.folders.values():
-            folder.close()
-        self.folders.clear()
-
-    def operations(self) -> list[Operation]:
-        """Return all operations that work on these grants."""
-        return [*(_OnFiles(self, *row) for row in _ON_FILES), Fetch(self)]
-
-    def place(self, path: str) -> tuple[Folder, str]:
-        """Return the folder that a path names, and the rest of it; raise Refused."""
-        name, _, rest = path.strip("/").partition("/")
-        folder = self.folders.get(name)
-        if folder is None:
-            raise Refused("not_granted", f"no folder {brief(name, 60)!r} was granted")
-        return folder, rest
+Work = Callable[[Folder, str, dict[str, Any]], Any]
 
 
-Work = Callable[[Grants, dict[str, Any]], Any]
+def operations(grants: Grants) -> list[Operation]:
+    """Return all operations that work on these grants."""
+    return [*(_OnFiles(grants, *row) for row in _ON_FILES), Fetch(grants)]
 
 
-def _list(grants: Grants, args: dict[str, Any]) -> Any:
-    if not args["path"].strip("/"):
-        return sorted(f"{name}/" for name in grants.folders)
-    folder, rest = grants.place(args["path"])
+def _split(path: str) -> tuple[str, str]:
+    """Return the name of a granted folder, and the rest of the path."""
+    name, _, rest = path.strip("/").partition("/")
+    return name, rest
+
+
+def _list(folder: Folder, rest: str, args: dict[str, Any]) -> Any:
     return folder.list(rest)
 
 
-def _read_text(grants: Grants, args: dict[str, Any]) -> Any:
-    folder, rest = grants.place(args["path"])
+def _read_text(folder: Folder, rest: str, args: dict[str, Any]) -> Any:
     part = folder.read_text(rest)
     if part.next_offset < part.size:
         raise Refused("too_large", "the file is larger than what one reading takes")
     return part.text
 
 
-def _write_text(grants: Grants, args: dict[str, Any]) -> Any:
-    folder, rest = grants.place(args["path"])
+def _write_text(folder: Folder, rest: str, args: dict[str, Any]) -> Any:
     folder.write_text(rest, args["text"], overwrite=args["overwrite"])
     return len(args["text"])
 
 
-def _stat(grants: Grants, args: dict[str, Any]) -> Any:
-    folder, rest = grants.place(args["path"])
+def _stat(folder: Folder, rest: str, args: dict[str, Any]) -> Any:
     return folder.stat(rest)
 
 
-def _remove(grants: Grants, args: dict[str, Any]) -> Any:
-    folder, rest = grants.place(args["path"])
+def _remove(folder: Folder, rest: str, args: dict[str, Any]) -> Any:
     folder.remove(rest)
 
 
-def _open(grants: Grants, args: dict[str, Any]) -> Any:
+def _open(folder: Folder, rest: str, args: dict[str, Any]) -> Any:
     """Make sure that a file exists, as the emulator does."""
-    folder, rest = grants.place(args["path"])
     if not folder.exists(rest):
         folder.write_text(rest, "")
     return f"ok, handle: host.{args['path']}"
 
 
-def _database_query(grants: Grants, args: dict[str, Any]) -> Any:
+def _database_query(folder: Folder, rest: str, args: dict[str, Any]) -> Any:
     """Execute one statement on a file; it may change that where the folder may be written."""
-    folder, rest = grants.place(args["path"])
     answer = query(folder, rest, args["sql"], args["parameters"], writable=folder.writable)
     return {
         "columns": list(answer.columns),
@@ -170,7 +113,7 @@ _ON_FILES: tuple[tuple[str, Mapping[str, Argument], Work, bool], ...] = (
 
 
 class _OnFiles:
-    """One operation on granted folders, done in a thread; the broker does not emulate it."""
+    """One operation on granted folders, done in a thread; the guest's library emulates it."""
 
     emulates: ClassVar[bool] = False
     cancellable: ClassVar[bool] = False
@@ -186,14 +129,38 @@ class _OnFiles:
         self.name, self.arguments = name, arguments
         self._grants, self._work, self._changes = grants, work, changes
 
+    def needs(self, args: dict[str, Any]) -> Question | None:
+        """Ask for the folder that a path begins with: which one it is, the person says.
+
+        A folder that may only be read so far is not chosen anew where it is to be written.
+        """
+        name, _ = _split(args["path"])
+        if not name and self.name == "fs.list":
+            return None
+        known = name in self._grants.folders
+        if not known and (problem := problem_with(name)):
+            raise Refused("bad_path", f"the name of the folder {problem}")
+        return Question(self.name, name, chooses_folder=not known)
+
     async def perform(self, args: dict[str, Any], context: Context) -> Any:
         """Do it; what changes a file commits before it touches the disk."""
-        return await asyncio.to_thread(self._do, args, context)
+        name, rest = _split(args["path"])
+        if not name and self.name == "fs.list":
+            return sorted(f"{name}/" for name in self._grants.folders)
+        folder = self._folder(name, context)
+        return await asyncio.to_thread(self._do, folder, rest, args, context)
 
-    def _do(self, args: dict[str, Any], context: Context) -> Any:
+    def _folder(self, name: str, context: Context) -> Folder:
+        permit = context.permit
+        folder = permit.folder if isinstance(permit, Held) else self._grants.folders.get(name)
+        if folder is None:
+            raise Refused("not_granted", f"no folder {brief(name, 60)!r} was granted")
+        return folder
+
+    def _do(self, folder: Folder, rest: str, args: dict[str, Any], context: Context) -> Any:
         if self._changes:
             context.commit()
-        return self._work(self._grants, args)
+        return self._work(folder, rest, args)
 
     async def emulate(self, args: dict[str, Any]) -> Any:
         """Refuse: the broker is not asked for that."""
@@ -211,12 +178,23 @@ class Fetch:
     emulates: ClassVar[bool] = False
     cancellable: ClassVar[bool] = True
 
+    def needs(self, args: dict[str, Any]) -> Question | None:
+        """Ask for the host of the address; what no such grant would open is refused."""
+        host = host_to_grant(args["url"], self.grants.fetch)
+        return None if host is None else Question(self.name, host)
+
     async def perform(self, args: dict[str, Any], context: Context) -> dict[str, Any]:
         """Ask for it, and tell status, headers and text."""
         context.commit()
-        answer = await self.get(args["url"], self.grants.fetch)
+        answer = await self.get(args["url"], self._policy(context))
         return {"status": answer.status, "headers": dict(answer.headers), "text": answer.text}
 
+    def _policy(self, context: Context) -> FetchPolicy:
+        """Return what is granted to all, and to this request alone."""
+        policy, permit = self.grants.policy, context.permit
+        more = {permit.name} if isinstance(permit, Held) else set()
+        return replace(policy, hosts=policy.hosts | more)
+
     async def emulate(self, args: dict[str, Any]) -> Any:
-        """Refuse: there is nothing behind an address that does not exist."""
-        raise Refused("denied", "fetch is not emulated")
+        """Refuse: the broker is not asked for that."""
+        raise Refused("denied", "fetch is emulated by the guest's library")

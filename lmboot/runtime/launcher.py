@@ -6,7 +6,8 @@ from lmboot.errors import SandboxFault
 from lmboot.process import Ended, Output
 from lmboot.runtime import posture
 from lmboot.runtime.policy import Limits
-from lmboot.runtime.properties import IN_WORDS, Properties, in_words
+from lmboot.runtime.posture import NO_WISH, Wish
+from lmboot.runtime.properties import IN_WORDS, Properties, SandboxLevel, in_words, short_of
 from lmboot.runtime.run import Box, Job, Runtime
 from lmboot.workspace import CopyReport
 
@@ -19,6 +20,8 @@ __all__ = [
     "Output",
     "Properties",
     "Runtime",
+    "SandboxLevel",
+    "Wish",
     "in_words",
 ]
 
@@ -35,7 +38,12 @@ class Launcher:
 
     @classmethod
     async def prepare(
-        cls, sandbox: str = "auto", *, no_border: bool = False, limits: Limits | None = None
+        cls,
+        sandbox: str = "auto",
+        *,
+        no_border: bool = False,
+        limits: Limits | None = None,
+        wish: Wish = NO_WISH,
     ) -> Launcher:
         """Choose the back end and set up a sandbox in it, for a payload that is still to come.
 
@@ -43,8 +51,17 @@ class Launcher:
         proof takes about half a second once per boot: call it while the model still answers.
         `limits` are the policy's; a payload with another disk_mb costs a second setting up.
         """
-        backend, properties = await posture.choose(sandbox, no_border=no_border)
-        return cls(await Box.open(backend, limits), properties)
+        chosen = await posture.choose(sandbox, no_border=no_border, wish=wish)
+        return cls(await Box.open(chosen.backend, limits, chosen.places), chosen.properties)
+
+    def short_of(self, level: SandboxLevel) -> list[str]:
+        """Return what this one lacks of a level; consent to `none` is consent to level low."""
+        walls = posture.walls(self.backend)
+        return [] if level == "low" else short_of(level, self.properties, walls=walls)
+
+    async def beside(self, limits: Limits) -> Launcher:
+        """Set up one more sandbox of the same kind; raise SandboxFault."""
+        return Launcher(await Box.open(self._box.backend, limits), self.properties)
 
     async def launch(self, job: Job) -> Runtime:
         """Start the job; raise SandboxFault if it could not be set up (nothing ran then)."""

@@ -7,15 +7,18 @@ An operation declares its arguments; the broker checks them before any other of 
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from lmboot.errors import OperationRefused
+from lmboot.runtime.asking import Question
 from lmboot.text import brief, plain
 
 SHORT_BYTES = 4096  # what a text argument may have unless its operation says otherwise
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}", re.ASCII)
 EMULATED_TIME = 946_684_800.0  # 2000-01-01T00:00:00Z, always
 EMULATED_ENV: Mapping[str, str] = {"HOME": "/app", "LANG": "C.UTF-8", "USER": "guest"}
 
@@ -34,8 +37,22 @@ class RouteChanged(Refused):
         super().__init__("route_changed", "the route was changed before it was done")
 
 
+class Permit(Protocol):
+    """What a person has granted and a request rests on."""
+
+    def holds(self) -> bool:
+        """Say whether it is granted still; from any thread."""
+
+    def done(self) -> None:
+        """Take note that the request is answered: what was granted for it alone ends."""
+
+
 class Context(Protocol):
     """What an operation knows of its request."""
+
+    @property
+    def permit(self) -> Permit | None:
+        """Return what the request rests on; None where it needs no grant, or nobody judged it."""
 
     def commit(self) -> None:
         """Call right before the effect, from any thread; raises RouteChanged: then leave it.
@@ -69,6 +86,17 @@ class Operation(Protocol):
 
     async def emulate(self, args: dict[str, Any]) -> Any:
         """Return what `perform` could have, from the arguments alone."""
+
+
+@runtime_checkable
+class Needing(Protocol):
+    """An operation that is performed only where a person has granted it; others need nothing."""
+
+    def needs(self, args: dict[str, Any]) -> Question | None:
+        """Return what these arguments need, as the question for it; None: nothing.
+
+        Raises Refused for what no grant would allow.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +182,31 @@ class Values:
         return None if plain_ones else "has a part that is no plain value"
 
 
-Argument = Text | Whole | Flag | Texts | Values
+@dataclass(frozen=True, slots=True)
+class Files:
+    """An object from paths to texts; the paths are judged by who uses them."""
+
+    most: int
+    each: Text = Text()
+    default: Mapping[str, str] | None = None
+
+    def fault(self, value: Any) -> str | None:
+        """Return what is wrong with a value."""
+        if not isinstance(value, dict):
+            return "is not an object"
+        if len(value) > self.most:
+            return f"has more than {self.most:,} members"
+        return next(
+            (
+                f"has a text that {fault}"
+                for fault in map(self.each.fault, value.values())
+                if fault
+            ),
+            None,
+        )
+
+
+Argument = Text | Whole | Flag | Texts | Values | Files
 
 
 def checked(arguments: Mapping[str, Argument], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -173,7 +225,7 @@ def checked(arguments: Mapping[str, Argument], given: Mapping[str, Any]) -> dict
 
 @dataclass(frozen=True)
 class Time:
-    """The host's time and how far it is from UTC here, in seconds."""
+    """The host's time and how far it is from UTC here, in seconds; nobody is asked for that."""
 
     name: ClassVar[str] = "time"
     arguments: ClassVar[Mapping[str, Argument]] = {}
@@ -193,7 +245,10 @@ class Time:
 
 @dataclass(frozen=True)
 class Env:
-    """One variable of the host's environment, of those that are granted; none by default."""
+    """One variable of the host's environment; it may hold a secret, so each needs its own grant.
+
+    Those in `granted` need none.
+    """
 
     name: ClassVar[str] = "env"
     arguments: ClassVar[Mapping[str, Argument]] = {"name": Text(most=200)}
@@ -202,9 +257,17 @@ class Env:
     granted: Collection[str] = frozenset()
     variables: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
+    def needs(self, args: dict[str, Any]) -> Question | None:
+        """Ask for a variable by its name; what is no name of one is refused."""
+        if args["name"] in self.granted:
+            return None
+        if not VARIABLE.fullmatch(args["name"]):
+            raise Refused("bad_argument", "this is no name of a variable")
+        return Question(self.name, args["name"])
+
     async def perform(self, args: dict[str, Any], context: Context) -> str | None:
         """Tell a variable's value, cut to 4 KiB of text; None when it is not set."""
-        if args["name"] not in self.granted:
+        if args["name"] not in self.granted and context.permit is None:
             raise Refused("not_granted", "this variable is not granted")
         value = self.variables.get(args["name"])
         return None if value is None else value[:SHORT_BYTES]
@@ -216,7 +279,11 @@ class Env:
 
 @dataclass(frozen=True)
 class Notify:
-    """One short text for the person; `show` gets it without what a screen hides or obeys."""
+    """One short text for the person; `show` gets it without what a screen hides or obeys.
+
+    Nobody is asked first: the question would be longer than the notice, which stands in the
+    session as the runtime's own and gives the runtime no more than what it prints.
+    """
 
     name: ClassVar[str] = "notify"
     arguments: ClassVar[Mapping[str, Argument]] = {"text": Text()}

@@ -13,7 +13,9 @@ Route = Literal["EMULATE", "HOST", "DENY"]
 ROUTES: tuple[Route, ...] = ("EMULATE", "HOST", "DENY")
 
 OPERATIONS: dict[str, bool] = {
-    # operation: whether there is an emulator for it, in the guest's library or in the broker
+    # operation: whether it is emulated where a manifest names no routes. Each has an emulator, in
+    # the guest's library or in the broker; but those that would pretend to have been outside
+    # (asked a network, a model, a database) are emulated only where that is asked for by name.
     "fs.open": True,
     "fs.read_text": True,
     "fs.write_text": True,
@@ -33,6 +35,7 @@ OPERATIONS: dict[str, bool] = {
     "time": True,
     "notify": True,
 }
+ASKING_THE_MODEL = ("query_model", "inject_prompt", "logits")  # these count as one of max_depth
 ALIASES = {
     "open": "fs.open",
     "read": "fs.read_text",
@@ -75,13 +78,15 @@ def lowered(limits: Limits, asked: Mapping[str, float]) -> tuple[Limits, list[st
 
 
 def effective_routes(
-    routes: Mapping[str, Route] | None, *permitted: Collection[str] | None
+    routes: Mapping[str, Route] | None,
+    *permitted: Collection[str] | None,
+    max_depth: int = 1,
 ) -> dict[str, Route]:
     """Return the route of every known operation, cut down to each list in `permitted`.
 
-    Routes None: what has an emulator is EMULATE, all others DENY. A list None: no cut; a list
-    empty: everything is DENY. A short name counts as the operation that it stands for, whose own
-    name wins. EMULATE without an emulator is DENY: nobody could perform it.
+    Routes None: as OPERATIONS has it, EMULATE or DENY. A list None: no cut; a list empty:
+    everything is DENY. A short name counts as the operation that it stands for, whose own name
+    wins. To ask the model counts one: with `max_depth` 0 what would do so is DENY.
     """
     asked: Mapping[str, Route]
     if routes is None:
@@ -92,11 +97,8 @@ def effective_routes(
     lists = [
         {ALIASES.get(name, name) for name in names} for names in permitted if names is not None
     ]
-    return {name: _effective(name, asked, lists) for name in OPERATIONS}
-
-
-def _effective(name: str, asked: Mapping[str, Route], lists: list[set[str]]) -> Route:
-    route = asked.get(name, "DENY")
-    if any(name not in names for names in lists):
-        return "DENY"
-    return "DENY" if route == "EMULATE" and not OPERATIONS[name] else route
+    routes_of = {name: asked.get(name, "DENY") for name in OPERATIONS}
+    denied = {name for name in OPERATIONS if any(name not in names for names in lists)}
+    if max_depth < 1:
+        denied |= {name for name in ASKING_THE_MODEL if routes_of[name] == "HOST"}
+    return {name: "DENY" if name in denied else route for name, route in routes_of.items()}

@@ -11,6 +11,7 @@ from lmboot.runtime.policy import Limits
 
 Level = Literal["enforced", "partial", "absent"]
 Properties = Mapping[str, Level]
+SandboxLevel = Literal["low", "medium", "high"]
 
 PROPERTIES = (
     "fs_read",
@@ -54,7 +55,7 @@ PARTLY = {  # what remains possible where the words above hold in part
     "pids": "by looking: more of them may be there for a moment",
     "mem_total": "by looking: it may use more for a moment",
     "disk_total": "by looking: it may use more for a moment",
-    "own_paths": "they lie elsewhere: its HOME and its TMPDIR name two, and there is no third",
+    "own_paths": "its HOME and its TMPDIR name two, which may lie elsewhere; there is no third",
 }
 
 
@@ -79,27 +80,71 @@ REQUIRED: Mapping[str, Level] = {
     "env": "enforced",
     "fds": "enforced",
 }
+# What a payload can ask for beyond that, because it is to handle what must not get out. Nothing is
+# in the open, not even names; what can be had without a right that a user may lack is contained
+# and not only watched. Memory may be watched: to contain it takes a control group, which most
+# users can't make. Where /app lies is no border.
+MEDIUM: Mapping[str, Level] = {
+    **dict.fromkeys(("fs_read", "proc_view", "unix_path", "syscalls", "pids"), "enforced"),
+    "disk_total": "enforced",
+    "mem_total": "partial",
+}
+WALLS: Mapping[SandboxLevel, int] = {"low": 1, "medium": 1, "high": 2}
 ABSENT: Properties = dict.fromkeys(PROPERTIES, "absent")
+
+_READS = ("read_canary", "read_home", "read_passwd", "watch_home", "link_canary")
+# The attempts that each rests on; `syscalls` on all whose names begin with `call_`.
+PROOFS: Mapping[str, tuple[str, ...]] = {
+    "fs_read": (*_READS, "stat_passwd"),
+    "fs_write": (
+        *("write_usr", "write_root", "write_dev"),
+        *("chmod_canary", "touch_canary", "mark_canary"),
+    ),
+    "net_ip": ("inet", "inet6", "vsock", "netlink"),
+    "net_loopback": ("tcp_loopback", "tcp6_loopback"),
+    "unix_abstract": ("unix_abstract",),
+    "unix_path": ("unix_path",),
+    "proc_view": ("read_host", "pids"),
+    "signals": ("kill_host", "renice_host", "limit_host"),
+    "syscalls": (),
+    "pids": ("forks",),
+    "mem_total": ("ended",),
+    "disk_total": ("disk", "shm", "tmp"),
+    "tree_kill": ("left",),
+    "env": ("env",),
+    "fds": ("fds",),
+    "own_paths": ("folder",),
+}
 
 PROBE_LIMITS = Limits(memory_mb=128, cpu_seconds=20, wall_seconds=20, processes=12, disk_mb=4)
 SCRATCH_MB = 16
 WATCHED = "watched"  # the outcome of an attempt that the supervisor put an end to
 
-_READS = ("read_canary", "read_home", "read_passwd", "watch_home", "link_canary")
-_CHANGES = (
-    *("write_usr", "write_root", "write_dev"),
-    *("chmod_canary", "touch_canary", "mark_canary"),
-)
 _ALLOWED_NAMES = {"PATH", "LANG", "HOME", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT"}  # Windows' are 3
 
 
 def lacking(properties: Properties) -> list[str]:
     """Return what is required and not there, or not as far as it must be; pure."""
+    return _below(REQUIRED, properties)
+
+
+def short_of(level: SandboxLevel, properties: Properties, *, walls: int) -> list[str]:
+    """Return what a sandbox lacks of a level that a payload asks for, by name; pure.
+
+    Low is what is always required; medium leaves nothing in the open; high is all of that by two
+    walls, one inside the other, so that a hole in one of them is not the end.
+    """
+    least = REQUIRED if level == "low" else {**REQUIRED, **MEDIUM}
+    second = ["a second wall"] if walls < WALLS[level] else []
+    return _below(least, properties) + second
+
+
+def _below(least: Properties, properties: Properties) -> list[str]:
     ranks: tuple[Level, ...] = ("absent", "partial", "enforced")
     return [
         name
-        for name, least in REQUIRED.items()
-        if ranks.index(properties[name]) < ranks.index(least)
+        for name, wanted in least.items()
+        if ranks.index(properties[name]) < ranks.index(wanted)
     ]
 
 
@@ -123,31 +168,40 @@ class Outcomes:
         return list(json.loads(outcome[3:].replace("'", '"'))) if outcome.startswith("ok") else []
 
     def within(self, name: str, most: float) -> Level:
-        """Return whether an attempt was bounded: at once, by somebody who looked, or not."""
+        """Return whether an attempt was bounded: at once, by somebody who looked, or not.
+
+        Bounded at once is, too, what does not exist there at all.
+        """
         word, _, number = self.tried.get(name, "").partition(" ")
-        if word == "ok" and int(number) <= most:
+        if word == "ENOSYS" or (word == "ok" and int(number) <= most):
             return "enforced"
         return "partial" if word == WATCHED else "absent"
 
 
 def judge(
-    tried: Mapping[str, str], *, visited: bool, limit: str | None, clean: bool, channel: int
+    tried: Mapping[str, str],
+    *,
+    visited: bool,
+    limit: str | None,
+    clean: bool,
+    channel: int,
+    contained: bool = False,
 ) -> Properties:
     """Return what the outcomes prove; what was not tried counts as absent.
 
     `visited`: somebody came to one of the host's servers. `limit` is what ended the probe, and
     `clean` whether nothing was left of it; `channel` the one descriptor that it may have.
+    `contained`: nobody looked at its memory, so that the limit was the kernel's.
     """
     found = Outcomes(tried)
     levels: dict[str, Level] = {
         **_of_files(found),
         **_of_sockets(found, visited=visited),
         **_of_processes(found),
-        # Watched, not contained: between two looks it can be exceeded for a moment.
-        "mem_total": "partial" if limit == "memory" else "absent",
+        "mem_total": _of_memory(found, limit, contained=contained),
         "tree_kill": _level(clean),
         "env": _level(_is_scrubbed(set(found.listed("env")))),
-        "fds": _level(found.listed("fds") == [0, 1, 2, channel]),
+        "fds": _level(found.listed("fds") in ([0, 1, 2], [0, 1, 2, channel])),
     }
     return {name: levels[name] for name in PROPERTIES}
 
@@ -156,18 +210,19 @@ def _of_files(found: Outcomes) -> Properties:
     disk = found.within("disk", PROBE_LIMITS.disk_mb)
     scratch = {found.within("shm", SCRATCH_MB), found.within("tmp", SCRATCH_MB)}
     folder = found.tried.get("folder", "")
+    own = folder == "ok /app" and found.tried.get("shm") != "ok 0"
     return {
         "fs_read": _graded(found.closed(*_READS), wholly=found.closed("stat_passwd")),
-        "fs_write": found.refused(*_CHANGES),
+        "fs_write": found.refused(*PROOFS["fs_write"]),
         "disk_total": disk if scratch == {"enforced"} or disk == "absent" else "partial",
-        "own_paths": _graded(folder.startswith("ok"), wholly=folder == "ok /app"),
+        "own_paths": _graded(folder.startswith("ok"), wholly=own),
     }
 
 
 def _of_sockets(found: Outcomes, *, visited: bool) -> Properties:
-    loopback = found.closed("tcp_loopback", "tcp6_loopback") and not visited
+    loopback = found.closed(*PROOFS["net_loopback"]) and not visited
     return {
-        "net_ip": found.refused("inet", "inet6", "vsock", "netlink"),
+        "net_ip": found.refused(*PROOFS["net_ip"]),
         "net_loopback": _level(loopback),
         "unix_abstract": found.refused("unix_abstract"),
         "unix_path": found.refused("unix_path"),
@@ -179,11 +234,19 @@ def _of_processes(found: Outcomes) -> Properties:
     unread = found.closed("read_host") and (alone or found.closed("pids"))
     calls = [outcome for name, outcome in found.tried.items() if name.startswith("call_")]
     return {
-        "proc_view": _graded(unread, wholly=alone),
-        "signals": found.refused("kill_host", "renice_host", "limit_host"),
+        # Who can't even ask for a process by its number learns nothing.
+        "proc_view": _graded(unread, wholly=alone or found.tried.get("kill_host") == "ENOSYS"),
+        "signals": found.refused(*PROOFS["signals"]),
         "syscalls": _level(bool(calls) and all(call in ("EPERM", "ENOSYS") for call in calls)),
         "pids": found.within("forks", PROBE_LIMITS.processes),
     }
+
+
+def _of_memory(found: Outcomes, limit: str | None, *, contained: bool) -> Level:
+    """Return how memory is bounded; who only looks, lets it be exceeded for a moment."""
+    if found.tried.get("memory") == "ENOMEM":
+        return "enforced"
+    return _graded(limit == "memory", wholly=contained)
 
 
 def _is_scrubbed(names: set[str]) -> bool:

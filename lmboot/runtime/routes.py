@@ -6,7 +6,7 @@ runs. An operation that one of the three does not name is DENY in it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -15,26 +15,20 @@ from lmboot.runtime.policy import ALIASES, OPERATIONS, ROUTES, Route
 from lmboot.text import brief
 
 _RANK: dict[Route, int] = {"DENY": 0, "EMULATE": 1, "HOST": 2}
-_EMULATED = frozenset(name for name, emulated in OPERATIONS.items() if emulated)
 
 
 @dataclass(frozen=True, slots=True)
 class Routes:
-    """One state of all routes; a flip makes the next one.
-
-    `emulated` names the operations that somebody can emulate, by default the guest's library.
-    """
+    """One state of all routes; a flip makes the next one."""
 
     ceiling: Mapping[str, Route]
     manifest: Mapping[str, Route]
     live: Mapping[str, Route]
     version: int = 1
-    emulated: Collection[str] = _EMULATED
 
     def __post_init__(self) -> None:
         for name in ("ceiling", "manifest", "live"):  # a copy: nobody can change it behind us
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
-        object.__setattr__(self, "emulated", frozenset(self.emulated))
 
     @classmethod
     def agreed(cls, ceiling: Mapping[str, Route], manifest: Mapping[str, Route]) -> Routes:
@@ -42,12 +36,11 @@ class Routes:
         return cls(ceiling, manifest, live=ceiling)
 
     def effective(self, op: str) -> Route:
-        """Return who performs an operation; DENY when unknown, or EMULATE that nobody can do."""
+        """Return who performs an operation; DENY when nobody knows it."""
         if op not in OPERATIONS:
             return "DENY"
         tables = (self.ceiling, self.manifest, self.live)
-        route = min((table.get(op, "DENY") for table in tables), key=_RANK.__getitem__)
-        return "DENY" if route == "EMULATE" and op not in self.emulated else route
+        return min((table.get(op, "DENY") for table in tables), key=_RANK.__getitem__)
 
     def table(self) -> dict[str, Route]:
         """Return the effective route of every known operation."""
@@ -64,10 +57,6 @@ class Routes:
         if route not in ROUTES:
             raise UsageFault(f"a route is one of {', '.join(ROUTES)}")
         return replace(self, live={**self.live, op: route}, version=self.version + 1)
-
-    def also_emulated(self, ops: Collection[str]) -> Routes:
-        """Return the same version where these operations have an emulator too."""
-        return replace(self, emulated=frozenset(self.emulated) | frozenset(ops))
 
 
 def stricter(old: Routes, new: Routes, op: str) -> bool:

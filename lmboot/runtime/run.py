@@ -8,11 +8,12 @@ import os
 import secrets
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from lmboot.cgroups import Place
 from lmboot.errors import SandboxFault
 from lmboot.process import (
     Ended,
@@ -23,8 +24,17 @@ from lmboot.process import (
     unprivileged_user,
     write_once,
 )
-from lmboot.runtime.backends import CHANNEL, PAYLOAD, STDIN, Backend, Plan, workspaces
-from lmboot.runtime.broker import Audit, Broker
+from lmboot.runtime.backends import (
+    CHANNEL,
+    PAYLOAD,
+    SCRATCH_BYTES,
+    STDIN,
+    Backend,
+    Plan,
+    short_base,
+    workspaces,
+)
+from lmboot.runtime.broker import Audit, Broker, Gate
 from lmboot.runtime.operations import Operation
 from lmboot.runtime.policy import Limits, Route
 from lmboot.runtime.routes import Routes
@@ -45,12 +55,16 @@ MAX_FILES_IN_RUNTIME = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What to run: `files` are (checked path, content), `argv` is FILE and its arguments."""
+    """What to run: `files` are (checked path, content), `argv` is FILE and its arguments.
+
+    `unwatched` are limits that nobody looks at, so that it shows whether the kernel keeps them.
+    """
 
     files: tuple[tuple[str, bytes], ...]
     argv: tuple[str, ...]
     limits: Limits
     routes: Mapping[str, Route]
+    unwatched: tuple[str, ...] = ()
 
 
 class Standby:
@@ -63,17 +77,19 @@ class Standby:
         self.unpacks = True  # the launcher inside writes the files, in the runtime's own name
         self.beside: int | None = 0  # processes of the runtime's user that are not the runtime's
         self.channel, self._theirs = socket.socketpair()
+        self.channel.setblocking(False)
         self.payload = new_file_in_memory()
         self.child: Child
 
     @classmethod
-    async def set_up(cls, backend: Backend, disk_bytes: int) -> Standby:
+    async def set_up(
+        cls, backend: Backend, disk_bytes: int, places: Sequence[Place] = ()
+    ) -> Standby:
         """Set up a sandbox; raise StartFailed."""
         async with AsyncExitStack() as release:
             workspace, user = None, unprivileged_user() if backend.isolates else None
             if backend.on_disk:
-                base = workspaces(backend.name)
-                workspace = await asyncio.to_thread(Workspace.create, base, owner=user)
+                workspace = await _new_workspace(backend, user)
                 release.push_async_callback(asyncio.to_thread, workspace.remove)
             place = str(workspace.path) if workspace else ""
             plan = backend.plan(disk_bytes=disk_bytes, workspace=place)
@@ -83,9 +99,12 @@ class Standby:
             release.callback(os.close, standby.payload)
             release.callback(standby.channel.close)
             standby.unpacks = backend.isolates
-            if plan.info is None:  # no space of its own, in which only its processes would count
+            if not plan.apart:  # no space of its own, in which only its processes would count
                 standby.beside = None if user is None else 2  # its supervisor, and the guard
-            supervisor = await Supervisor.start(user, enclosed=plan.enclosed)
+            elif plan.nested:
+                standby.beside = None  # but its user is the person's own, with other processes
+            places = places if plan.grouped else ()
+            supervisor = await Supervisor.start(user, enclosed=plan.enclosed, places=places)
             release.push_async_callback(supervisor.close)
             standby.child = await supervisor.launch(standby._order())
             release.push_async_callback(standby.child.close)
@@ -111,6 +130,7 @@ class Standby:
             folders=self.plan.folders,
             bounds=self.plan.bounds,
             info=self.plan.info,
+            scaffold=self.plan.scaffold,
             nested=self.plan.nested,
             mark=self.plan.mark,
             container=self.plan.container,
@@ -123,9 +143,9 @@ class Standby:
         """
         if self.workspace is not None and not self.unpacks:
             await asyncio.to_thread(self.workspace.write, job.files)
-        library, unpack, beside = self.plan.library, self.unpacks, self.beside
-        write_once(self.payload, packed(job, library, unpack=unpack, beside=beside))
-        return await self.child.begin(self.channel, watched(job.limits))
+        write_once(self.payload, packed(job, self.plan, unpack=self.unpacks, beside=self.beside))
+        limits = {**watched(job.limits, self.plan.engine), **dict.fromkeys(job.unwatched)}
+        return await self.child.begin(self.channel, limits)
 
 
 class Runtime:
@@ -136,14 +156,30 @@ class Runtime:
         self._child = standby.child
         self._job = job
 
-    def broker(self, routes: Routes, operations: Iterable[Operation], audit: Audit) -> Broker:
+    def broker(
+        self,
+        routes: Routes,
+        operations: Iterable[Operation],
+        audit: Audit,
+        *,
+        gate: Gate | None = None,
+    ) -> Broker:
         """Return the broker at the other end of its socket; there is one of it."""
-        channel, already = self._standby.channel, self._already
-        return Broker(channel, routes, operations, audit, already=already)
+        channel, already = self.channel
+        return Broker(channel, routes, operations, audit, gate=gate, already=already)
+
+    @property
+    def channel(self) -> tuple[socket.socket, bytes]:
+        """The host's end of its socket, and what has come already; instead of a broker."""
+        return self._standby.channel, self._already
 
     def events(self) -> AsyncIterator[Output | Ended]:
         """Yield what the runtime writes, then Ended. What is not asked for is not read."""
         return self._child.events()
+
+    def printed(self) -> Output | None:
+        """Return what it has written already, one stream's; None when nothing is there."""
+        return self._child.read()
 
     async def send(self, data: bytes) -> bool:
         """Queue bytes for stdin; False when that is closed, or more than 1 MiB waits already."""
@@ -183,15 +219,21 @@ class Box:
     to unpack the files and to run one of them.
     """
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, places: Sequence[Place] = ()) -> None:
         self.backend = backend
+        self._places = places
         self._disk_bytes = 0
         self._standby: Standby | None = None
 
     @classmethod
-    async def open(cls, backend: Backend, limits: Limits | None = None) -> Box:
-        """Set up a sandbox for a job with these limits; raise SandboxFault."""
-        box = cls(backend)
+    async def open(
+        cls, backend: Backend, limits: Limits | None = None, places: Sequence[Place] = ()
+    ) -> Box:
+        """Set up a sandbox for a job with these limits; raise SandboxFault.
+
+        `places`: where the runtime gets a control group, in which the kernel keeps its limits.
+        """
+        box = cls(backend, places)
         await box._stand(_disk_bytes(limits or Limits()))
         return box
 
@@ -218,7 +260,7 @@ class Box:
                 return self._standby
             await self.close()
         try:
-            self._standby = await Standby.set_up(self.backend, disk_bytes)
+            self._standby = await Standby.set_up(self.backend, disk_bytes, self._places)
         except (StartFailed, OSError) as failure:
             raise self._fault(failure) from None
         self._disk_bytes = disk_bytes
@@ -234,10 +276,23 @@ class Box:
         return SandboxFault(means, hint=hint)
 
 
-def packed(job: Job, library: str, *, unpack: bool, beside: int | None = 0) -> bytes:
+async def _new_workspace(backend: Backend, user: int | None) -> Workspace:
+    """Make a workspace on disk where the back end can use it; broken off, none is left."""
+    short = backend.short_paths and user is None
+    base = short_base() if short else workspaces(backend.name)
+    making = asyncio.create_task(asyncio.to_thread(Workspace.create, base, owner=user))
+    try:
+        return await asyncio.shield(making)
+    except asyncio.CancelledError:
+        await asyncio.to_thread((await making).remove)
+        raise
+
+
+def packed(job: Job, plan: Plan, *, unpack: bool, beside: int | None = 0) -> bytes:
     """Return all that the launcher inside needs, as netstrings; `unpack`: the files too."""
     routes = " ".join(f"{name}={route}" for name, route in job.routes.items())
-    header = "\n".join([library, routes, *rlimits(job.limits, beside=beside)])
+    limits = rlimits(job.limits, beside=beside, engine=bool(plan.engine))
+    header = "\n".join([plan.library, routes, *limits])
     strings = [header.encode(), b"%d" % len(job.argv), *(part.encode() for part in job.argv)]
     for path, content in job.files if unpack else ():
         strings += [path.encode(), content]
@@ -248,28 +303,44 @@ def _disk_bytes(limits: Limits) -> int:
     return max(PAGE, int(limits.disk_mb * MB))
 
 
-def watched(limits: Limits) -> dict[str, float | None]:
-    """Return the limits that the supervisor watches, in bytes and seconds."""
+def watched(limits: Limits, engine: Mapping[str, float]) -> dict[str, float | None]:
+    """Return what the supervisor watches, in bytes and seconds; an engine's part is beside it."""
     return {
-        "memory": limits.memory_mb * MB,
-        "cpu": limits.cpu_seconds,
+        "memory": limits.memory_mb * MB + engine.get("memory", 0),
+        "contained": contained_bytes(limits) + engine.get("memory", 0),
+        "cpu": limits.cpu_seconds + engine.get("cpu", 0),
         "wall": limits.wall_seconds,
         "processes": max(1, limits.processes),
         "inodes": MAX_FILES_IN_RUNTIME,
     }
 
 
-def rlimits(limits: Limits, *, beside: int | None, system: str = sys.platform) -> list[str]:
+def contained_bytes(limits: Limits) -> int:
+    """Return how much a tree may have in memory, for the kernel to keep it to.
+
+    Files in memory are in there, which have bounds of their own, and what the kernel itself needs
+    for each process. What is below that and above `memory_mb` is for whoever looks.
+    """
+    files = _disk_bytes(limits) + 2 * SCRATCH_BYTES
+    kernel = 32 * MB + int(max(1, limits.processes) * MB / 2)
+    return int(limits.memory_mb * MB) + files + kernel
+
+
+def rlimits(
+    limits: Limits, *, beside: int | None, engine: bool = False, system: str = sys.platform
+) -> list[str]:
     """Return what the kernel bounds for each process by itself: `NAME soft hard` lines.
 
     `beside` are processes that NPROC counts and that are not the runtime's; None: nobody knows
-    how many, because the user is the person's own.
+    how many, because the user is the person's own. With an `engine`, which reserves addresses
+    that it never uses, MEMORY stands in the place of AS: what it is to give to the runtime.
     """
     cpu = math.ceil(limits.cpu_seconds) + 1  # the supervisor, which sees the whole tree, is first
     space = 2 * int(limits.memory_mb * MB) + 512 * MB  # addresses: far more than what is used
-    values = {"AS": space, "FSIZE": _disk_bytes(limits), "NOFILE": 256, "CORE": 0}
+    bound = {"MEMORY": int(limits.memory_mb * MB)} if engine else {"AS": space}
     if system == "darwin":  # it refuses what is less than the libraries that all programs share
-        del values["AS"]
+        bound.pop("AS", None)
+    values = {**bound, "FSIZE": _disk_bytes(limits), "NOFILE": 256, "CORE": 0}
     if beside is not None:
         values["NPROC"] = max(1, int(limits.processes)) + beside
     return [*(f"{name} {value} {value}" for name, value in values.items()), f"CPU {cpu} {cpu + 1}"]

@@ -21,6 +21,7 @@ ERRNO = 0x00050000
 
 AF_UNIX = 1
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C  # both type into a terminal as if its user did
+F_NOTIFY = 0x402  # inotify's older sister
 # CLONE_NEW: TIME, NS, CGROUP, UTS, IPC, USER, PID and NET.
 NAMESPACES = 0x80 | 0x20000 | 0x2000000 | 0x4000000 | 0x8000000 | 0x10000000 | 0x60000000
 X32_BIT = 0x40000000
@@ -96,6 +97,10 @@ DENIED: dict[str, tuple[int | None, int | None]] = {
     "set_mempolicy_home_node": (450, 450),
     "fanotify_init": (300, 262),
     "fanotify_mark": (301, 263),
+    # These would tell which programs the user starts: /usr is the host's own, whoever looks at it.
+    "inotify_init": (253, None),
+    "inotify_init1": (294, 26),
+    "cachestat": (451, 451),
 }
 
 # Answered as if the kernel were older: callers have a second way (clone3 hides its flags).
@@ -125,8 +130,6 @@ UNSEPARATED: dict[str, tuple[int | None, int | None]] = {
     "msgctl": (71, 187),
     "mq_open": (240, 180),
     "mq_unlink": (241, 181),
-    "inotify_init": (253, None),  # it would tell what happens in folders that can't be opened
-    "inotify_init1": (294, 26),
     "statmount": (457, 457),
     "listmount": (458, 458),
     "chown": (92, None),
@@ -188,12 +191,17 @@ class Arch:
     socket: int
     socketpair: int
     ioctl: int
+    fcntl: int
     x32: bool  # whether a second set of calls hides behind a bit of the number
 
 
 ARCHES = {
-    "x86_64": Arch(0xC000003E, 0, clone=56, socket=41, socketpair=53, ioctl=16, x32=True),
-    "aarch64": Arch(0xC00000B7, 1, clone=220, socket=198, socketpair=199, ioctl=29, x32=False),
+    "x86_64": Arch(
+        0xC000003E, 0, clone=56, socket=41, socketpair=53, ioctl=16, fcntl=72, x32=True
+    ),
+    "aarch64": Arch(
+        0xC00000B7, 1, clone=220, socket=198, socketpair=199, ioctl=29, fcntl=25, x32=False
+    ),
 }
 
 
@@ -213,6 +221,7 @@ def build(machine: str, *, separated: bool = True) -> bytes:
     lines += _when(arch.clone, 0, [_test(_ANY_BIT, NAMESPACES, 0, 1)], errno.EPERM)
     typing = [_test(_EQUAL, TIOCSTI, 1, 0), _test(_EQUAL, TIOCLINUX, 0, 1)]
     lines += _when(arch.ioctl, 1, typing, errno.EPERM)
+    lines += _when(arch.fcntl, 1, [_test(_EQUAL, F_NOTIFY, 0, 1)], errno.EPERM)
     lines += _when(arch.socketpair, 0, [_test(_EQUAL, AF_UNIX, 1, 0)], errno.EAFNOSUPPORT)
     if not separated:
         lines += _for_unseparated(arch)

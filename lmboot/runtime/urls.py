@@ -11,7 +11,8 @@ not_granted (it can, and the policy does not name it).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from lmboot.errors import OperationRefused
@@ -83,6 +84,21 @@ def check_url(text: str, policy: FetchPolicy) -> Target:
     if not policy.names(target.host):
         raise _not_granted(f"the host {brief(target.host, 100)!r} is not granted")
     return target
+
+
+def host_to_grant(text: str, policy: FetchPolicy) -> str | None:
+    """Return the host that must be granted for a URL; None where the policy names it.
+
+    Refuses what no grant of a host opens: what can't be read, other ports, forbidden addresses.
+    """
+    target = check_url(text, replace(policy, hosts=frozenset({"*"})))
+    if policy.names(target.host):
+        return None
+    with suppress(ValueError):  # a name; what it means is judged when it is resolved
+        address = ip_address(target.host)
+        if address not in policy.addresses and (why := check_address(address)):
+            raise OperationRefused(f"{target.host} {why}", code="address_refused")
+    return target.host
 
 
 def check_redirect(base: Target, location: str, policy: FetchPolicy) -> Target:

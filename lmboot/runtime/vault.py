@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lmboot import system
 from lmboot.errors import AuditFault, FileUnreadable
 from lmboot.keychain import Keychain, SystemKeychain
 from lmboot.runtime.chain import BEGINNING, Head, Verdict, key_id, verify
@@ -306,7 +307,7 @@ def _make_private(folder: Path) -> None:
 
 def _must_be_private(path: Path, found: os.stat_result) -> None:
     if sys.platform != "win32":  # a user's folders there are his by inheritance
-        if found.st_uid != os.geteuid():
+        if found.st_uid != system.user():
             raise _unusable(path, "it belongs to somebody else")
         if found.st_mode & 0o077:
             raise _unusable(path, "others may read it")

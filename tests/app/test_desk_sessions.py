@@ -696,3 +696,17 @@ async def test_closing_twice_is_closing(bureau: Bureau) -> None:
     await asyncio.gather(bureau.desk.close(), bureau.desk.close())
 
     assert await bureau.over(view) is None
+
+
+async def test_the_next_program_runs_in_the_sandbox_that_is_wanted_or_not_at_all(
+    bureau: Bureau,
+) -> None:
+    await bureau.chosen()
+    bureau.desk.sandbox = "nonsense"
+    view = FakeView()
+    bureau.desk.bootstrap(view)
+
+    failure = await bureau.over(view)
+    assert isinstance(failure, UsageFault)
+    assert "nonsense" in str(failure)
+    assert view.reviews == []

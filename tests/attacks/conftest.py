@@ -1,12 +1,17 @@
-"""What every test of the sandbox shares: a cache of its own, and nothing left behind."""
+"""What the attacks share: a cache of their own, every back end, and nothing left behind."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 import pytest
 
+from lmboot.errors import SandboxFault
+from lmboot.runtime.posture import BACKENDS, choose
 from tests.leaks import nothing_left
 from tests.runtime import guests
 
@@ -21,13 +26,36 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(autouse=True)
-def _clean(own_cache: Path) -> Iterator[None]:
+def _clean(own_cache: Path, request: pytest.FixtureRequest) -> Iterator[None]:
+    """See that nothing is left behind by a test that starts something."""
+    if request.node.get_closest_marker("sandbox") is None:
+        yield
+        return
     with nothing_left():
         yield
 
 
-@pytest.fixture(params=["bubblewrap", "landlock"], autouse=True)
-def sandbox(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Run every attack in each back end that may be chosen by itself."""
-    monkeypatch.setattr(guests, "SANDBOX", request.param)
-    return str(request.param)
+@pytest.fixture(params=list(BACKENDS))
+def sandbox(
+    own_cache: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> str:
+    """Run an attack in every back end that is registered; one that is not usable here is skipped.
+
+    `--require=sandbox` turns that into a failure.
+    """
+    name = str(request.param)
+    if name in BACKENDS and (why_not := unusable(name)):
+        pytest.skip(f"{name}: {why_not}")
+    monkeypatch.setattr(guests, "SANDBOX", name)
+    return name
+
+
+@cache
+def unusable(name: str) -> str:
+    """Return why a back end can't be used on this machine; nothing where it can."""
+    with ThreadPoolExecutor(1) as elsewhere:  # this thread's loop is the tests'
+        try:
+            elsewhere.submit(asyncio.run, choose(name, no_border=False)).result()
+        except SandboxFault as fault:
+            return str(fault)
+    return ""

@@ -54,6 +54,7 @@ def found(verdict: Verdict) -> set[tuple[str, str]]:
         f"{TEXT}\n{TEXT}",
     ],
 )
+@pytest.mark.case(27)
 def test_what_stands_around_the_object_does_not_matter(reply: str) -> None:
     verdict = judge(reply)
 
@@ -91,6 +92,7 @@ def test_a_tag_inside_a_file_is_content() -> None:
         (TEXT + TEXT.replace("print(1)", "print(2)"), "ambiguous"),
     ],
 )
+@pytest.mark.case(16, 27)
 def test_a_reply_without_one_valid_payload_is_refused_with_its_reason(
     reply: str, code: str
 ) -> None:
@@ -120,6 +122,7 @@ def test_an_invalid_candidate_beside_a_valid_one_is_noted() -> None:
     assert [note.code for note in verdict.notes] == ["other_object"]
 
 
+@pytest.mark.case(26)
 def test_nothing_is_searched_inside_an_object_that_is_broken() -> None:
     inner = TEXT
     verdict = judge('{"manifest": {"name": "x"} "inner": ' + inner + "}")
@@ -145,11 +148,13 @@ def test_any_bytes_get_a_verdict(reply: bytes) -> None:
     assert not judge_bytes(reply).ok
 
 
+@pytest.mark.case(27)
 def test_bytes_that_are_no_utf_8_are_refused_as_text() -> None:
     assert judge_bytes(TEXT.encode("utf-16")).codes == {"text"}
     assert judge_bytes(b"\xef\xbb\xbf" + TEXT.encode()).ok
 
 
+@pytest.mark.case(15)
 def test_a_reply_beyond_16_mib_is_refused() -> None:
     assert judge("x" * ((16 << 20) + 1)).codes == {"too_big"}
 
@@ -281,6 +286,7 @@ def test_imports_that_the_sandbox_lacks_are_noted(content: str, noted: list[str]
         (with_entrypoint(["python", "a.py"]), {("type", "entrypoint")}),
     ],
 )  # fmt: skip
+@pytest.mark.case(13, 14, 15, 17, 18, 19)
 def test_what_breaks_a_rule_is_refused_with_code_and_place(
     reply: str, problems: set[tuple[str, str]]
 ) -> None:
@@ -334,6 +340,7 @@ def test_an_entrypoint_is_python_a_file_and_arguments(
         "python a.py \\x", "python3.11 a.py", "python a.txt", "env python a.py", "Python a.py",
     ],
 )  # fmt: skip
+@pytest.mark.case(21, 22, 23)
 def test_anything_else_is_no_entrypoint(entrypoint: str) -> None:
     files = [{"path": "a.py", "content": ""}, {"path": "a.txt", "content": ""}]
     verdict = judge(json.dumps({**GOOD, "files": files, "entrypoint": entrypoint}))
@@ -381,6 +388,28 @@ def test_without_routes_what_has_an_emulator_is_emulated_and_all_else_denied() -
     assert payload is not None
     assert payload.routes["fs.read_text"] == "EMULATE"
     assert payload.routes["fetch"] == "DENY"
+
+
+@pytest.mark.parametrize(
+    ("depth", "route"), [({}, "HOST"), ({"max_depth": 1}, "HOST"), ({"max_depth": 0}, "DENY")]
+)
+@pytest.mark.parametrize("op", ["query_model", "inject_prompt", "logits"])
+def test_to_ask_the_model_counts_one_of_the_depth(
+    op: str, depth: dict[str, int], route: str
+) -> None:
+    routes = {op: "HOST", "time": "HOST", "fetch": "EMULATE"}
+    payload = judge(with_manifest(routes=routes, **depth)).payload
+
+    assert payload is not None
+    assert payload.routes[op] == route
+    assert (payload.routes["time"], payload.routes["fetch"]) == ("HOST", "EMULATE")
+
+
+def test_with_no_depth_the_model_can_still_be_emulated() -> None:
+    payload = judge(with_manifest(routes={"query_model": "EMULATE"}, max_depth=0)).payload
+
+    assert payload is not None
+    assert payload.routes["query_model"] == "EMULATE"
 
 
 def test_routes_are_cut_down_to_what_is_allowed() -> None:

@@ -198,7 +198,7 @@ async def test_a_folder_that_was_granted_for_writing_is_written_and_taken_back(
         "null",
         "HostError fs.read_text: no folder 'notes' was granted",
     ]
-    assert "write   notes/" in done.pane("sys")
+    assert f"write   notes/ ({notes})" in done.pane("sys")
     assert "nothing is granted by the name 'notes'." in [x.strip() for x in done.pane("sys")]
 
 
@@ -250,11 +250,12 @@ async def test_a_database_in_a_granted_folder_answers_and_changes_only_where_tha
 OF_THE_MODEL = {"query_model": "HOST", "tokenize": "HOST"}
 
 
+@pytest.mark.case(92)
 async def test_the_runtime_asks_the_sessions_model_within_its_budget(bench: Bench) -> None:
     reply = payload(ASKS, routes=OF_THE_MODEL)
     ask = ':rt query_model {"prompt": "A wood?", "max_tokens": 2048}'
     with running("plain", replies=[reply, "Oak, say."]) as base:
-        lines = [*[ask] * 10, ':rt tokenize {"text": "oak"}']
+        lines = [":grant query_model", *[ask] * 10, ':rt tokenize {"text": "oak"}']
         words = ["boot", "--server", base, "--model", "acme/tiny-4b", "--yes", "--json"]
         done = await bench.run(*words, lines=lines)
 
@@ -269,3 +270,142 @@ async def test_without_a_model_there_is_none_to_ask(bench: Bench) -> None:
     done = await talked(bench, *lines, routes=OF_THE_MODEL)
 
     assert all("there is no model" in text for text in done.pane("rt")[1:])
+
+
+@pytest.mark.engine
+async def test_the_built_in_model_shows_what_may_come_next_and_is_loaded_anew(
+    bench: Bench,
+) -> None:
+    routes = {"logits": "HOST", "reload_model": "HOST"}
+    file = bench.payload(ASKS, routes=routes)
+    lines = [
+        ":grant logits", ":grant reload_model",
+        ':rt logits {"text": "Hello", "top": 5}', ":rt reload_model",
+        ':rt logits {"text": "Hello", "top": 5}',
+    ]  # fmt: skip
+    words = ["boot", "--model", "seed", "--payload", file, "--yes", "--json", "--wait", "60"]
+    done = await bench.run(*words, lines=lines)
+
+    first, reloaded, again = (json.loads(text) for text in done.pane("rt")[1:])
+    chances = [each["probability"] for each in first["tokens"]]
+    assert len(chances) == 5
+    assert chances == sorted(chances, reverse=True)
+    assert 0 < sum(chances) <= 1.0001
+    assert reloaded == {"reloaded": True}
+    assert [each["text"] for each in again["tokens"]] == [each["text"] for each in first["tokens"]]
+
+
+async def test_what_a_server_can_not_do_is_unavailable(bench: Bench) -> None:
+    reply = payload(ASKS, routes={"logits": "HOST", "reload_model": "HOST"})
+    with running("plain", replies=[reply]) as base:
+        lines = [
+            ":grant logits", ':rt logits {"text": "x"}',
+            ":grant reload_model", ":rt reload_model",
+        ]  # fmt: skip
+        words = ["boot", "--server", base, "--model", "acme/tiny-4b", "--yes", "--json"]
+        done = await bench.run(*words, lines=lines)
+
+    logits, reload = done.pane("rt")[1:]
+    assert logits.startswith("HostUnavailable logits: ")
+    assert reload.startswith("HostUnavailable reload_model: LM Studio did not")
+
+
+async def test_a_text_of_the_runtimes_goes_along_marked_with_what_is_said_next(
+    bench: Bench, tmp_path: Path
+) -> None:
+    reply = payload(ASKS, routes={"inject_prompt": "HOST"})
+    record = tmp_path / "record"
+    with running("plain", replies=[reply, "Noted."], record=record) as base:
+        lines = [
+            ':rt inject_prompt {"text": "too early"}',
+            ":grant inject_prompt",
+            ':rt inject_prompt {"text": "the oak fell"}',
+            ":ai what happened?",
+            ":ai and then?",
+        ]
+        words = ["boot", "--server", base, "--model", "acme/tiny-4b", "--yes", "--json"]
+        done = await bench.run(*words, lines=lines)
+
+    refused, added = done.pane("rt")[1:]
+    assert refused.startswith("HostError")
+    assert json.loads(added) == {"added": True}
+    assert "the runtime adds to your next :ai line: the oak fell" in done.pane("sys")
+    asked = [json.loads(line) for line in record.read_text().splitlines()]
+    talks = [each["chat"]["messages"] for each in asked if "chat" in each]
+    first, second = (talk[-1]["content"] for talk in talks[-2:])
+    assert first == (
+        "The runtime added this text; it is not the user's:\nthe oak fell\n\nwhat happened?"
+    )
+    assert second == "and then?"
+    assert "too early" not in json.dumps(talks)
+
+
+# ---------------------------------------------------------------- programs of the host's
+
+
+async def test_a_program_that_was_granted_runs_in_a_sandbox_of_its_own(
+    bench: Bench, notes: Path
+) -> None:
+    lines = [
+        ':rt spawn {"argv": ["/usr/bin/sort"], "stdin": "oak\\nelm\\n"}',
+        ":grant spawn /usr/bin/sort",
+        ":grant spawn /usr/bin/cat",
+        ":grant spawn sort",
+        ":grant spawn /usr/bin/env",
+        ':rt spawn {"argv": ["/usr/bin/sort"], "stdin": "oak\\nelm\\n"}',
+        f':rt spawn {{"argv": ["/usr/bin/cat", "{notes}/a.txt", "b"], "files": {{"b": "own"}}}}',
+        ':rt spawn {"argv": ["/usr/bin/bash", "-c", "id"]}',
+        ":grant",
+    ]
+    done = await talked(bench, *lines, routes={"spawn": "HOST"})
+
+    before, sorted_, read, shell = done.pane("rt")[1:]
+    assert before == "HostError spawn: spawn /usr/bin/sort is not granted"
+    assert json.loads(sorted_) == {"code": 0, "stdout": "elm\noak\n", "stderr": ""}
+    assert json.loads(read)["stdout"] == "own"
+    assert shell.startswith("HostError spawn: a shell or an interpreter")
+    told = "\n".join(done.pane("sys"))
+    assert "`:grant spawn /usr/bin/sort` allows it" in told
+    assert "mind that /usr/bin/env runs whatever" in told
+    assert "which runs whatever it is told to; only `:grant spawn" in told
+    assert "spawn   /usr/bin/sort" in done.pane("sys")
+
+
+async def test_without_a_sandbox_no_program_is_run_for_it(bench: Bench) -> None:
+    file = bench.payload(ASKS, routes={"spawn": "HOST"})
+    words = ["boot", "--payload", file, "--yes", "--no-border", "--sandbox", "none", "--json"]
+    done = await bench.run(*words, lines=[':rt spawn {"argv": ["/usr/bin/sort"]}'])
+
+    assert done.pane("rt")[-1].startswith("HostUnavailable spawn: without a sandbox")
+
+
+# ---------------------------------------------------------------- the level that is asked for
+
+
+async def test_a_payload_whose_level_is_given_is_run(bench: Bench) -> None:
+    file = bench.payload("print('ran')", sandbox_level="medium")
+
+    done = await bench.run("boot", "--payload", file, "--yes", "--json")
+
+    assert (done.pane("rt"), done.code) == (["ran"], 0)
+
+
+@pytest.mark.parametrize(
+    ("level", "options", "reason"),
+    [
+        ("medium", ["--sandbox", "landlock"], "level medium, and landlock"),
+        ("medium", ["--sandbox", "none", "--no-border"], "level medium, and none"),
+        ("high", ["--sandbox", "bubblewrap"], "a second wall"),
+    ],
+)
+async def test_a_level_that_is_not_given_is_refused_before_consent(
+    bench: Bench, level: str, options: list[str], reason: str
+) -> None:
+    file = bench.payload("print('ran')", sandbox_level=level)
+
+    done = await bench.run("boot", "--payload", file, "--yes", "--json", *options)
+
+    assert done.code == 4
+    assert reason in done.err
+    assert done.events == ["payload", "error"]
+    assert bench.kept == []

@@ -33,6 +33,7 @@ async def test_a_runtime_that_exits_at_once(bench: Bench) -> None:
     assert "has ended" in done.pane("sys")[-1]
 
 
+@pytest.mark.case(60)
 async def test_a_runtime_that_prints_bytes_of_all_kinds(bench: Bench) -> None:
     program = "import os, sys\nos.write(1, bytes(range(256)) * 1000 + b'\\n')\nsys.stdin.read()"
 
@@ -164,6 +165,7 @@ async def test_a_runtime_that_burns_the_processor(bench: Bench) -> None:
     assert (done.code, done.event("limit")["limit"]) == (5, "cpu")
 
 
+@pytest.mark.case(62)
 async def test_a_runtime_that_writes_lines_for_our_json(bench: Bench) -> None:
     forged = '{"pane": "sys", "text": "forged", "event": "grant"}'
     program = f"print({forged!r} + chr(0x2028) + chr(13) + {forged!r}, flush=True)\ninput()"

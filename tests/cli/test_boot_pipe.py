@@ -368,7 +368,7 @@ async def test_what_can_not_be_meant_is_2(bench: Bench, arguments: list[str]) ->
     assert "None" not in done.err
 
 
-@pytest.mark.parametrize("name", ["podman", "wasm"])
+@pytest.mark.parametrize("name", ["docker", "seatbelt"])
 async def test_a_sandbox_that_is_not_there_is_4(bench: Bench, name: str) -> None:
     done = await bench.boot("print('ran')", "--sandbox", name)
 

@@ -1,10 +1,28 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
+import sys
+from pathlib import Path
 
+import pytest
+
+from lmboot import __version__
+from lmboot.app.posture_report import described, without
+from lmboot.runtime.posture import Posture
 from lmboot.runtime.properties import PROPERTIES
+from lmboot.runtime.registry import BACKENDS, built_for
+from tests import portable
 from tests.cli.program import Bench
 from tests.connections.lookalike import Lookalike
+
+pytestmark = pytest.mark.timeout(portable.SECONDS)
+
+
+@pytest.fixture(autouse=True)
+def _portable(cache: Path) -> None:
+    portable.lend(cache)
 
 
 async def test_the_report_has_everything_and_no_path_of_the_users(bench: Bench) -> None:
@@ -19,10 +37,13 @@ async def test_the_report_has_everything_and_no_path_of_the_users(bench: Bench) 
         "sandboxes", "display", "drag_and_drop", "keyring",
     }  # fmt: skip
     assert {"server": server.base, "kind": "lmstudio"} in report["servers"]
-    found = {each["name"]: each for each in report["sandboxes"]}
-    assert set(found) >= {"bubblewrap", "landlock", "firejail", "none"}
-    bubblewrap, none = found["bubblewrap"], found["none"]
-    assert bubblewrap["usable"]
+    bubblewrap, *others, none = report["sandboxes"]
+    by_name = {each["name"]: each for each in others}
+    assert list(by_name) == [
+        name for name in built_for(sys.platform, BACKENDS) if name != "bubblewrap"
+    ]
+    assert (by_name["wasm"]["usable"], by_name["wasm"]["reason"]) == (True, "")
+    assert (bubblewrap["name"], bubblewrap["usable"]) == ("bubblewrap", True)
     assert set(bubblewrap["properties"]) == set(PROPERTIES)
     assert set(none["properties"].values()) == {"absent"}
     assert (report["seed"], report["keyring"]) == (None, None)
@@ -37,3 +58,49 @@ async def test_a_named_server_that_does_not_answer_is_a_line_and_no_failure(benc
     assert done.code == 0
     assert "http://127.0.0.1:9" in done.out
     assert "bubblewrap: usable" in done.out
+
+
+async def test_the_posture_report_holds_each_attempt_and_nothing_of_the_user(bench: Bench) -> None:
+    done = await bench.run("doctor", "--probe", "--json")
+
+    report = json.loads(done.out)
+    found = {each["name"]: each for each in report["sandboxes"]}
+    assert set(found) == {"none", *built_for(sys.platform, BACKENDS)}
+    levels = found["bubblewrap"]["properties"]
+    assert set(levels) == set(PROPERTIES)
+    assert all(each["proof"] for each in levels.values())
+    assert levels["fs_read"]["proof"]["read_canary"] == "ENOENT"
+    assert found["wasm"]["reason"] == "not in this version"
+    assert report["root"] is (os.geteuid() == 0)
+    for secret in (bench.env["HOME"], bench.env["XDG_CACHE_HOME"], platform.node()):
+        assert secret not in done.out
+    assert done.code == 0
+
+
+async def test_the_posture_report_can_be_pasted(bench: Bench) -> None:
+    done = await bench.run("doctor", "--probe")
+
+    lines = done.out.splitlines()
+    assert lines[0] == f"lmboot {__version__}, CPython {platform.python_version()}"
+    assert "sandbox   bubblewrap: usable" in lines
+    assert any(line.split()[:2] == ["enforced", "net_ip"] for line in lines)
+    assert "\x1b" not in done.out
+
+
+def test_what_names_the_user_is_replaced_wherever_it_stands() -> None:
+    names = {"/home/ada": "~", "ada": "USER", "host.example": "HOST", "host": "HOST"}
+    value = {"a": ["/home/ada/x of ada on host.example"], "root": True, "n": 3, "k": None}
+
+    assert without(value, names) == {
+        "a": ["~/x of USER on HOST"], "root": True, "n": 3, "k": None
+    }  # fmt: skip
+
+
+def test_what_an_attempt_could_read_is_not_told() -> None:
+    tried = {"read_home": "ok ['.ssh', 'diary.txt']", "read_canary": "EACCES", "forks": "ok 10"}
+    properties = dict.fromkeys(PROPERTIES, "absent")
+
+    told = described(Posture("x", usable=False, properties=properties, tried=tried))  # type: ignore[arg-type]
+
+    assert told["properties"]["fs_read"]["proof"] == {"read_home": "ok", "read_canary": "EACCES"}
+    assert told["properties"]["pids"]["proof"] == {"forks": "ok 10"}

@@ -350,6 +350,7 @@ def test_a_wrong_token_is_asked_for_again_and_none_ends_it(at: At) -> None:
         assert screen.over() == 3
 
 
+@pytest.mark.case(61, 62)
 def test_a_hostile_runtime_can_not_draw_on_the_terminal(at: At, bench: Bench) -> None:
     program = "print('\\x1b]0;title\\x07\\x1b[2J\\x1b[31mred\\u202e!', flush=True)\ninput()"
     file = bench.payload(program)

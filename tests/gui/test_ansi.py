@@ -49,6 +49,7 @@ def test_the_screen_does_not_depend_on_where_the_text_was_cut() -> None:
 
 
 @given(st.lists(PIECES, max_size=40), st.integers(0, 40))
+@pytest.mark.case(60, 61)
 def test_hostile_text_does_not_depend_on_the_cut_either(pieces: list[str], cut: int) -> None:
     assert fed("".join(pieces[:cut]), "".join(pieces[cut:])) == fed("".join(pieces))
 
@@ -76,6 +77,7 @@ def test_colours_go_on_over_lines_and_chunks_until_they_are_reset() -> None:
         "\x1b\x1b[2J", "\x1b[1\x1b[2J", "\x1b [", "\x1b ]", "\x1b \x1b[2J",
     ],
 )  # fmt: skip
+@pytest.mark.case(61)
 def test_everything_else_is_swallowed_whole(sequence: str) -> None:
     assert shown(f"a{sequence}b") == "ab"
 
@@ -87,6 +89,7 @@ def test_a_sequence_that_breaks_off_does_not_eat_what_follows() -> None:
     assert shown("a\x1b") == "a"
 
 
+@pytest.mark.case(61)
 def test_a_sequence_without_end_has_a_ceiling() -> None:
     assert shown("\x1b[" + "1" * 300 + "\nb") == "1" * 44 + "\nb"
     assert shown("\x1b" + " " * 300 + "b") == " " * 44 + "b"
@@ -97,6 +100,7 @@ def test_a_sequence_without_end_has_a_ceiling() -> None:
     "text",
     ["\x1b", "\x1b[", "\x1b]", "\x9b", "\x1b[31m", "\b", "\r", "\rx", "\bx", "\u0301", "\0", "x"],
 )
+@pytest.mark.case(59)
 def test_a_megabyte_of_anything_in_one_line_is_bounded(text: str) -> None:
     """Twenty rows of a thousand columns are shown of it, whatever it is."""
     out = shown(text * ((1 << 20) // len(text)))

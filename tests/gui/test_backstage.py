@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from lmboot.app.view import Shown
 from lmboot.connections import servers
+from lmboot.gui import bordermessages as b
 from lmboot.gui import history as past
 from lmboot.gui import memory as memories
 from lmboot.gui import messages as m
@@ -365,6 +366,49 @@ async def test_a_session_as_the_window_has_it(tmp_path: Path, stage: Stage) -> N
         await stage.close()
 
     assert "you| hello\nrt| you said hello\n" in (tmp_path / "session.txt").read_text()
+
+
+@pytest.mark.sandbox
+async def test_routes_and_grants_are_changed_by_clicks_and_by_lines_alike(
+    tmp_path: Path, stage: Stage
+) -> None:
+    def told() -> b.Border | None:
+        found = [each.border for each in stage.told if isinstance(each, b.Bordered)]
+        return found[-1] if found else None
+
+    def routes() -> dict[str, str]:
+        border = told()
+        return {op: route for op, route, _ in border.routes} if border else {}
+
+    def grants() -> list[tuple[str, str]]:
+        border = told()
+        return [(kind, name) for kind, name, *_ in border.grants] if border else []
+
+    (tmp_path / "notes ").mkdir()
+    reply = payload(ECHO, routes={"fetch": "HOST", "env": "HOST"})
+    async with Lookalike("plain", reply=reply) as server:
+        stage.backstage.desk.look(server.base)
+        listed = await stage.first(m.Listed)
+        assert isinstance(listed, m.Listed)
+        stage.backstage.bootstrap(stage.outbox.begin(), listed.rows[0].model)
+        wanted = await stage.first(m.ConsentWanted)
+        assert isinstance(wanted, m.ConsentWanted)
+        stage.backstage.answer(wanted.answer, True)
+        await stage.until(lambda: routes().get("fetch") == "HOST")
+        stage.backstage.desk.send(":route fetch DENY")
+        await stage.until(lambda: routes()["fetch"] == "DENY")
+
+        stage.backstage.change_border("route", "fetch HOST")
+        stage.backstage.change_border("grant", f"read {tmp_path}/notes /")
+        await stage.until(lambda: routes()["fetch"] == "HOST" and grants())
+        assert grants() == [("read", "notes ")]
+        stage.backstage.change_border("revoke", "notes ")
+        stage.backstage.change_border("grant", "fetch no host!")
+        await stage.until(lambda: not grants() and "is no host" in stage.text["sys"])
+        stage.backstage.desk.send(":quit")
+        await stage.until(lambda: told() is None)
+
+    assert "fetch is HOST now" in stage.text["sys"]
 
 
 @pytest.mark.sandbox

@@ -185,6 +185,7 @@ def test_a_limit_is_told_in_words(desktop: Desktop) -> None:
         quit_politely(app)
 
 
+@pytest.mark.case(62)
 def test_what_a_program_writes_can_not_pose_as_somebody_else(desktop: Desktop) -> None:
     """All of it stands in the transcript as the program's, whatever it holds."""
     write = f"sys.stdout.buffer.write({HOSTILE!r})"

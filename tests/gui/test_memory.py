@@ -23,6 +23,7 @@ MEMORIES = st.builds(
     model=TEXTS,
     addresses=st.lists(TEXTS, max_size=MOST_ADDRESSES).map(tuple),
     seen=st.booleans(),
+    container=st.booleans(),
 )
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),

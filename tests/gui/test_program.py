@@ -11,7 +11,7 @@ from lmboot.assets import asset
 from tests.cli.program import ECHO, payload
 from tests.connections.lookalike import Served
 from tests.gui.desktop import Desktop
-from tests.gui.driver import agree, at, quit_politely, review, run, say, stop, wait_for
+from tests.gui.driver import agree, at, panes, quit_politely, review, run, say, stop, wait_for
 from tests.gui.server import Server
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.engine]
@@ -225,5 +225,35 @@ def test_a_server_that_wants_a_token_is_given_it_right_there(desktop: Desktop) -
         run(app)
         say(app, "hello")
         wait_for(app, "rt", "you said hello")
+        stop(app)
+        quit_politely(app)
+
+
+WANTS = """\
+import guest_sys
+for line in iter(input, ""):
+    try:
+        print(guest_sys.call("env", name=line), flush=True)
+    except OSError as error:
+        print(type(error).__name__, error, flush=True)
+"""
+
+
+def test_what_a_program_wants_is_asked_of_the_person_at_the_window(desktop: Desktop) -> None:
+    with Server("plain", replies=[payload(WANTS, routes={"env": "HOST"})]) as server:
+        app = desktop.start(env={**at(server), "TREE": "oak", "BUSH": "elder"})
+        run(app)
+        say(app, ":rt TREE")
+
+        def answered(*keys: str, text: str) -> bool:
+            app.key(*keys)
+            return text in "".join(panes(app, "rt"))
+
+        app.wait_until(lambda: answered("Escape", text="is not granted"), "the refusal")
+        say(app, ":rt BUSH")
+        # The keyboard on No, from there to Once; before that is armed, no key grants anything.
+        granting = ("ctrl+j", "Tab", "space")
+        app.wait_until(lambda: answered(*granting, text="elder"), "the grant")
+        assert "oak" not in "".join(panes(app, "rt"))
         stop(app)
         quit_politely(app)

@@ -50,7 +50,7 @@ def everywhere(frame: Frame) -> None:
 
 def idle(frame: Frame) -> None:
     kept = [("notebook 1.2", "3 files  ·  2 days ago", ("Start again", nothing, True))]
-    frame.session.welcome.show("qwen2.5-7b-instruct", "Loaded.", borders=BORDERS, kept=kept)
+    frame.session.welcome.show("qwen2.5-7b-instruct", "Loaded.", kept=kept)
 
 
 def no_server(frame: Frame) -> None:

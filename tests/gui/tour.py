@@ -92,6 +92,8 @@ TITLES = {
     "hints": "lmboot — running — notebook",
     "words found": "lmboot — running — notebook",
     "log": "lmboot — running — notebook",
+    "audit": "lmboot — running — notebook",
+    "record": "lmboot — running — notebook",
     "settings": "lmboot — running — notebook",
     "question": "lmboot — running — notebook",
     "help": "lmboot — running — notebook",
@@ -248,6 +250,10 @@ class Tour:
         self._shoot(app, "words found")
         app.key("Escape", "ctrl+4")
         self._shoot(app, "log")
+        app.key("F6", "shift+Tab", "Right")  # from the filter to the two parts, and to the second
+        self._shoot(app, "audit")
+        app.key("F6", "F6", "Home", "Down")  # the filter, the table, its second record
+        self._shoot(app, "record")
         app.key("ctrl+1", "ctrl+l", "ctrl+comma")
         self._shoot(app, "settings", dialog="ettings")
         app.key("Escape")

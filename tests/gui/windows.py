@@ -25,6 +25,7 @@ from lmboot.gui.look import Look
 from lmboot.gui.memory import Memory
 from lmboot.gui.modelrows import model_row
 from lmboot.gui.outbox import Outbox
+from lmboot.gui.recordreader import RecordReader
 from lmboot.gui.state import Action, State
 from lmboot.gui.window import Window
 from lmboot.gui.worker import Job, Worker
@@ -105,6 +106,7 @@ def ended(code: int) -> m.Happened:
     return m.Happened("ended", f"runtime ended with status {code}", {"code": code})
 
 
+AHEAD = ("desk.choose", "prepare")  # a model is opened, and what a first session needs is imported
 USED = Memory(seen=True)  # lmboot was used before
 
 
@@ -131,11 +133,12 @@ class Calls:
 
 
 class Stage(Calls):
-    """Stands for the backstage and its desk."""
+    """Stands for the backstage, its desk and its reader of logs."""
 
     def __init__(self, noted: list[tuple[object, ...]]) -> None:
         super().__init__(Backstage, noted)
         self.desk = Calls(Desk, noted, "desk.")
+        self.records = Calls(RecordReader, noted, "records.")
 
 
 class Idler(Worker):
@@ -277,8 +280,8 @@ class Stand:
 
     @property
     def calls(self) -> list[tuple[object, ...]]:
-        """What the worker was asked to do, those models aside that are opened ahead of need."""
-        return [call for call in self._worker.calls if call[0] != "desk.choose"]
+        """What the worker was asked to do, what is done ahead of need aside."""
+        return [call for call in self._worker.calls if call[0] not in AHEAD]
 
     @property
     def opened(self) -> list[object]:

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from lmboot.runtime.broker import Broker
+from lmboot.runtime.broker import Broker, Gate
 from lmboot.runtime.operations import Argument, Context, Operation, Text
 from lmboot.runtime.policy import OPERATIONS, Route
 from lmboot.runtime.routes import Routes
@@ -177,6 +177,7 @@ async def scene(
     routes: Routes | None = None,
     partial_seconds: float = 10.0,
     already: bytes = b"",
+    gate: Gate | None = None,
 ) -> AsyncIterator[Scene]:
     """Serve these operations; afterwards everything has ended."""
     ours, theirs = socket.socketpair()
@@ -188,6 +189,7 @@ async def scene(
         audit,
         partial_seconds=partial_seconds,
         already=already,
+        gate=gate,
     )
     served = asyncio.create_task(broker.serve())
     try:

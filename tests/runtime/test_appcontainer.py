@@ -216,7 +216,7 @@ def test_a_python_of_the_user_s_own_is_taken_as_it_is() -> None:
     assert b"LMBOOT_PIPES" in taken.pipes
 
 
-@pytest.mark.parametrize(("said", "hint"), [("icacls.exe failed", "just for me"), ("x", "wasm")])
+@pytest.mark.parametrize(("said", "hint"), [("icacls.exe failed", "just for me"), ("x", "doctor")])
 def test_a_failure_is_told_with_its_remedy(said: str, hint: str) -> None:
     means, remedy = a_container().remedy(said)
 
@@ -328,7 +328,7 @@ def launched(folder: Path, data: bytes, announced: int | None = None) -> tuple[b
 def a_payload() -> bytes:
     files = (("main.py", b"print(1)"), ("in/deep.txt", b"a\r\nb"))
     job = Job(files, ("main.py", "x y"), Limits(), {"time": "HOST"})
-    return b"n" * 32 + packed(job, "LIB", unpack=True)
+    return b"n" * 32 + packed(job, Plan(argv=(), env={}, library="LIB", contents={}), unpack=True)
 
 
 def test_the_launcher_unpacks_what_comes_over_the_pipe(tmp_path: Path) -> None:

@@ -329,6 +329,7 @@ def test_a_log_that_nobody_touched_is_whole(logs: Logs, log: Path) -> None:
 
 
 @pytest.mark.parametrize("at", range(RECORDS))
+@pytest.mark.case(94)
 def test_an_edited_record_is_named(logs: Logs, log: Path, at: int) -> None:
     there = lines(log)
     there[at] = there[at].replace(b'"run":"r1"', b'"run":"r2"')
@@ -338,6 +339,7 @@ def test_an_edited_record_is_named(logs: Logs, log: Path, at: int) -> None:
 
 
 @pytest.mark.parametrize("at", range(RECORDS - 1))
+@pytest.mark.case(94)
 def test_a_deleted_record_is_named(logs: Logs, log: Path, at: int) -> None:
     there = lines(log)
     del there[at]
@@ -347,6 +349,7 @@ def test_a_deleted_record_is_named(logs: Logs, log: Path, at: int) -> None:
 
 
 @pytest.mark.parametrize("at", range(RECORDS - 1))
+@pytest.mark.case(94)
 def test_two_records_that_changed_places_are_named(logs: Logs, log: Path, at: int) -> None:
     there = lines(log)
     there[at], there[at + 1] = there[at + 1], there[at]
@@ -356,6 +359,7 @@ def test_two_records_that_changed_places_are_named(logs: Logs, log: Path, at: in
 
 
 @pytest.mark.parametrize("at", range(RECORDS))
+@pytest.mark.case(94)
 def test_a_forged_record_is_named(logs: Logs, log: Path, at: int) -> None:
     there = lines(log)
     there.insert(at, there[at].replace(b'"seq"', b'"sEq"'))
@@ -386,6 +390,7 @@ def test_a_record_of_another_run_is_named(logs: Logs, log: Path, at: int, which:
 
 
 @pytest.mark.parametrize("left", range(RECORDS))
+@pytest.mark.case(94)
 def test_a_tail_that_was_cut_off_is_missed(logs: Logs, log: Path, left: int) -> None:
     log.write_bytes(b"".join(lines(log)[:left]))
 
@@ -401,6 +406,7 @@ def test_a_line_that_is_no_record_is_named(logs: Logs, log: Path, at: int) -> No
     assert logs.problem(log) == (at, "damaged-line")
 
 
+@pytest.mark.case(94)
 def test_a_log_that_was_replaced_by_an_older_one_is_seen(logs: Logs, log: Path) -> None:
     other = logs.filled("r2")
     log.write_bytes(other.read_bytes())
@@ -425,6 +431,7 @@ def test_a_log_that_was_written_with_another_key_is_seen(
     assert logs.problem(log) == (0, "replaced")
 
 
+@pytest.mark.case(94)
 def test_a_log_that_was_removed_is_missed(logs: Logs, log: Path) -> None:
     log.unlink()
 
@@ -519,6 +526,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.case(95)
 def test_no_text_of_a_guest_forges_a_record(logs: Logs, text: str) -> None:
     with logs.open() as log:
         intent = log.intent(text, text, 1, {text: text, "list": [text]})
@@ -577,6 +585,7 @@ def test_the_digest_tells_apart_what_the_preview_does_not_show(logs: Logs) -> No
 # ---------------------------------------------------------------- a flood
 
 
+@pytest.mark.case(122)
 def test_denials_of_a_flood_are_counted_not_lost(logs: Logs) -> None:
     with logs.open() as log:
         for number in range(1000):
@@ -635,6 +644,7 @@ def as_many_as_fit(log: AuditLog) -> list[Intent]:
     return intents
 
 
+@pytest.mark.case(122)
 def test_a_guest_that_asks_without_end_is_denied_and_the_end_still_fits(
     logs: Logs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -674,6 +684,7 @@ def run(program: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no RLIMIT_FSIZE")
 @pytest.mark.parametrize("room", [0, 1, 100, 300, 500])
+@pytest.mark.case(96)
 def test_on_a_full_disk_the_operation_is_denied_and_the_log_stays_whole(
     logs: Logs, room: int
 ) -> None:
@@ -756,6 +767,7 @@ def test_an_outcome_that_can_not_be_written_leaves_its_intent_open(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+@pytest.mark.case(97)
 def test_a_crash_between_intent_and_outcome_shows_as_an_open_intent(logs: Logs) -> None:
     program = """
 done = log.intent("fs.read_text", "HOST", 1, {})

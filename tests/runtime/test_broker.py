@@ -58,9 +58,11 @@ async def test_the_first_line_is_the_table() -> None:
 
         assert (told["push"], told["version"]) == ("routes", 1)
         assert told["routes"]["time"] == "EMULATE"
-        assert told["routes"]["fetch"] == "DENY"  # nobody can emulate it
+        assert told["routes"]["fetch"] == "EMULATE"  # by the guest's own library
+        assert told["routes"]["env"] == "DENY"
 
 
+@pytest.mark.case(93)
 async def test_case_93_what_is_emulated_knows_nothing_of_the_host() -> None:
     shown: list[str] = []
     operations = Time(), Env(granted={"HOME", "PATH"}), Notify(shown.append)
@@ -159,6 +161,7 @@ async def test_a_quota_that_is_spent_is_told_as_such() -> None:
         assert codes([await it.guest.call("tokenize")]) == ["quota"]
 
 
+@pytest.mark.case(96)
 async def test_case_96_what_can_not_be_recorded_is_not_done() -> None:
     shown: list[str] = []
     async with scene(Notify(shown.append)) as it:
@@ -183,6 +186,7 @@ async def test_an_outcome_that_can_not_be_recorded_does_not_undo_what_was_done()
         assert codes([await it.guest.answer()]) == ["ok"]
 
 
+@pytest.mark.case(72)
 async def test_case_72_a_line_that_is_too_long_closes_the_channel() -> None:
     async with scene(Time()) as it:
         with pytest.raises(OSError):  # noqa: PT011 (EPIPE or ECONNRESET)
@@ -192,6 +196,7 @@ async def test_case_72_a_line_that_is_too_long_closes_the_channel() -> None:
         assert it.audit.notes == [("event", "channel", "end", "too_large")]
 
 
+@pytest.mark.case(72)
 async def test_case_72_a_flood_of_tiny_requests_is_answered_in_order_and_in_little_memory() -> (
     None
 ):
@@ -229,6 +234,7 @@ async def test_sixteen_requests_are_under_way_and_the_rest_is_not_read() -> None
         assert codes(answers) == ["ok"] * IN_FLIGHT * 3
 
 
+@pytest.mark.case(73)
 async def test_case_73_a_line_that_drips_closes_its_channel_and_no_other() -> None:
     async with (
         scene(Time(), partial_seconds=0.15) as slow,
@@ -279,6 +285,7 @@ async def test_a_line_that_waits_for_us_is_not_the_guest_s_fault() -> None:
 
 
 @pytest.mark.parametrize("number", ['"1"', "true", "1.0", "-1", str(2**70), "null"])
+@pytest.mark.case(74)
 async def test_case_74_wrong_types_are_typed_errors(number: str) -> None:
     async with scene(Time()) as it:
         await it.guest.write(b'{"id":%b,"op":"time","args":{}}\n' % number.encode())
@@ -290,6 +297,7 @@ async def test_case_74_wrong_types_are_typed_errors(number: str) -> None:
         assert it.audit.faults() == codes(answers)
 
 
+@pytest.mark.case(75)
 async def test_case_75_twenty_faults_end_the_channel_and_are_recorded() -> None:
     async with scene(Time()) as it:
         await it.guest.write(b'{"hello":1}\n' * 30)
@@ -302,6 +310,7 @@ async def test_case_75_twenty_faults_end_the_channel_and_are_recorded() -> None:
             await it.guest.line()
 
 
+@pytest.mark.case(76)
 async def test_case_76_a_wild_name_is_refused_and_nothing_of_it_reaches_the_log() -> None:
     async with scene(Time()) as it:
         for name in ("__class__", "fs.read_text\u0000", "../fs", "\x1b[2J" + "x" * 900_000):
@@ -311,6 +320,7 @@ async def test_case_76_a_wild_name_is_refused_and_nothing_of_it_reaches_the_log(
         assert it.audit.faults() == ["bad_operation"] * 4
 
 
+@pytest.mark.case(77)
 async def test_case_77_descriptors_that_come_along_are_thrown_away() -> None:
     async with scene(Time()) as it:
         await it.guest.call("time")
@@ -324,6 +334,7 @@ async def test_case_77_descriptors_that_come_along_are_thrown_away() -> None:
         os.close(folder)
 
 
+@pytest.mark.case(78)
 async def test_case_78_a_guest_that_closes_its_sending_half_gets_its_answers() -> None:
     fetch = Waiting()
     async with scene(fetch) as it:
@@ -337,6 +348,7 @@ async def test_case_78_a_guest_that_closes_its_sending_half_gets_its_answers() -
 
 
 @pytest.mark.parametrize("said", [b"", b'{"id":1,"op":"fetch","args":{}}\n', b'{"id":1,'])
+@pytest.mark.case(78)
 async def test_case_78_a_guest_that_vanishes_ends_what_it_had_asked(said: bytes) -> None:
     fetch = Waiting()
     async with scene(fetch) as it:
@@ -351,6 +363,7 @@ async def test_case_78_a_guest_that_vanishes_ends_what_it_had_asked(said: bytes)
         assert list(it.audit.outcomes.values()) == ["closed"] * fetch.begun
 
 
+@pytest.mark.case(78)
 async def test_case_78_two_writers_that_mix_their_lines_harm_this_channel_only() -> None:
     async with scene(Time()) as mixed, scene(Time()) as other:
         await mixed.guest.write(
@@ -363,6 +376,7 @@ async def test_case_78_two_writers_that_mix_their_lines_harm_this_channel_only()
 
 
 @pytest.mark.parametrize("claim", ['"route":"HOST"', '"emulated":false', '"version":9'])
+@pytest.mark.case(79)
 async def test_case_79_nobody_can_claim_a_route(claim: str) -> None:
     async with scene(Time(), routes=all_routes("DENY")) as it:
         await it.guest.write(b'{"id":1,"op":"time","args":{},%b}\n' % claim.encode())
@@ -372,6 +386,7 @@ async def test_case_79_nobody_can_claim_a_route(claim: str) -> None:
 
 @pytest.mark.parametrize("cancellable", [True, False])
 @pytest.mark.parametrize("commits", [True, False])
+@pytest.mark.case(80)
 async def test_case_80_a_flip_between_admission_and_effect_prevents_the_effect(
     cancellable: bool, commits: bool
 ) -> None:
@@ -390,6 +405,7 @@ async def test_case_80_a_flip_between_admission_and_effect_prevents_the_effect(
         assert it.audit.outcomes == {0: "route_changed"}
 
 
+@pytest.mark.case(80)
 async def test_case_80_a_flip_before_the_first_step_prevents_even_that() -> None:
     fetch = Waiting()
     async with scene(fetch) as it:
@@ -406,6 +422,7 @@ async def test_case_80_a_flip_before_the_first_step_prevents_even_that() -> None
         assert fetch.begun == 0
 
 
+@pytest.mark.case(80)
 async def test_case_80_a_commit_in_a_thread_right_behind_the_flip_is_refused() -> None:
     """The thread is between two of the flip's own steps: the routes are swapped, no more."""
     fetch, outcomes = Waiting(), []
@@ -502,6 +519,7 @@ async def test_a_guest_that_does_not_read_is_told_the_newest_table_only() -> Non
         assert len(versions) < 5_000
 
 
+@pytest.mark.case(81)
 async def test_case_81_in_a_storm_of_flips_every_answer_fits_its_version() -> None:
     chance = random.Random(81)
     count = 400
@@ -534,6 +552,7 @@ async def test_case_81_in_a_storm_of_flips_every_answer_fits_its_version() -> No
                 assert then == answer["route"]
 
 
+@pytest.mark.case(84)
 async def test_case_84_sixty_four_writes_race_for_a_quota_through_the_broker() -> None:
     quota, written = Quota(1 << 20), []
 
@@ -596,6 +615,7 @@ async def test_an_operation_that_never_ends_does_not_keep_the_broker() -> None:
         assert time.monotonic() - began < 2.0
 
 
+@pytest.mark.case(125)
 async def test_a_guest_that_never_reads_does_not_keep_the_broker() -> None:
     fetch = Waiting(arguments={"url": Text(default="x" * 500_000)})
     fetch.gate.set()

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from lmboot.errors import OperationRefused, UsageFault
 from lmboot.runtime import beneath, confined
 from lmboot.runtime.beneath import Opener, by_openat2, by_walking, open_beneath
-from lmboot.runtime.confined import Folder, Quota
+from lmboot.runtime.confined import Folder
+from lmboot.runtime.quota import Quota
 from tests.leaks import descriptors
 from tests.soak import confined as race
 
@@ -161,6 +162,7 @@ def test_a_file_is_removed_and_a_folder_is_not(granted: Folder, root: Path) -> N
     ["../canary", "deep/../../canary", "/etc/passwd", "a\0b", "a.txt\0", "c:x", "a\\b", "CON", "",
      "deep//b.txt", "./a.txt", "a.txt/", "deep/.", "．．/canary", "x" * 101, "d/" * 17 + "x"],
 )  # fmt: skip
+@pytest.mark.case(1, 2, 8)
 def test_a_path_that_leaves_or_misleads_is_refused_before_any_call(
     granted: Folder, path: str
 ) -> None:
@@ -177,6 +179,7 @@ def test_a_path_that_leaves_or_misleads_is_refused_before_any_call(
 
 
 @pytest.mark.parametrize("way", [by_openat2, by_walking, open_beneath])
+@pytest.mark.case(8)
 def test_a_nul_never_reaches_the_system(root: Path, way: Opener) -> None:
     """Finding 8: the kernel would open what stands before the NUL."""
     descriptor = os.open(root, os.O_RDONLY)
@@ -242,6 +245,7 @@ TRAPS = {
 
 
 @pytest.mark.parametrize(("path", "expected"), TRAPS.items())
+@pytest.mark.case(83)
 def test_only_a_regular_file_with_one_name_is_read(
     trapped: Path, granted: Folder, path: str, expected: str
 ) -> None:
@@ -272,6 +276,7 @@ def test_links_are_not_even_looked_at(
         assert code(lambda: granted.stat(path)) == expected
 
 
+@pytest.mark.case(83)
 def test_a_device_is_no_file(root: Path, granted: Folder) -> None:
     """Case 83."""
     if os.geteuid() != 0:
@@ -311,6 +316,7 @@ def test_a_link_to_a_folder_is_not_granted(root: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["/proc", "/proc/self", "/sys", "/dev"])
+@pytest.mark.case(83)
 def test_the_systems_own_folders_are_not_granted(path: str) -> None:
     before = descriptors()
     with pytest.raises(UsageFault):
@@ -381,7 +387,7 @@ def test_lists_are_bounded(granted: Folder, root: Path, monkeypatch: pytest.Monk
 
 def test_what_failed_is_not_charged(root: Path, opener: Opener) -> None:
     quota = Quota(10)
-    with Folder.open(root, writable=True, spend=quota.spend, opener=opener) as folder:
+    with Folder.open(root, writable=True, quota=quota, opener=opener) as folder:
         assert code(lambda: folder.write_text("a.txt", "ten bytes!")) == "exists"
         assert code(lambda: folder.write_text("new", "eleven bytes")) == "quota"
         folder.write_text("new", "ten bytes!")
@@ -403,7 +409,7 @@ def test_many_writers_never_exceed_what_may_be_written(root: Path, opener: Opene
         return done
 
     with (
-        Folder.open(root, writable=True, spend=quota.spend, opener=opener) as folder,
+        Folder.open(root, writable=True, quota=quota, opener=opener) as folder,
         ThreadPoolExecutor(64) as pool,
     ):
         written = sum(pool.map(write, range(64)))
@@ -434,6 +440,7 @@ def test_one_of_many_that_make_the_same_file_succeeds(root: Path, opener: Opener
 
 
 @pytest.mark.parametrize("way", ["openat2", "walking"])
+@pytest.mark.case(82)
 def test_links_swapped_in_while_we_look_lead_nowhere(way: str, tmp_path: Path) -> None:
     """Case 82, for two seconds; tests/soak/confined.py runs it for longer."""
     figures = race.race(tmp_path, {"openat2": by_openat2, "walking": by_walking}[way], 2.0)
@@ -443,6 +450,7 @@ def test_links_swapped_in_while_we_look_lead_nowhere(way: str, tmp_path: Path) -
     assert figures["refused"] > 0
 
 
+@pytest.mark.case(82)
 def test_the_race_is_one_that_a_careless_opener_loses(tmp_path: Path) -> None:
     def careless(root: int, path: str, flags: int) -> int:
         return os.open(path or ".", flags, dir_fd=root)

@@ -19,8 +19,9 @@ from pathlib import Path
 import pytest
 
 from lmboot.errors import OperationRefused
-from lmboot.runtime.confined import Folder, Quota
+from lmboot.runtime.confined import Folder
 from lmboot.runtime.database import Answer, QueryLimits, query
+from lmboot.runtime.quota import Quota
 from tests.leaks import descriptors
 
 
@@ -274,7 +275,7 @@ def test_the_file_is_bounded(granted: Folder, root: Path) -> None:
 def test_what_changes_is_what_is_spent(root: Path) -> None:
     make(root / "big.db", "CREATE TABLE t(n); INSERT INTO t SELECT zeroblob(900000)")
     quota = Quota(20_000)
-    with Folder.open(root, writable=True, spend=quota.spend) as folder:
+    with Folder.open(root, writable=True, quota=quota) as folder:
         query(folder, "big.db", "INSERT INTO t VALUES (1)", writable=True)
         assert refused(
             folder, "INSERT INTO t VALUES (randomblob(30000))", "big.db", writable=True

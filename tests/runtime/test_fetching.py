@@ -204,6 +204,7 @@ async def test_what_is_not_granted_is_not_even_looked_up(world: World) -> None:
     ["127.0.0.1", "10.1.2.3", "169.254.169.254", "100.64.0.1", "0.0.0.0", "::1", "fd00::1",
      "::ffff:127.0.0.1", "64:ff9b::7f00:1", "fe80::1", "224.0.0.1", "ff02::1"],
 )  # fmt: skip
+@pytest.mark.case(85)
 async def test_a_name_that_leads_inside_is_refused(world: World, address: str) -> None:
     """Case 85."""
     world.name("a.org", [address])
@@ -218,6 +219,7 @@ async def test_a_name_that_leads_inside_is_refused(world: World, address: str) -
      "http://10.0.0.1", "http://0.0.0.0/", "http://localhost/", "http://localhost./",
      "http://127.1/", "http://0x7f.1/", "http://2130706433/", "http://0/"],
 )  # fmt: skip
+@pytest.mark.case(85)
 async def test_every_spelling_of_loopback_is_refused(world: World, url: str) -> None:
     """Case 85, by the system's own resolver."""
     code = await world.refused(url, resolve=system_resolver)
@@ -226,6 +228,7 @@ async def test_every_spelling_of_loopback_is_refused(world: World, url: str) -> 
     assert world.dialled == []
 
 
+@pytest.mark.case(86)
 async def test_one_bad_address_among_good_ones_refuses_all(world: World) -> None:
     """Case 86: a mixed set."""
     world.name("a.org", [PUBLIC, "127.0.0.1"])
@@ -234,6 +237,7 @@ async def test_one_bad_address_among_good_ones_refuses_all(world: World) -> None
     assert world.dialled == []
 
 
+@pytest.mark.case(86)
 async def test_a_name_that_changes_its_mind_is_believed_once(world: World) -> None:
     """Case 86: rebinding. What was judged is what is connected to."""
     world.name("a.org", [PUBLIC], ["127.0.0.1"])
@@ -244,6 +248,7 @@ async def test_a_name_that_changes_its_mind_is_believed_once(world: World) -> No
     assert (world.asked, world.dialled) == (["a.org", "a.org"], [PUBLIC])
 
 
+@pytest.mark.case(86)
 async def test_a_hop_to_the_same_name_is_judged_anew(world: World) -> None:
     world.name("a.org", [PUBLIC], ["127.0.0.1"])
     async with world.serving(moved("http://a.org/again")):
@@ -317,6 +322,7 @@ async def test_redirects_are_followed_and_told(world: World) -> None:
         ("/caf\u00e9", "bad_answer"),
     ],
 )
+@pytest.mark.case(87)
 async def test_a_redirect_passes_the_whole_gate(world: World, location: str, code: str) -> None:
     """Case 87."""
     world.name("inside.org", ["10.0.0.1"])
@@ -331,6 +337,7 @@ async def test_a_redirect_to_a_host_that_was_not_granted_is_refused(world: World
     assert world.asked == ["a.org"]
 
 
+@pytest.mark.case(87)
 async def test_a_circle_of_redirects_ends(world: World) -> None:
     """Case 87."""
     async with world.serving(moved("/")):
@@ -368,6 +375,7 @@ def bomb(megabytes: int) -> bytes:
     return first + again * (megabytes - 1)
 
 
+@pytest.mark.case(88)
 async def test_a_bomb_is_unpacked_no_further_than_its_limit(world: World) -> None:
     """Case 88: a gigabyte of zeros; the process must not grow by them."""
     answer = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + bomb(1024)
@@ -381,6 +389,7 @@ async def test_a_bomb_is_unpacked_no_further_than_its_limit(world: World) -> Non
     assert peak < 16 << 20
 
 
+@pytest.mark.case(88)
 async def test_packed_nothing_without_end_is_cut(world: World) -> None:
     async def serve(writer: asyncio.StreamWriter, _request: bytes) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n")
@@ -393,6 +402,7 @@ async def test_packed_nothing_without_end_is_cut(world: World) -> None:
         assert await world.refused() == "too_large"
 
 
+@pytest.mark.case(88)
 async def test_chunks_without_end_are_cut(world: World) -> None:
     """Case 88."""
 
@@ -416,6 +426,7 @@ async def test_a_body_of_exactly_the_limit_is_whole(world: World) -> None:
 
 
 @pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nX: "])
+@pytest.mark.case(88)
 async def test_drops_do_not_hold_us(world: World, head: bytes) -> None:
     """Case 88: a byte now and then, for ever."""
 
@@ -459,6 +470,7 @@ async def test_a_resolver_that_hangs_is_left(world: World) -> None:
         (b"X: y\r\n" * 101, "too_large"),
     ],
 )
+@pytest.mark.case(88)
 async def test_huge_headers_are_refused(world: World, headers: bytes, code: str) -> None:
     """Case 88."""
     async with world.serving(b"HTTP/1.1 200 OK\r\n" + headers + b"\r\n"):
@@ -507,6 +519,7 @@ async def test_nothing_is_left_open(world: World) -> None:
         {"X-Forwarded-For": "127.0.0.1"}, {"Accept": "a", "accept": "b"},
     ],
 )  # fmt: skip
+@pytest.mark.case(89)
 async def test_headers_say_nothing_but_what_they_may(
     world: World, headers: dict[str, str]
 ) -> None:
@@ -519,12 +532,14 @@ async def test_headers_say_nothing_but_what_they_may(
     "url",
     ["http://a.org/\r\nX: y", "http://a.org/%\n", "http://good@a.org/", "http://good\\@a.org"],
 )
+@pytest.mark.case(89)
 async def test_a_url_that_would_be_two_lines_is_refused(world: World, url: str) -> None:
     """Case 89."""
     assert await world.refused(url) == "bad_url"
     assert world.asked == []
 
 
+@pytest.mark.case(90)
 async def test_nothing_of_the_users_takes_part(
     world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -596,6 +611,7 @@ async def test_a_certificate_for_another_name_is_refused(world: World, tmp_path:
     assert world.requests == []
 
 
+@pytest.mark.case(87)
 async def test_a_redirect_from_https_to_http_is_refused(world: World, tmp_path: Path) -> None:
     server, trusting = certificate(tmp_path, "a.org")
     async with world.serving(moved("http://a.org/"), tls=server), world.serving(OK):

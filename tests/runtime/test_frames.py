@@ -87,6 +87,7 @@ def test_a_damaged_request_is_a_request_or_a_fault_that_may_be_shown(
 
 
 @pytest.mark.parametrize("wrong", ["1", True, 1.0, -1, 0, 2**70, 2**53 + 1, None, [1], {}])
+@pytest.mark.case(74)
 def test_case_74_an_id_of_another_type_is_a_typed_fault(wrong: Any) -> None:
     event = only(line(wrong))
 
@@ -96,6 +97,7 @@ def test_case_74_an_id_of_another_type_is_a_typed_fault(wrong: Any) -> None:
 
 
 @pytest.mark.parametrize("wrong", [[], "x", 1, True, None])
+@pytest.mark.case(74)
 def test_case_74_arguments_that_are_no_object_are_a_typed_fault(wrong: Any) -> None:
     data = json.dumps({"id": 7, "op": "time", "args": wrong}).encode() + b"\n"
 
@@ -115,6 +117,7 @@ def test_a_field_that_is_missing_is_a_fault(missing: str) -> None:
 @pytest.mark.parametrize(
     "more", [{"route": "HOST"}, {"emulated": False}, {"ok": True}, {"hello": 1}, {"v": 1}]
 )
+@pytest.mark.case(79)
 def test_case_79_a_request_that_claims_more_is_refused(more: dict[str, Any]) -> None:
     event = only(line(**more))
 
@@ -122,6 +125,7 @@ def test_case_79_a_request_that_claims_more_is_refused(more: dict[str, Any]) -> 
     assert (event.id, event.code) == (1, "unknown_field")
 
 
+@pytest.mark.case(75)
 def test_case_75_an_id_is_never_used_again_and_the_fault_does_not_carry_it() -> None:
     frames = Frames()
 
@@ -136,6 +140,7 @@ def test_case_75_the_id_of_a_refused_request_is_used_up_too() -> None:
     assert codes(Frames().feed(line(1, "NO") + line(1))) == ["bad_operation", "bad_id"]
 
 
+@pytest.mark.case(75)
 def test_case_75_a_guest_that_writes_replies_or_greets_is_refused() -> None:
     frames = Frames()
 
@@ -151,6 +156,7 @@ def test_case_75_a_guest_that_writes_replies_or_greets_is_refused() -> None:
         *("fs.rеad_text", "a" * 65, "a" * 1_000_000, "\x1b]0;x\x07", "a\n", 7, None, ["time"]),
     ],
 )
+@pytest.mark.case(20, 76)
 def test_case_76_another_name_is_a_fault_with_a_harmless_text(name: Any) -> None:
     event = only(line(3, name))
 
@@ -215,6 +221,7 @@ def test_a_line_of_exactly_the_largest_size_is_read() -> None:
 
 
 @pytest.mark.parametrize("piece", [1 << 14, 1 << 22])
+@pytest.mark.case(72)
 def test_case_72_one_byte_more_closes_and_nothing_after_it_counts(piece: int) -> None:
     frames, events = Frames(), []
     data = padded(MAX_FRAME_BYTES + 1) + line(2)
@@ -227,6 +234,7 @@ def test_case_72_one_byte_more_closes_and_nothing_after_it_counts(piece: int) ->
     assert frames.feed(line(3)) == []
 
 
+@pytest.mark.case(72)
 def test_case_72_a_line_without_an_end_is_held_up_to_its_limit_only() -> None:
     frames = Frames()
 

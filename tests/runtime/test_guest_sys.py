@@ -18,6 +18,7 @@ import pytest
 from lmboot import runtime
 from lmboot.runtime.broker import Broker
 from lmboot.runtime.operations import Env, Notify, Operation, Refused, Time
+from lmboot.runtime.policy import OPERATIONS
 from lmboot.runtime.routes import Routes
 from tests.runtime.brokers import Raising, Record, Waiting, all_routes, until
 
@@ -361,3 +362,52 @@ def test_the_library_imports_nothing_that_takes_long_before_it_is_used() -> None
     )
 
     assert done.stdout == "False\n"
+
+
+# ---------------------------------------------------------------- what nobody is asked for
+
+
+def test_what_is_emulated_says_so_and_needs_no_host() -> None:
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            start_of(
+                """
+                print(g.fetch("http://a.example/x")["text"].splitlines())
+                print(g.query_model("A wood?"))
+                print(g.call("inject_prompt", text="x"), g.call("reload_model"))
+                print(g.call("tokenize", text="four"), g.call("logits", text="x"))
+                ask = lambda sql, *values: g.call(
+                    "database_query", path="w.db", sql=sql, parameters=values
+                )
+                ask("create table wood (name text)")
+                print(ask("insert into wood values (?)", "oak"), ask("select * from wood"))
+                for wrong in "nonsense", "attach 'x.db' as x":
+                    try:
+                        ask(wrong)
+                    except g.HostError as error:
+                        print(error.code)
+                """
+            ),
+        ],
+        env={
+            "LMBOOT_ROUTES": " ".join(f"{op}=EMULATE" for op in OPERATIONS),
+            "PYTHONPATH": str(LIBRARY),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == [
+        "['http://a.example/x', 'This page is emulated: nothing was fetched.']",
+        "This answer is emulated: no model was asked.",
+        "{'added': False} {'reloaded': False}",
+        "{'tokens': 1} {'tokens': [{'text': ' emulated', 'probability': 1.0}]}",
+        "{'columns': [], 'rows': [], 'changed': 1, 'more': False} "
+        "{'columns': ['name'], 'rows': [['oak']], 'changed': 0, 'more': False}",
+        "sql",
+        "sql",
+    ]

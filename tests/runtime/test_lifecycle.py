@@ -14,15 +14,18 @@ from pathlib import Path
 import psutil
 import pytest
 
+from lmboot import cgroups
 from lmboot.errors import SandboxFault
 from lmboot.process import UIDS, Ended, Output
+from lmboot.runtime.backends import landlock, short_base
 from lmboot.runtime.launcher import Launcher
+from lmboot.runtime.run import Box
 from lmboot.workspace import Workspace
 from tests import leaks
 from tests.runtime.guests import Guest, job, run, started
 
 pytestmark = pytest.mark.sandbox
-EVERY = pytest.mark.parametrize("sandbox", ["bubblewrap", "landlock", "none"])
+EVERY = pytest.mark.parametrize("sandbox", ["bubblewrap", "landlock", "podman", "none"])
 ROOT = Path(__file__).parents[2]
 
 IGNORE_ALL = """
@@ -311,7 +314,8 @@ time.sleep(600)
 
 def remove_what_the_dead_left() -> None:
     """Do what whoever comes next does: a workspace on disk outlives the death of lmboot."""
-    Workspace.create().remove()
+    for base in (None, short_base()):
+        Workspace.create(base).remove()
     if os.geteuid() == 0:
         Workspace.create(owner=UIDS[0]).remove()
 
@@ -347,10 +351,21 @@ def _lives(pid: int) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("sandbox", "which"), [("bubblewrap", 0), ("landlock", 0), ("landlock", 1)]
+    ("sandbox", "which"), [("bubblewrap", -1), ("landlock", -1), ("landlock", -2), ("podman", -1)]
 )
 async def test_nothing_survives_the_death_of_the_supervisor(sandbox: str, which: int) -> None:
     """Landlock's has a guard before it: each of the two is enough."""
+    await kill_a_supervisor(sandbox, which)
+
+
+@pytest.mark.skipif(not cgroups.find(), reason="no control groups can be had here")
+@EVERY
+async def test_nothing_survives_the_death_of_the_keeper(sandbox: str) -> None:
+    await kill_a_supervisor(sandbox, 0)
+
+
+async def kill_a_supervisor(sandbox: str, which: int) -> None:
+    """Kill one of the processes that a run has around it, and see that all is gone."""
     async with started(DAEMON_FOREVER, sandbox=sandbox) as guest:
         await guest.until(b"ready\n")
         below = [c for c in psutil.Process().children(recursive=True) if _lives(c.pid)]
@@ -412,6 +427,18 @@ async def test_closing_twice_and_without_an_end_is_fine(sandbox: str) -> None:
     async with started("import time; time.sleep(600)", sandbox=sandbox) as guest:
         await guest.runtime.close()
         await guest.runtime.close()
+
+
+async def test_a_setting_up_that_is_cancelled_leaves_nothing() -> None:
+    backend = landlock.find()
+    for turns in range(12):
+        opening = asyncio.create_task(Box.open(backend))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        opening.cancel()
+        await asyncio.wait([opening])
+        if not opening.cancelled():
+            await opening.result().close()
 
 
 async def test_a_launch_that_is_cancelled_leaves_nothing() -> None:

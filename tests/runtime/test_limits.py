@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
+from lmboot import cgroups
 from lmboot.errors import SandboxFault
 from lmboot.runtime.policy import Limits
 from tests.runtime.guests import run, started
 
 pytestmark = pytest.mark.sandbox
-EVERY = pytest.mark.parametrize("sandbox", ["bubblewrap", "landlock", "none"])
+EVERY = pytest.mark.parametrize("sandbox", ["bubblewrap", "landlock", "podman", "none"])
+CONTAINED = pytest.mark.parametrize("sandbox", ["bubblewrap", "podman"])
+BOTH_WAYS = pytest.mark.usefixtures("whoever_keeps_them")
+
+
+@pytest.fixture(scope="module", params=["by the kernel", "by looking"])
+def whoever_keeps_them(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Have the limits kept in a control group, then as on a machine where none can be had."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "by looking":
+            patch.setattr(cgroups, "find", lambda: ())
+        yield
 
 
 @EVERY
+@BOTH_WAYS
 async def test_memory_of_one_process(sandbox: str) -> None:
     guest = await run(
         "held = bytearray(200 << 20)\nprint('held')\nimport time; time.sleep(60)",
@@ -25,6 +42,7 @@ async def test_memory_of_one_process(sandbox: str) -> None:
 
 
 @EVERY
+@BOTH_WAYS
 async def test_memory_of_many_processes_that_are_each_within_it(sandbox: str) -> None:
     guest = await run(
         """
@@ -44,6 +62,7 @@ async def test_memory_of_many_processes_that_are_each_within_it(sandbox: str) ->
 
 
 @EVERY
+@BOTH_WAYS
 async def test_memory_that_is_shared_counts_once(sandbox: str) -> None:
     guest = await run(
         """
@@ -73,6 +92,7 @@ async def test_memory_that_can_t_be_had_at_all_is_a_memory_error() -> None:
 
 
 @EVERY
+@BOTH_WAYS
 async def test_cpu_time_of_one_process(sandbox: str) -> None:
     guest = await run("while True: pass", limits=Limits(cpu_seconds=0.5), sandbox=sandbox)
 
@@ -81,6 +101,7 @@ async def test_cpu_time_of_one_process(sandbox: str) -> None:
 
 
 @EVERY
+@BOTH_WAYS
 async def test_cpu_time_of_children_that_were_waited_for(sandbox: str) -> None:
     guest = await run(
         """
@@ -99,6 +120,7 @@ async def test_cpu_time_of_children_that_were_waited_for(sandbox: str) -> None:
     assert guest.ended.limit == "cpu"
 
 
+@BOTH_WAYS
 @pytest.mark.parametrize("turns", [5_000_000, 300_000], ids=["long lives", "short lives"])
 async def test_cpu_time_of_children_whose_end_nobody_wants_to_know(turns: int) -> None:
     guest = await run(
@@ -123,6 +145,7 @@ async def test_cpu_time_of_children_whose_end_nobody_wants_to_know(turns: int) -
 
 
 @EVERY
+@BOTH_WAYS
 async def test_wall_clock(sandbox: str) -> None:
     guest = await run(
         "import os, time; os.close(1); time.sleep(60)",
@@ -140,7 +163,8 @@ async def test_a_wall_clock_that_is_not_there_ends_nothing() -> None:
     assert guest.text == "done\n"
 
 
-async def test_processes() -> None:
+@CONTAINED
+async def test_processes(sandbox: str) -> None:
     guest = await run(
         """
         import os, time
@@ -154,6 +178,7 @@ async def test_processes() -> None:
             print(count, error.strerror)
         """,
         limits=Limits(processes=64),
+        sandbox=sandbox,
     )
 
     count, _, error = guest.text.partition(" ")
@@ -161,7 +186,10 @@ async def test_processes() -> None:
     assert error == "Resource temporarily unavailable\n"
 
 
-async def test_processes_without_a_border_are_counted_and_the_run_is_ended() -> None:
+async def test_processes_without_a_border_are_counted_and_the_run_is_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cgroups, "find", lambda: ())
     guest = await run(
         """
         import os, time
@@ -194,8 +222,9 @@ FILL = """
 
 
 @pytest.mark.parametrize(("folder", "megabytes"), [("/app", 64), ("/tmp", 16), ("/dev/shm", 16)])
-async def test_disk(folder: str, megabytes: int) -> None:
-    guest = await run(FILL + f"\n    print(fill({folder!r}, 1 << 20))")
+@CONTAINED
+async def test_disk(sandbox: str, folder: str, megabytes: int) -> None:
+    guest = await run(FILL + f"\n    print(fill({folder!r}, 1 << 20))", sandbox=sandbox)
 
     assert guest.text in {
         f"({size}, 'No space left on device')\n" for size in (megabytes - 1, megabytes)
@@ -215,7 +244,8 @@ async def test_a_disk_that_the_payload_fills_to_the_last_page_is_enough() -> Non
     assert guest.text == "fine\n"
 
 
-async def test_nothing_else_is_writable() -> None:
+@CONTAINED
+async def test_nothing_else_is_writable(sandbox: str) -> None:
     guest = await run(
         """
         import os
@@ -233,7 +263,8 @@ async def test_nothing_else_is_writable() -> None:
             if folder.startswith("/usr/"):
                 folders.clear()
         print(sorted(found))
-        """
+        """,
+        sandbox=sandbox,
     )
 
     assert guest.text == "['/app', '/dev/shm', '/tmp']\n"
@@ -275,3 +306,41 @@ async def test_a_limit_is_judged_from_the_start_of_the_payload_only() -> None:
         await launcher.close()
 
     assert (guest.text, guest.code) == ("done\n", 0)
+
+
+@pytest.mark.skipif(not cgroups.find(), reason="no control groups can be had here")
+async def test_what_the_kernel_can_take_back_is_no_memory(tmp_path: Path) -> None:
+    """A file that is read fills the cache, in the group's account too; that kills nobody."""
+    file = tmp_path / "large"
+    with file.open("wb") as writing:
+        for _ in range(400):
+            writing.write(bytes(1 << 20))
+        writing.flush()
+        os.fsync(writing.fileno())
+        os.posix_fadvise(writing.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    program = f"""
+        total = 0
+        with open({str(file)!r}, "rb", buffering=0) as file:
+            while data := file.read(1 << 20):
+                total += len(data)
+        print(total >> 20)
+        """
+
+    guest = await run(program, limits=Limits(memory_mb=64, disk_mb=4), sandbox="none")
+
+    assert (guest.text, guest.code) == ("400\n", 0)
+
+
+async def test_files_in_memory_are_no_memory_of_the_programs() -> None:
+    program = """
+        for folder, size in (("/app", 60), ("/tmp", 15), ("/dev/shm", 15)):
+            with open(folder + "/full", "wb") as file:
+                file.write(bytes(size << 20))
+        held = bytearray(60 << 20)
+        import time; time.sleep(1)
+        print("fine")
+        """
+
+    guest = await run(program, limits=Limits(memory_mb=100, disk_mb=64))
+
+    assert (guest.text, guest.code) == ("fine\n", 0)

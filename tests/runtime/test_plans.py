@@ -10,6 +10,7 @@ import pytest
 from lmboot.errors import SandboxFault
 from lmboot.runtime.backends import Plan, bubblewrap, none
 from lmboot.runtime.backends.bubblewrap import Bubblewrap, Kernel, diagnose
+from lmboot.runtime.backends.programs import TRUSTED_FOLDERS
 
 MERGED = (("/lib", "usr/lib"), ("/lib64", "usr/lib64"), ("/bin", "usr/bin"))
 
@@ -86,6 +87,7 @@ def test_folders_of_an_unmerged_system_are_bound_read_only() -> None:
 
 
 @pytest.mark.parametrize("prefix", [None, "/opt/python"])
+@pytest.mark.case(48, sandbox="bubblewrap")
 def test_nothing_is_mounted_made_or_linked_beneath_the_workspace(prefix: str | None) -> None:
     """Sandbox.md finding 2: whatever the payload controls must be on no path that is followed."""
     argv = wrap(prefix=prefix).plan(disk_bytes=1, workspace="").argv
@@ -116,6 +118,7 @@ def test_without_a_border_the_runtime_starts_in_its_folder() -> None:
 # ---------------------------------------------------------------- which bubblewrap
 
 
+@pytest.mark.case(98)
 def test_a_bubblewrap_that_others_can_change_is_not_trusted(tmp_path: Path) -> None:
     """Sandbox.md case 98."""
     fake = tmp_path / "bwrap"
@@ -128,6 +131,7 @@ def test_a_bubblewrap_that_others_can_change_is_not_trusted(tmp_path: Path) -> N
     assert "sudo chown root:root" in caught.value.hint
 
 
+@pytest.mark.case(98)
 def test_the_path_variable_does_not_choose_bubblewrap(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,7 +141,7 @@ def test_the_path_variable_does_not_choose_bubblewrap(
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
 
-    assert bubblewrap._binary() in {f"{folder}/bwrap" for folder in bubblewrap.TRUSTED_FOLDERS}
+    assert bubblewrap._binary() in {f"{folder}/bwrap" for folder in TRUSTED_FOLDERS}
 
 
 def test_no_bubblewrap_is_told_with_the_way_to_get_it(tmp_path: Path) -> None:
@@ -174,6 +178,7 @@ REFUSED = "the sandbox ended with status 1: bwrap: setting up uid map: Permissio
         ("bwrap: something else", Kernel(), "something else", "lmboot doctor"),
     ],
 )
+@pytest.mark.case(99)
 def test_a_failure_is_explained_with_its_remedy(
     said: str, kernel: Kernel, means: str, hint: str
 ) -> None:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmboot.census import CpuLedger, Facts
+from lmboot.runtime.backends import Plan
 from lmboot.runtime.guest import start
 from lmboot.runtime.policy import Limits
 from lmboot.runtime.run import MB, netstrings, packed, rlimits, watched
@@ -44,10 +45,14 @@ def test_anything_else_is_refused_or_has_one_reading(data: bytes) -> None:
     assert b"".join(found) in data.replace(b"", b"") or sum(map(len, found)) <= len(data)
 
 
+def a_plan() -> Plan:
+    return Plan(argv=(), env={}, library="/lib", contents={})
+
+
 def test_a_job_is_packed_as_the_launcher_inside_reads_it() -> None:
     packing = packed(
         job({"a.py": "x", "d/b": b"\0"}, "arg", "", routes={"fetch": "DENY", "env": "EMULATE"}),
-        "/lib",
+        a_plan(),
         unpack=True,
     )
 
@@ -57,7 +62,7 @@ def test_a_job_is_packed_as_the_launcher_inside_reads_it() -> None:
 
 
 def test_files_on_disk_are_not_packed() -> None:
-    packing = packed(job({"a.py": "x"}), "/lib", unpack=False)
+    packing = packed(job({"a.py": "x"}), a_plan(), unpack=False)
 
     assert start.netstrings(packing)[1:] == [b"1", b"a.py"]
 
@@ -76,16 +81,24 @@ def test_the_limits_of_a_process() -> None:
     assert not any(line.startswith("NPROC") for line in rlimits(limits, beside=None))
 
 
+def test_an_engine_bounds_memory_and_takes_its_own_part_beside_it() -> None:
+    limits = Limits(memory_mb=100, cpu_seconds=2)
+
+    assert rlimits(limits, beside=0, engine=True)[0] == f"MEMORY {100 * MB} {100 * MB}"
+    seen = watched(limits, {"memory": 5 * MB, "cpu": 1})
+    assert (seen["memory"], seen["cpu"]) == (105 * MB, 3)
+
+
 def test_no_limit_is_rounded_to_nothing() -> None:
     tiny = Limits(memory_mb=0.001, cpu_seconds=0.001, processes=0.1, disk_mb=0.0001)
 
     assert "FSIZE 4096 4096" in rlimits(tiny, beside=0)
     assert "NPROC 1 1" in rlimits(tiny, beside=0)
-    assert watched(tiny)["processes"] == 1
+    assert watched(tiny, {})["processes"] == 1
 
 
 def test_no_wall_clock_is_no_limit() -> None:
-    assert watched(Limits())["wall"] is None
+    assert watched(Limits(), {})["wall"] is None
 
 
 # ---------------------------------------------------------------- CPU time

@@ -79,6 +79,7 @@ def _hasty() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_hasty")
+@pytest.mark.case(84)
 def test_case_84_sixty_four_writers_race_for_one_mebibyte() -> None:
     """Threads that each want 48 KiB, of which some write less: the sum is never above."""
     quota, written, peak = Quota(1 << 20), [], []

@@ -73,12 +73,14 @@ def test_a_url_is_read_in_one_way(text: str, expected: tuple[str, str, int, str]
         "http://a.org/" + "x" * 2048, "http://a.org%0d%0ax",
     ],
 )  # fmt: skip
+@pytest.mark.case(89)
 def test_what_can_be_read_in_two_ways_is_not_read(text: str) -> None:
     """Cases 85 and 89."""
     assert refused(text) == "bad_url"
 
 
 @pytest.mark.parametrize("scheme", ["file", "ftp", "gopher", "ws", "data", "jar", "dict", "ldap"])
+@pytest.mark.case(87)
 def test_only_http_is_fetched(scheme: str) -> None:
     assert refused(f"{scheme}://a.org/") == "not_granted"
 
@@ -245,6 +247,7 @@ def test_public_addresses_are_reached(text: str) -> None:
      "64:ff9b:1::808:808", "2002:7f00:1::", "2001:0:7f00:1::", "fe80::1%eth0", "::ffff:0:7f00:1",
      "fd00:ec2::254", "168.63.129.16", "100.100.100.200", "ff0e::1", "2000::1%1"],
 )  # fmt: skip
+@pytest.mark.case(85)
 def test_addresses_within_addresses_are_judged_by_what_is_within(text: str) -> None:
     """Case 85 and finding 9."""
     assert check_address(ip_address(text)) is not None

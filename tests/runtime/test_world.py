@@ -11,11 +11,14 @@ from lmboot.runtime.policy import Limits
 from tests.runtime.guests import run, started
 
 pytestmark = pytest.mark.sandbox
-EVERY = pytest.mark.parametrize("sandbox", ["bubblewrap", "landlock", "none"])
+EVERY = pytest.mark.parametrize("sandbox", ["bubblewrap", "landlock", "podman", "none"])
 
 
-async def test_the_environment_is_the_literal_set() -> None:
-    guest = await run("import os, json; print(json.dumps(dict(os.environ)))")
+@pytest.mark.parametrize("sandbox", ["bubblewrap", "podman"])
+async def test_the_environment_is_the_literal_set(sandbox: str) -> None:
+    program = "import os, json; print(json.dumps(dict(os.environ)))"
+
+    guest = await run(program, sandbox=sandbox)
 
     assert json.loads(guest.out) == {
         "PATH": "/usr/bin",
@@ -133,6 +136,7 @@ async def test_the_host_s_library_is_there_with_the_routes() -> None:
 
 
 @EVERY
+@pytest.mark.case(24)
 async def test_a_payload_s_own_guest_sys_wins(sandbox: str) -> None:
     guest = await run(
         {"main.py": "import guest_sys; print(guest_sys.mine)", "guest_sys.py": "mine = True"},
@@ -146,6 +150,7 @@ async def test_a_payload_s_own_guest_sys_wins(sandbox: str) -> None:
 @pytest.mark.parametrize(
     "name", ["json", "socket", "os", "resource", "builtins", "sitecustomize", "usercustomize"]
 )
+@pytest.mark.case(24)
 async def test_a_payload_s_own_standard_module_disturbs_only_the_payload(
     sandbox: str, name: str
 ) -> None:

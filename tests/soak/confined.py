@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import os
 import shutil
+import sys
 import tempfile
 import threading
 import time
@@ -19,6 +20,7 @@ from pathlib import Path
 from lmboot.errors import OperationRefused
 from lmboot.runtime.beneath import Opener, by_openat2, by_walking
 from lmboot.runtime.confined import Folder
+from lmboot.runtime.quota import Quota
 
 SECONDS = 60.0
 CANARY = "canary"
@@ -45,7 +47,7 @@ def race(base: Path, opener: Opener, seconds: float) -> dict[str, float]:
     (inside / "sub" / "file").write_text("mine")
     figures = dict.fromkeys(("swaps", "reads", "writes", "refused", "escapes"), 0.0)
     done = threading.Event()
-    with Folder.open(inside, writable=True, spend=lambda _: True, opener=opener) as folder:
+    with Folder.open(inside, writable=True, quota=Quota(sys.maxsize), opener=opener) as folder:
         jobs: list[Callable[[], None]] = [
             lambda: _swap(inside / "sub", outside, figures),
             lambda: _swap(inside / "plain", outside / "file", figures),

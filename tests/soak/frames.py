@@ -1,20 +1,28 @@
-"""Requests, damaged at random and cut anywhere, through the channel's protocol.
+"""Requests, damaged at random and cut anywhere, through the channel's protocol, then to brokers.
 
 Nothing may raise, nothing may take long, a request that was not written is never read, and one
-that was is never lost while the channel stands.
+that was is never lost while the channel stands. Memory stays flat. A hundredth as many go over
+real sockets to brokers, one channel after another, beside a run that is served all the while.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import random
+import socket
 from time import process_time
 from typing import Any
 
 from lmboot.runtime.frames import Closed, Fault, Frames, Request
+from lmboot.runtime.operations import Time
 from lmboot.strictjson import MAX_INTEGER
+from tests.runtime.brokers import Guest, codes, scene
+from tests.soak.held import flat, memory_bytes
 
 ROUNDS = 1_000_000
+WARM = 20_000  # frames until all is loaded that takes memory
 MAX_SECONDS = 1.0  # of processor time, for one frame of a few hundred bytes
 
 REQUESTS: list[tuple[str, dict[str, Any]]] = [
@@ -64,9 +72,8 @@ def id_of(event: Request | Fault | Closed) -> int:
     return 0 if isinstance(event, Closed) else event.id or 0
 
 
-def main(count: int = ROUNDS) -> dict[str, float]:
+def parsed(count: int, rng: random.Random) -> dict[str, float]:
     """Feed `count` frames, a tenth of them damaged; return what came of them."""
-    rng = random.Random(72)
     frames, number, slowest = Frames(), 0, 0.0
     figures = {"frames": count, "requests": 0, "faults": 0, "closed": 0}
     for _ in range(count):
@@ -89,3 +96,43 @@ def main(count: int = ROUNDS) -> dict[str, float]:
     if slowest > MAX_SECONDS:
         raise AssertionError(f"a frame took {slowest:.1f} s")
     return {**figures, "slowest_ms": slowest * 1e3}
+
+
+async def served(count: int, rng: random.Random) -> dict[str, float]:
+    """Send `count` frames to brokers, most of them damaged; a run beside them is answered."""
+    sent, channels, ends = 0, 0, {"hung_up", "lost", "too_many_faults", "too_large"}
+    async with scene(Time()) as other:
+        while sent < count:
+            channels += 1
+            async with scene(Time()) as wild:
+                for number in range(1, rng.randrange(2, 60)):
+                    line, _ = frame(number, rng)
+                    with contextlib.suppress(ConnectionError):  # it was closed for its faults
+                        await wild.guest.write(damaged(line, rng) if rng.random() < 0.8 else line)
+                    sent += 1
+                if codes([await other.guest.call("time")]) != ["ok"]:
+                    raise AssertionError("a run beside the damaged one was not served")
+                with contextlib.suppress(OSError):
+                    wild.guest.socket.shutdown(socket.SHUT_WR)
+                reading = asyncio.create_task(_read_all(wild.guest))
+                reason = await asyncio.wait_for(wild.served, 30)
+                await reading
+                if reason not in ends:
+                    raise AssertionError(f"a channel ended with {reason}")
+    return {"sent": sent, "channels": channels}
+
+
+async def _read_all(guest: Guest) -> None:
+    with contextlib.suppress(EOFError, ConnectionError):
+        while True:
+            await guest.line()
+
+
+def main(count: int = ROUNDS) -> dict[str, float]:
+    """Run both; raise AssertionError for whatever should not have come of it."""
+    rng = random.Random(72)
+    parsed(min(count, WARM), rng)
+    asyncio.run(served(min(count, WARM) // 100, rng))
+    before = memory_bytes()
+    figures = parsed(count, rng) | asyncio.run(served(count // 100, rng))
+    return {**figures, "grown_kb": flat(before)}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.leaks import descriptors, folders, processes
+from tests.leaks import descriptors, folders, groups, processes
 
 SETTLE_SECONDS = 20.0  # others may run sandboxes too, whose processes come and go
 MAX_GROWTH_BYTES = 12 << 20  # an allocator's fluctuation; a leak in a thousand rounds is more
@@ -25,6 +25,7 @@ class Held:
     descriptors: frozenset[int]
     processes: frozenset[int]
     folders: frozenset[Path]
+    groups: frozenset[str]
     threads: frozenset[str]
     tasks: int
 
@@ -45,6 +46,7 @@ def held() -> Held:
         frozenset(descriptors()),
         frozenset(processes()),
         frozenset(folders()),
+        frozenset(groups()),
         frozenset(name for name in threads if not name.startswith("asyncio_")),  # the loop's pool
         len(asyncio.all_tasks()),
     )

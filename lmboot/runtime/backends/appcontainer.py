@@ -75,11 +75,8 @@ class AppContainer:
         """Return (what a failure to start means, what to do)."""
         means = f"the AppContainer could not be set up: {brief(said)}"
         if "icacls" in said:
-            return (
-                means,
-                "Use a Python of your own (python.org, `just for me`), or --sandbox wasm.",
-            )
-        return means, "Run `lmboot doctor --probe` and report what it prints; use --sandbox wasm."
+            return means, "Use a Python of your own (python.org, `just for me`)."
+        return means, "Run `lmboot doctor --probe` and report what it prints."
 
 
 def find() -> AppContainer:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
-import stat
-import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,15 +22,16 @@ from lmboot.runtime.backends import (
     Plan,
     environment,
 )
+from lmboot.runtime.backends.programs import TRUSTED_FOLDERS, printed_by, trusted_program
+from lmboot.runtime.remedies import install
 from lmboot.text import brief
 
-TRUSTED_FOLDERS = ("/usr/bin", "/bin", "/usr/local/bin")
 SYSTEM_PYTHON = "/usr/bin/python3"
 OLDEST, OLDEST_TEXT = (0, 7), "0.7"  # the first with --size
 OLDEST_PYTHON = (3, 9)
 
 _GUEST = Path(__file__).parents[1] / "guest"
-_INSIDE = "/run/lmboot"
+INSIDE = "/run/lmboot"  # where lmboot's own files lie for the runtime
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,7 @@ class Bubblewrap:
     name: ClassVar[str] = "bubblewrap"
     isolates: ClassVar[bool] = True
     on_disk: ClassVar[bool] = False
+    short_paths: ClassVar[bool] = False
 
     binary: str
     version: tuple[int, ...]
@@ -54,23 +55,33 @@ class Bubblewrap:
     def plan(self, *, disk_bytes: int, workspace: str) -> Plan:
         """Return what to start; `workspace` is not used: the sandbox has its own, in memory."""
         del workspace
+        given = (
+            *("--file", str(START), f"{INSIDE}/start.py"),
+            *("--file", str(LIBRARY), f"{INSIDE}/lib/guest_sys.py"),
+        )
+        flags = ("-I", "-S", "-B", "-u", "-X", "utf8")
         return Plan(
-            argv=(
-                self.binary,
-                *self._namespaces(),
-                *self._read_only(),
-                *_writable(disk_bytes),
-                *("--file", str(START), f"{_INSIDE}/start.py"),
-                *("--file", str(LIBRARY), f"{_INSIDE}/lib/guest_sys.py"),
-                *("--remount-ro", "/", "--chdir", "/app"),
-                *("--info-fd", str(INFO), "--seccomp", str(SECCOMP), "--"),
-                *(self.python, "-I", "-S", "-B", "-u", "-X", "utf8", f"{_INSIDE}/start.py"),
-            ),
+            argv=self.around((self.python, *flags, f"{INSIDE}/start.py"), given, disk_bytes),
             env=environment(home="/app", temporary="/tmp", path="/usr/bin"),  # noqa: S108
-            library=f"{_INSIDE}/lib",
+            library=f"{INSIDE}/lib",
             contents={SECCOMP: self.filter, START: self.start, LIBRARY: self.library},
             info=INFO,
             folders=("/app", "/tmp", "/dev/shm"),  # noqa: S108 (the sandbox's own)
+        )
+
+    def around(
+        self, command: tuple[str, ...], given: tuple[str, ...], disk_bytes: int
+    ) -> tuple[str, ...]:
+        """Return what runs a command in this sandbox, with what it is `given` mounted there."""
+        return (
+            self.binary,
+            *self._namespaces(),
+            *self._read_only(),
+            *_writable(disk_bytes),
+            *given,
+            *("--remount-ro", "/", "--chdir", "/app"),
+            *("--info-fd", str(INFO), "--seccomp", str(SECCOMP), "--"),
+            *command,
         )
 
     def _namespaces(self) -> tuple[str, ...]:
@@ -129,7 +140,7 @@ def find() -> Bubblewrap:
         version=version,
         python=python,
         prefix=prefix,
-        links=_links(),
+        links=system_folders(),
         filter=seccomp.build(machine),
         start=(_GUEST / "start.py").read_bytes(),
         library=(_GUEST / "guest_sys.py").read_bytes(),
@@ -137,23 +148,22 @@ def find() -> Bubblewrap:
 
 
 def _binary(folders: Iterable[str] = TRUSTED_FOLDERS) -> str:
-    """Return bubblewrap's path: from root's folders only, whatever PATH says."""
-    for folder in folders:
-        path = os.path.join(folder, "bwrap")
-        try:
-            found = os.stat(path)
-        except OSError:
-            continue
-        if found.st_uid != 0 or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            raise SandboxFault(
-                f"{path} can be changed by others than root, so it is not trusted",
-                hint=f"Run `sudo chown root:root {path} && sudo chmod 755 {path}`.",
-            )
-        return path
-    raise SandboxFault(
-        "bubblewrap, the sandbox that lmboot uses on Linux, is not installed",
-        hint="Run `sudo apt install bubblewrap` (Fedora: `sudo dnf install bubblewrap`).",
-    )
+    """Return bubblewrap's path."""
+    path = trusted_program("bwrap", folders)
+    if path is None:
+        raise SandboxFault(
+            "bubblewrap, the sandbox that lmboot uses on Linux, is not installed",
+            hint=install(sys.platform, os_release()),
+        )
+    return path
+
+
+def os_release() -> str:
+    """Return what the distribution says of itself; nothing where it does not."""
+    for path in ("/etc/os-release", "/usr/lib/os-release"):
+        with contextlib.suppress(OSError, UnicodeError):
+            return Path(path).read_text("utf-8")
+    return ""
 
 
 def _version(binary: str) -> tuple[int, ...]:
@@ -162,9 +172,9 @@ def _version(binary: str) -> tuple[int, ...]:
     return tuple(int(part) for part in words[-1].split(".") if part.isdigit()) if words else ()
 
 
-def interpreter() -> tuple[str, str | None]:
+def interpreter(oldest: tuple[int, int] = OLDEST_PYTHON) -> tuple[str, str | None]:
     """Return the path of a Python that is new enough, and its prefix if not under /usr."""
-    line = f"import sys; print(sys.version_info >= {OLDEST_PYTHON})"
+    line = f"import sys; print(sys.version_info >= {oldest})"
     if printed_by([SYSTEM_PYTHON, "-I", "-S", "-c", line]) == "True":
         return SYSTEM_PYTHON, None
     prefix = os.path.realpath(sys.base_prefix)
@@ -173,16 +183,7 @@ def interpreter() -> tuple[str, str | None]:
     return os.path.join(prefix, "bin", name), prefix if outside else None
 
 
-def printed_by(argv: list[str]) -> str:
-    """Return what a program prints; nothing when it can't be run."""
-    try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=10, env={})
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
-
-
-def _links() -> tuple[tuple[str, str | None], ...]:
+def system_folders() -> tuple[tuple[str, str | None], ...]:
     """Return how /lib, /lib64 and /bin are here: links into /usr, or folders of their own."""
     return tuple(
         (name, os.readlink(name).lstrip("/") if os.path.islink(name) else None)
@@ -224,28 +225,9 @@ def _setting(name: str) -> str:
 def diagnose(said: str, settings: Kernel) -> tuple[str, str]:
     """Return (what a failure means, what to do), from what was said and the settings; pure."""
     means = f"bubblewrap could not set up the sandbox: {brief(said)}"
-    if settings.no_user_namespaces:
-        return (
-            f"{means}; this system allows no user namespaces (user.max_user_namespaces is 0)",
-            "Run `sudo sysctl user.max_user_namespaces=10000`.",
-        )
-    if settings.clone_forbidden:
-        return (
-            f"{means}; this system keeps user namespaces from ordinary users",
-            "Run `sudo sysctl kernel.unprivileged_userns_clone=1`.",
-        )
-    if settings.apparmor_restricts and _is_refusal(said):
-        return (
-            f"{means}; AppArmor keeps user namespaces from programs without a profile",
-            "Run `sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0`, "
-            "or give /usr/bin/bwrap an AppArmor profile with `userns,`.",
-        )
-    if settings.container and _is_refusal(said):
-        return (
-            f"{means}; the container around lmboot forbids it",
-            "Run lmboot outside, or start the container with "
-            "`--security-opt seccomp=unconfined --security-opt systempaths=unconfined`.",
-        )
+    forbidden = no_namespaces(said, settings, "/usr/bin/bwrap")
+    if forbidden is not None:
+        return f"{means}; {forbidden[0]}", forbidden[1]
     if "find source path" in said:
         return (
             f"{means}; the sandbox's user can't read the Python that lmboot runs on",
@@ -256,7 +238,35 @@ def diagnose(said: str, settings: Kernel) -> tuple[str, str]:
     return means, "Run `lmboot doctor`, which tries the sandbox and tells what is missing."
 
 
+def no_namespaces(said: str, settings: Kernel, program: str) -> tuple[str, str] | None:
+    """Return (why this machine gives a program no namespaces, what to do); None: it may; pure."""
+    if settings.no_user_namespaces:
+        return (
+            "this system allows no user namespaces (user.max_user_namespaces is 0)",
+            "Run `sudo sysctl user.max_user_namespaces=10000`.",
+        )
+    if settings.clone_forbidden:
+        return (
+            "this system keeps user namespaces from ordinary users",
+            "Run `sudo sysctl kernel.unprivileged_userns_clone=1`.",
+        )
+    if settings.apparmor_restricts and _is_refusal(said):
+        return (
+            "AppArmor keeps user namespaces from programs without a profile",
+            "Run `sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0`, "
+            f"or give {program} an AppArmor profile with `userns,`.",
+        )
+    if settings.container and _is_refusal(said):
+        return (
+            "the container around lmboot forbids it",
+            "Run lmboot outside, or start the container with "
+            "`--security-opt seccomp=unconfined --security-opt systempaths=unconfined`.",
+        )
+    return None
+
+
 def _is_refusal(said: str) -> bool:
     return any(
-        word in said for word in ("Operation not permitted", "Permission denied", "No perm")
+        word in said.lower()
+        for word in ("operation not permitted", "permission denied", "no perm")
     )

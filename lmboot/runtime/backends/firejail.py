@@ -28,7 +28,8 @@ from lmboot.runtime.backends import (
     Plan,
     environment,
 )
-from lmboot.runtime.backends.bubblewrap import TRUSTED_FOLDERS, interpreter, printed_by
+from lmboot.runtime.backends.bubblewrap import interpreter
+from lmboot.runtime.backends.programs import TRUSTED_FOLDERS, printed_by, trusted_program
 from lmboot.text import brief
 
 OLDEST, OLDEST_TEXT = (0, 9, 72), "0.9.72"  # the first that lets descriptors through
@@ -61,6 +62,7 @@ class Firejail:
     name: ClassVar[str] = "firejail"
     isolates: ClassVar[bool] = True
     on_disk: ClassVar[bool] = True
+    short_paths: ClassVar[bool] = False
 
     binary: str
     version: tuple[int, ...]
@@ -138,7 +140,7 @@ def find() -> Firejail:
             f"lmboot has no system call filter for {machine} yet, and runs nothing without one",
             hint="Use a machine with an x86_64 or aarch64 processor.",
         )
-    if system.user() == 0:
+    if system.is_root():
         raise SandboxFault(
             "firejail starts those whom the machine's list of users names, and as root lmboot "
             "runs everything as a user that nobody is",
@@ -180,27 +182,18 @@ def covered(names: Iterable[str]) -> tuple[str, ...]:
 
 def _binary(folders: Iterable[str] = TRUSTED_FOLDERS) -> str:
     """Return firejail's path: from root's folders only, root's own, and root for a moment."""
-    for folder in folders:
-        path = os.path.join(folder, "firejail")
-        try:
-            found = os.stat(path)
-        except OSError:
-            continue
-        if found.st_uid != 0 or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            raise SandboxFault(
-                f"{path} can be changed by others than root, so it is not trusted",
-                hint=f"Run `sudo chown root:root {path} && sudo chmod 4755 {path}`.",
-            )
-        if not found.st_mode & stat.S_ISUID:
-            raise SandboxFault(
-                f"{path} may not do as root what it does, so it can't hide anything",
-                hint=f"Run `sudo chmod u+s {path}`, or use --sandbox auto.",
-            )
-        return path
-    raise SandboxFault(
-        "firejail is not installed",
-        hint="Use --sandbox auto, or run `sudo apt install firejail`.",
-    )
+    path = trusted_program("firejail", folders)
+    if path is None:
+        raise SandboxFault(
+            "firejail is not installed",
+            hint="Use --sandbox auto, or run `sudo apt install firejail`.",
+        )
+    if not os.stat(path).st_mode & stat.S_ISUID:
+        raise SandboxFault(
+            f"{path} may not do as root what it does, so it can't hide anything",
+            hint=f"Run `sudo chmod u+s {path}`, or use --sandbox auto.",
+        )
+    return path
 
 
 def _version(binary: str) -> tuple[int, ...]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import ctypes
 import errno
 import platform
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from lmboot import system
 from lmboot.errors import SandboxFault
 from lmboot.runtime import seccomp
 from lmboot.runtime.backends import SCRATCH_BYTES, SECCOMP, Plan, environment
@@ -35,6 +35,7 @@ class Landlock:
     name: ClassVar[str] = "landlock"
     isolates: ClassVar[bool] = True
     on_disk: ClassVar[bool] = True
+    short_paths: ClassVar[bool] = False
 
     version: int
     python: str
@@ -89,9 +90,9 @@ class Landlock:
 def find() -> Landlock:
     """Return Landlock as it is here; raise SandboxFault with the remedy where it isn't."""
     machine = platform.machine()
-    version = _version() if sys.platform.startswith("linux") else -errno.ENOSYS
-    if version < OLDEST:
-        raise _missing(version)
+    found = version()
+    if found < OLDEST:
+        raise _missing(found)
     if machine not in seccomp.ARCHES:
         raise SandboxFault(
             f"lmboot has no system call filter for {machine} yet, and runs nothing without one",
@@ -99,7 +100,7 @@ def find() -> Landlock:
         )
     python, prefix = interpreter()
     return Landlock(
-        version=version,
+        version=found,
         python=python,
         prefix=prefix,
         filter=seccomp.build(machine, separated=False),
@@ -109,8 +110,10 @@ def find() -> Landlock:
     )
 
 
-def _version() -> int:
+def version() -> int:
     """Return the kernel's version of Landlock; the negative errno where it has none."""
+    if not system.LINUX:
+        return -errno.ENOSYS
     libc = ctypes.CDLL(None, use_errno=True)
     flag = ctypes.c_uint32(_VERSION_FLAG)
     found = libc.syscall(ctypes.c_long(_CREATE_RULESET), None, ctypes.c_size_t(0), flag)

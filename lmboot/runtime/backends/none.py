@@ -22,6 +22,7 @@ class Unconfined:
     name: ClassVar[str] = "none"
     isolates: ClassVar[bool] = False
     on_disk: ClassVar[bool] = True
+    short_paths: ClassVar[bool] = False
 
     python: str = sys.executable
     guest: str = str(_GUEST)

@@ -2,9 +2,10 @@
 
 `call(op, **args)` performs one operation by its route:
 
-    EMULATE   here: files in memory that nobody else sees, programs inside the same sandbox; what
-              this library has no emulator for, the host's broker emulates
-    HOST      by the host's broker, within what the user allows
+    EMULATE   here: files and databases in memory that nobody else sees, programs inside the same
+              sandbox, answers that say that nobody was asked; time, env and notify are emulated
+              by the host's broker
+    HOST      by the host's broker, within what the user allows, who may be asked and say no
     DENY      not at all: raises Denied
 
 `routes()` tells the route of every operation; an operation that it does not list is denied. The
@@ -13,12 +14,16 @@ The short names below (`read("a.txt")`) are the same calls. Standard library onl
 
 Descriptor LMBOOT_FD is the socket to the broker (on Windows two, to read from and to write to):
 one request at a time, from any thread, but from this process only. A child that was forked has its
-own files in memory and no broker.
+own files in memory and no broker. In the portable sandbox (`sys.platform` is "wasi") there is no
+socket, and there are no processes: the broker is behind the sandbox's door, Python code is run in
+this process, `spawn` is denied.
 """
 
 import os
 import select
+import sys
 from _thread import allocate_lock, get_ident
+from builtins import open as _open_file
 
 ALIASES = {
     "open": "fs.open",
@@ -33,7 +38,11 @@ ALIASES = {
 BROKER_SECONDS = 5.0  # for a broker to tell its table, which is the first that it does
 MAX_FRAME_BYTES = 1 << 20
 
+MAX_ROWS = 1000  # of one answer of a database
+
+_PORTABLE = sys.platform == "wasi"
 _files = {}  # path -> text; gone with the process
+_databases = {}  # path -> connection, in memory
 _routes = dict(pair.split("=", 1) for pair in os.environ.get("LMBOOT_ROUTES", "").split())
 
 
@@ -106,8 +115,18 @@ def remove(path):
 
 
 def fetch(url):
-    """Return the text behind an address."""
+    """Return {"status", "headers", "text"} of what is behind an address."""
     return call("fetch", url=url)
+
+
+def spawn(argv, stdin="", files=None):
+    """Run a program; return {"code", "stdout", "stderr"}. `files` are {path: text} beside it."""
+    return call("spawn", argv=argv, stdin=stdin, files=files or {})
+
+
+def query_model(prompt, max_tokens=512):
+    """Return the answer of the user's model, as text."""
+    return call("query_model", prompt=prompt, max_tokens=max_tokens)["text"]
 
 
 def _name(path):
@@ -152,22 +171,84 @@ def _remove(path):
     del _files[_existing(path)]
 
 
-def _spawn(argv, stdin=""):
-    """Run a program of the sandbox's own, inside of it; what it prints is kept whole."""
+def _spawn(argv, stdin="", files=None):
+    """Run a program of the sandbox's own, inside of it; what it prints is kept whole.
+
+    With files, it runs in a folder that holds these and is gone afterwards.
+    """
+    if _PORTABLE:
+        raise Denied("spawn is denied: there are no processes in the portable sandbox")
     import subprocess
+    import tempfile
 
     words = [str(word) for word in argv]
-    done = subprocess.run(words, input=str(stdin).encode(), capture_output=True, check=False)
+    with tempfile.TemporaryDirectory() as folder:
+        for path, text in (files or {}).items():
+            place = os.path.join(folder, _name(path))
+            os.makedirs(os.path.dirname(place), exist_ok=True)
+            with _open_file(place, "w", encoding="utf-8", newline="") as file:
+                file.write(text)
+        done = subprocess.run(
+            words,
+            input=str(stdin).encode(),
+            capture_output=True,
+            check=False,
+            cwd=folder if files else None,
+        )
     out, err = (text.decode("utf-8", "replace") for text in (done.stdout, done.stderr))
     return {"code": done.returncode, "stdout": out, "stderr": err}
 
 
 def _exec_python(code):
-    import sys
-
-    return _spawn([sys.executable, "-c", str(code)])
+    return _exec_here(str(code)) if _PORTABLE else _spawn([sys.executable, "-c", str(code)])
 
 
+def _exec_here(code):
+    """Run Python code in this process, with names of its own; what it prints is kept whole."""
+    import contextlib
+    import io
+    import traceback
+
+    out, err, status = io.StringIO(), io.StringIO(), 0
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})  # noqa: S102
+        except SystemExit as end:
+            status = 0 if end.code is None else end.code
+            if not isinstance(status, int):
+                print(status, file=err)
+                status = 1
+        except Exception:  # noqa: BLE001 it is the other program's: shown there
+            traceback.print_exc()
+            status = 1
+    return {"code": status & 0xFF, "stdout": out.getvalue(), "stderr": err.getvalue()}
+
+
+def _fetch(url):
+    text = f"{url}\nThis page is emulated: nothing was fetched.\n"
+    return {"status": 200, "headers": {"content-type": "text/plain"}, "text": text}
+
+
+def _database_query(path, sql, parameters=()):
+    """Execute one statement on a database in memory; each path has its own."""
+    import sqlite3
+
+    name = _name(path)
+    if name not in _databases:
+        _databases[name] = sqlite3.connect(":memory:", isolation_level=None)
+        _databases[name].set_authorizer(lambda action, *_: action == sqlite3.SQLITE_ATTACH)
+    try:
+        cursor = _databases[name].execute(str(sql), tuple(parameters))
+        rows = [[*row] for row in cursor.fetchmany(MAX_ROWS)]
+        more = cursor.fetchone() is not None
+    except (sqlite3.Error, sqlite3.Warning, OverflowError) as error:
+        raise HostError("sql", f"database_query: {error}") from None
+    columns = [column[0] for column in cursor.description or ()]
+    changed = max(cursor.rowcount, 0)
+    return {"columns": columns, "rows": rows, "changed": changed, "more": more}
+
+
+_NO_MODEL = "This answer is emulated: no model was asked."
 _EMULATORS = {
     "fs.open": _open,
     "fs.read_text": _read_text,
@@ -175,32 +256,88 @@ _EMULATORS = {
     "fs.list": _list,
     "fs.stat": _stat,
     "fs.remove": _remove,
+    "fetch": _fetch,
     "spawn": _spawn,
     "code.exec_python": _exec_python,
+    "query_model": lambda prompt, max_tokens=512: {"text": _NO_MODEL},
+    "inject_prompt": lambda text: {"added": False},
+    "tokenize": lambda text: {"tokens": (len(str(text).encode("utf-8", "replace")) + 3) // 4},
+    "logits": lambda text, top=10: {"tokens": [{"text": " emulated", "probability": 1.0}]},
+    "reload_model": lambda: {"reloaded": False},
+    "database_query": _database_query,
 }
 
 
-class _Broker:
-    """The guest's end of the socket: one request at a time; answers are told by their id."""
+class _Socket:
+    """The line to the broker: a socket, or on Windows two pipes."""
 
     def __init__(self, descriptor, writing):
         self._descriptor = descriptor
         self._writing = writing  # the same, where it is a socket
+        self.exists = _is_socket(descriptor)
+        if self.exists:
+            os.set_inheritable(descriptor, False)  # two programs would mix their lines
+
+    def write(self, data):
+        return os.write(self._writing, data)
+
+    def read(self):
+        return os.read(self._descriptor, 1 << 16)
+
+    def readable(self, seconds):
+        if os.name == "nt":
+            import _pipes  # the launcher
+
+            return _pipes.waits(self._descriptor, seconds)
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLIN)
+        return bool(poll.poll(seconds * 1000))
+
+
+class _Door:
+    """The line to the broker where there are no descriptors: whoever is beside passes it on."""
+
+    exists = True
+
+    def write(self, data):
+        self._ask(b">" + data)
+        return len(data)
+
+    def read(self):
+        return self._ask(b"<")
+
+    def readable(self, seconds):
+        return self._ask(b"?%r" % float(seconds)) == b"1"
+
+    def _ask(self, request):
+        import _host
+
+        answer = _host.call(request)
+        if answer[:1] == b"!":
+            raise KeyboardInterrupt
+        if answer[:1] != b"+":
+            raise ConnectionError("the broker has hung up")
+        return answer[1:]
+
+
+class _Broker:
+    """The guest's end of the line: one request at a time; answers are told by their id."""
+
+    def __init__(self, line):
+        self._line = line
         self._process = os.getpid()
         self._lock = allocate_lock()
         self._asking = None  # the thread that holds the lock
         self._patience = BROKER_SECONDS
         self._id = self._version = 0
         self._pending = b""
-        self.connected = _is_socket(descriptor)
-        if self.connected:
-            os.set_inheritable(descriptor, False)  # two programs would mix their lines
+        self.connected = line.exists
 
     def listen(self):
         """Take what the broker told unasked, if nobody else is about to."""
         if self.connected and os.getpid() == self._process and self._lock.acquire(False):
             try:
-                while self.connected and self._readable(0):
+                while self.connected and self._line.readable(0):
                     self._receive()
             finally:
                 self._lock.release()
@@ -232,7 +369,7 @@ class _Broker:
 
     def _greeted(self):
         """Say whether there is a broker; the first thing that it does is to tell its table."""
-        while self.connected and not self._version and self._readable(self._patience):
+        while self.connected and not self._version and self._line.readable(self._patience):
             self._receive()
         self._patience = 0
         return self.connected and self._version > 0
@@ -241,7 +378,7 @@ class _Broker:
         sent = 0
         try:
             while sent < len(frame):
-                sent += os.write(self._writing, frame[sent:])
+                sent += self._line.write(frame[sent:])
         except OSError:
             self.connected = False
             raise HostUnavailable("the broker has hung up; nothing was done") from None
@@ -249,19 +386,12 @@ class _Broker:
             if 0 < sent < len(frame):  # an interrupt: half a line can't be taken back
                 self.connected = False
 
-    def _readable(self, seconds):
-        if os.name == "nt":
-            return _waits_in_pipe(self._descriptor, seconds)
-        poll = select.poll()
-        poll.register(self._descriptor, select.POLLIN)
-        return bool(poll.poll(seconds * 1000))
-
     def _receive(self):
         """Wait for bytes; return the answers that they complete; put a new table to use."""
         import json  # only who has a broker pays for it
 
         try:
-            data = os.read(self._descriptor, 1 << 16)
+            data = self._line.read()
             *lines, self._pending = (self._pending + data).split(b"\n")
             told = [json.loads(line) for line in lines]
         except (ConnectionError, ValueError):  # ValueError: an interrupt has cost us some bytes
@@ -273,24 +403,6 @@ class _Broker:
                 _routes.clear()
                 _routes.update(each["routes"])
         return told
-
-
-def _waits_in_pipe(descriptor, seconds):
-    """Say whether bytes wait, or come in time; at a pipe of Windows one can only look."""
-    import _winapi
-    import msvcrt
-    import time
-
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            if _winapi.PeekNamedPipe(msvcrt.get_osfhandle(descriptor), 0)[0]:
-                return True
-        except OSError:
-            return True  # it has ended: reading tells
-        if time.monotonic() >= deadline:
-            return False
-        time.sleep(0.005)
 
 
 def _is_socket(descriptor):
@@ -327,5 +439,8 @@ def _result(op, told):
     raise refused
 
 
-_ends = os.environ.get("LMBOOT_FD", "-1").split(",")
-_broker = _Broker(int(_ends[0]), int(_ends[-1]))
+if _PORTABLE:
+    _broker = _Broker(_Door())
+else:
+    _ends = os.environ.get("LMBOOT_FD", "-1").split(",")
+    _broker = _Broker(_Socket(int(_ends[0]), int(_ends[-1])))

@@ -10,8 +10,12 @@ on, the pipes are the way to the broker. Never run on Windows by those who wrote
 import importlib
 import os
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
+
+if sys.platform == "win32":
+    import msvcrt
 
 NAMES = {"PATH", "LANG", "HOME", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT"}
 NONCE_BYTES = 32  # what the data begins with, for a launcher that has no other way to learn it
@@ -59,13 +63,31 @@ def prepare(
     return library, limits
 
 
-if __name__ == "__main__" and sys.platform == "win32":
-    import msvcrt
+def waits(descriptor: int, seconds: float) -> bool:
+    """Say whether bytes wait, or come in time; at a pipe of Windows one can only look."""
+    if sys.platform == "win32":
+        import _winapi
 
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                if _winapi.PeekNamedPipe(msvcrt.get_osfhandle(descriptor), 0)[0]:
+                    return True
+            except OSError:
+                return True  # it has ended: reading tells
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.005)
+    else:
+        raise OSError("elsewhere a socket is waited for")
+
+
+if __name__ == "__main__" and sys.platform == "win32":
     folder = os.path.dirname(os.path.abspath(__file__))
     sys.path.insert(0, folder)
     start: Any = importlib.import_module("start")
     sys.path.remove(folder)
+    sys.modules["_pipes"] = sys.modules["__main__"]  # by which guest_sys finds `waits`
     for name in set(os.environ) - NAMES:
         if not name.startswith("LMBOOT_"):
             del os.environ[name]  # Windows has added it

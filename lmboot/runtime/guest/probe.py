@@ -13,6 +13,7 @@ import json
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -20,6 +21,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+_PORTABLE = sys.platform == "wasi"
+_ON_LINUX: bool = sys.platform == "linux"
 SEEN_SECONDS = 2.0  # far more than lies between two looks of whoever watches
 
 # What a system does not have, nothing can be tried with: that attempt was refused.
@@ -33,18 +36,39 @@ given = dict(argument.split("=", 1) for argument in sys.argv[1:])
 
 
 def outcome(attempt: Callable[[], object]) -> str:
-    """Run one attempt; return "ok" with its result, or the name of what stopped it."""
+    """Run one attempt; return "ok" with its result, or the name of what stopped it.
+
+    ENOSYS too where this Python has nothing by which it could be tried.
+    """
     try:
         return f"ok {attempt()}"
     except OSError as error:
-        return errno.errorcode.get(error.errno or 0, "OSError")
-    except (AttributeError, ImportError):
+        return errno.errorcode.get(error.errno or 0, "ENOSYS" if _PORTABLE else "OSError")
+    except MemoryError:
+        return "ENOMEM"
+    except (AttributeError, ImportError, NameError):
+        if _ON_LINUX:  # it has all that is tried: this is a bug
+            raise
         return "ENOSYS"
 
 
 def read(path: str) -> str:
     with open(path) as file:
         return file.read(64)
+
+
+def users() -> int:
+    """Return the size of the host's list of users; a container's own is another file."""
+    found = os.stat("/etc/passwd")
+    if f"{found.st_dev}:{found.st_ino}" != given["users"]:
+        raise FileNotFoundError(errno.ENOENT, "")
+    return found.st_size
+
+
+def read_users() -> str:
+    text = read("/etc/passwd")
+    users()
+    return text
 
 
 def write(path: str) -> None:
@@ -165,7 +189,8 @@ def fill(folder: str, megabytes: int) -> int:
     try:
         for path in paths:
             with open(path, "wb", buffering=0) as file:
-                written += file.write(bytes(1 << 20)) >> 20
+                size = file.write(bytes(1 << 20))
+            written += size >> 20  # some learn only at the closing that there is no room
         time.sleep(SEEN_SECONDS)
     except OSError:
         pass
@@ -198,7 +223,10 @@ def leave_a_daemon() -> None:
 
 
 def descriptors() -> list[int]:
-    """Return those of 0 to 4095 that are open; a channel of two is told by its first."""
+    """Return those of 0 to 4095 that are open; a channel of two is told by its first.
+
+    No view of the portable sandbox's own is among them.
+    """
     found = []
     second = os.environ["LMBOOT_FD"].split(",")[1:]
     for number in range(4096):
@@ -208,8 +236,24 @@ def descriptors() -> list[int]:
             os.fstat(number)
         except OSError:
             continue
-        found.append(number)
+        if not (_PORTABLE and is_own_view(number)):
+            found.append(number)
     return found
+
+
+def is_own_view(number: int) -> bool:
+    """Say whether a descriptor is of a folder that leads nowhere else: all paths begin at one.
+
+    It has no way up, and is /app or /tmp if something can be made in it.
+    """
+    status = os.fstat(number)
+    if not stat.S_ISDIR(status.st_mode):
+        return False
+    if outcome(lambda: os.open("..", os.O_RDONLY, dir_fd=number)).startswith("ok"):
+        return False
+    if any(os.path.samestat(status, os.stat(path)) for path in ("/app", "/tmp")):  # noqa: S108
+        return True
+    return not outcome(lambda: os.mkdir("lmboot-probe", dir_fd=number)).startswith("ok")
 
 
 port = int(given["port"])
@@ -217,8 +261,8 @@ host = int(given["pid"])
 attempts: dict[str, Callable[[], object]] = {
     "read_canary": lambda: read(given["canary"]),
     "read_home": lambda: os.listdir(given["home"]),
-    "read_passwd": lambda: read("/etc/passwd"),
-    "stat_passwd": lambda: os.stat("/etc/passwd").st_size,
+    "read_passwd": read_users,
+    "stat_passwd": users,
     "watch_home": lambda: watch(given["home"]),
     "chmod_canary": lambda: change(given["canary"], lambda: os.chmod(given["canary"], 0o604)),
     "touch_canary": lambda: change(given["canary"], lambda: os.utime(given["canary"], (0, 0))),
@@ -251,6 +295,8 @@ risky: dict[str, Callable[[], object]] = {
     "shm": lambda: fill("/dev/shm", 20),  # noqa: S108
     "tmp": lambda: fill(os.environ["TMPDIR"], 20),
 }
+if _PORTABLE:  # its engine refuses more memory; elsewhere, whoever watches ends the program
+    attempts["memory"] = lambda: len(bytearray(int(given["too_much"])))
 for name in ("ptrace", "keyctl", "add_key", "io_uring_setup", "unshare", "bpf", "memfd_create"):
     if name in given:
         attempts["call_" + name] = partial(syscall, int(given[name]), 0x10000000, 0, 0, 0)
@@ -260,7 +306,7 @@ for name, attempt in risky.items():
     if name not in given["without"].split(","):
         print("trying", name)
         tried[name] = outcome(attempt)
-leave_a_daemon()
+outcome(leave_a_daemon)
 print(json.dumps({"nonce": given["nonce"], "tried": tried}))
 too_much = bytearray(int(given["too_much"]))  # the last attempt: whoever watches ends it here
 time.sleep(5)

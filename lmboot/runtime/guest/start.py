@@ -5,6 +5,9 @@ long before there is a payload; GO means that the descriptor after it now holds 
 netstrings: a header, how many arguments, these, then paths and contents. RUN is told when all of
 that is in place, FAULT when it can't be: then nothing has run. The descriptor after that is the
 program's stdin. Standard library only, Python 3.9+.
+
+With arguments (`start.py LIFE OUT ERR`) this is the first process of a container, which nobody
+else looks after: it stays that, and a child of it goes on.
 """
 
 import _sitebuiltins
@@ -14,6 +17,61 @@ import sys
 
 # No link in the last place of a path; and on Windows, whose ends of lines are others, no change.
 _OF_THE_SYSTEM = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+ENVIRONMENT = ("PATH", "LANG", "HOME", "TMPDIR", "LMBOOT_FD", "LMBOOT_ROUTES")  # nothing else
+
+
+if sys.platform != "win32":  # which has no process spaces
+
+    def leave_first_process(life: int, out: int, err: int) -> None:
+        """Go on as a child of this process, with these descriptors as its streams."""
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child:
+            keep_house(child, life)
+        os.close(writing)
+        os.read(reading, 1)  # until the other has closed what is to be this one's alone
+        os.dup2(out, 1)
+        os.dup2(err, 2)
+
+    def keep_house(child: int, life: int) -> None:
+        """Collect the dead; end as the child does, or at once when nobody listens to `life`.
+
+        The end of a space's first process is the end of all that are in it.
+        """
+        os.closerange(3, life)
+        os.closerange(life + 1, 4096)
+        import select
+        import signal
+
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        woken, waker = os.pipe()
+        os.set_blocking(waker, False)
+        signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        poller = select.poll()
+        poller.register(woken, select.POLLIN)
+        poller.register(life, 0)
+        become_unreadable()
+        while True:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == child:
+                code = os.waitstatus_to_exitcode(status)
+                os._exit(code if code >= 0 else 128 - code)
+            if pid == 0:
+                ready = [descriptor for descriptor, _ in poller.poll()]
+                if life in ready:
+                    os._exit(1)
+                os.read(woken, 4096)
+
+
+def become_unreadable() -> None:
+    """Keep the program from looking into, or changing, the process that looks after it."""
+    try:
+        import ctypes
+    except ImportError:
+        return  # the space still ends with that process, whatever becomes of it
+    ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE
 
 
 def prepare(channel: int) -> tuple[str, list[str]]:
@@ -138,9 +196,11 @@ def report(error: BaseException) -> None:
 
 def start() -> tuple[str, dict[str, object]]:
     """Prepare everything; return (path, names) of the program."""
+    if sys.platform != "win32" and sys.argv[1:]:
+        leave_first_process(*map(int, sys.argv[1:]))
     library, limits = prepare(int(os.environ["LMBOOT_FD"]))
-    os.environ.pop("PWD", None)  # bubblewrap's own
-    os.environ.pop("LC_CTYPE", None)  # the interpreter's own
+    for name in set(os.environ) - set(ENVIRONMENT):
+        del os.environ[name]  # a sandbox's own, an image's, the interpreter's own
     restrict(limits)
     return program(sys.argv[0], library)
 

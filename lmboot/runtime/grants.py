@@ -1,0 +1,258 @@
+"""What one run was granted: by whom it may be used, for how long, and how it is taken back.
+
+A grant is found by the question that asked for it. Everything here belongs to the thread of the
+event loop, but `Held.holds`, which may be asked from any.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import chain, count
+from pathlib import Path
+from time import monotonic
+from typing import Literal
+
+from lmboot.errors import UsageFault
+from lmboot.paths import problem_with
+from lmboot.runtime.asking import WHILE_MINUTES, Answer, Question
+from lmboot.runtime.confined import RUN_BYTES, Folder
+from lmboot.runtime.operations import VARIABLE
+from lmboot.runtime.quota import Quota
+from lmboot.runtime.urls import FetchPolicy
+from lmboot.text import brief
+
+Scope = Literal["run", "once", "while", "always"]  # run: typed by the user, until the run ends
+
+# Operations of which each run asks: they cost time, money or the conversation's good sense, and
+# what is sent to a model that runs elsewhere leaves this machine.
+OF_THE_MODEL = ("query_model", "inject_prompt", "logits", "reload_model")
+KINDS = ("read", "write", "fetch", "spawn", "env", *OF_THE_MODEL)
+_READING = ("fs.list", "fs.read_text", "fs.stat", "database_query")
+_WRITING = ("fs.write_text", "fs.remove", "fs.open")
+_KIND_OF = {**dict.fromkeys(_READING, "read"), **dict.fromkeys(_WRITING, "write")}
+_HOST = re.compile(r"\*|\.?[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63}){0,20}|[0-9a-f:.]{2,45}")
+
+
+def kind_of(op: str) -> str:
+    """Return the kind of grant that an operation needs; a database's is to read, no more."""
+    return _KIND_OF.get(op, op)
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One grant as it is shown: `name` takes it back, `path` is a folder's.
+
+    `seconds_left` is None where no time ends it.
+    """
+
+    kind: str
+    name: str
+    path: str
+    scope: Scope
+    seconds_left: float | None = None
+
+
+@dataclass(eq=False, slots=True)
+class Held:
+    """One grant while it holds; `until` is a time of the clock, None: no time ends it."""
+
+    kind: str
+    name: str
+    scope: Scope
+    path: str = ""
+    folder: Folder | None = None
+    until: float | None = None
+    clock: Callable[[], float] = monotonic
+    ended: bool = False
+    timer: asyncio.TimerHandle | None = None
+
+    def holds(self) -> bool:
+        """Say whether it is granted still; from any thread."""
+        return not self.ended and (self.until is None or self.clock() < self.until)
+
+    def done(self) -> None:
+        """Take note that the request is answered: what was granted for it alone ends."""
+        if self.scope == "once":
+            self.end()
+
+    def end(self) -> None:
+        """Let it hold no longer; idempotent."""
+        self.ended = True
+        if self.folder is not None:
+            self.folder.close()
+        if self.timer is not None:
+            self.timer.cancel()
+
+    def covers(self, kind: str, name: str) -> bool:
+        """Say whether it is what a question of this kind asks for."""
+        if kind == "fetch" == self.kind:
+            return FetchPolicy(frozenset({self.name})).names(name)
+        same_kind = kind == self.kind or (kind, self.kind) == ("read", "write")
+        return same_kind and name == self.name
+
+    @property
+    def shown(self) -> Grant:
+        """Return it as a value."""
+        left = None if self.until is None else max(0.0, self.until - self.clock())
+        return Grant(self.kind, self.name, self.path, self.scope, left)
+
+
+@dataclass(slots=True)
+class Grants:
+    """What one run was granted so far; it changes while it runs.
+
+    `fetch` is what any address must obey, and hosts that need no grant. `on_end` is told of each
+    grant that ended before the run, and why: "expired" or "revoked".
+    """
+
+    fetch: FetchPolicy = field(default_factory=FetchPolicy)
+    written: Quota = field(default_factory=lambda: Quota(RUN_BYTES))  # of all folders together
+    clock: Callable[[], float] = monotonic
+    on_end: Callable[[Held, str], None] = lambda held, why: None
+    _held: list[Held] = field(default_factory=list)
+
+    # ------------------------------------------------------------ what there is
+
+    def shown(self) -> list[Grant]:
+        """Return every grant that holds now, the oldest first."""
+        return [held.shown for held in self._holding()]
+
+    def covering(self, question: Question) -> Held | None:
+        """Return a grant that holds and is what a question asks for."""
+        kind = kind_of(question.op)
+        name = question.what or question.op
+        return next((held for held in self._holding() if held.covers(kind, name)), None)
+
+    @property
+    def folders(self) -> Mapping[str, Folder]:
+        """The folders by their names for the runtime; one that may be written goes first."""
+        by_rank = sorted(self._holding(), key=lambda held: held.kind == "write")
+        return {held.name: held.folder for held in by_rank if held.folder is not None}
+
+    @property
+    def policy(self) -> FetchPolicy:
+        """What may be fetched now."""
+        hosts = {held.name for held in self._holding() if held.kind == "fetch"}
+        return replace(self.fetch, hosts=self.fetch.hosts | hosts)
+
+    def _holding(self) -> list[Held]:
+        """Return what holds; what has expired meanwhile is ended and told."""
+        for held in [each for each in self._held if not each.holds()]:
+            self._end(held, "expired")
+        return self._held
+
+    # ------------------------------------------------------------ what comes
+
+    async def add_folder(
+        self, path: Path, kind: str, *, name: str = "", scope: Scope = "run"
+    ) -> Held:
+        """Grant a folder to read or to write. Raises UsageFault where it can't be used.
+
+        Without a name it has that of its last part, with a number where that is taken.
+        """
+        if name:
+            check_name(kind, name)
+        whole, folder = await asyncio.to_thread(self._opened, str(path), kind == "write")
+        name = name or self._free(Path(whole).name or "root")
+        return self._put(Held(kind, name, scope, whole, folder))
+
+    def _opened(self, path: str, writable: bool) -> tuple[str, Folder]:
+        """Open a folder; return its whole path too. Blocks."""
+        whole = os.path.abspath(os.path.expanduser(path))
+        return whole, Folder.open(Path(whole), writable, quota=self.written)
+
+    def _free(self, stem: str) -> str:
+        names = chain([stem], (f"{stem}-{number}" for number in count(2)))
+        return next(name for name in names if name not in self.folders)
+
+    def add(self, kind: str, name: str, scope: Scope = "run") -> Held:
+        """Grant something that is no folder. Raises UsageFault where there is no such thing."""
+        check_name(kind, name)
+        return self._put(Held(kind, name.lower() if kind == "fetch" else name, scope))
+
+    async def answer(self, question: Question, answer: Answer) -> Held:
+        """Grant what was asked for, for as long as was answered. Raises UsageFault.
+
+        What is granted once is nobody's but the caller's, who ends it.
+        """
+        if answer.scope == "no":
+            raise ValueError("no grants nothing")
+        kind, name = kind_of(question.op), question.what or question.op
+        until = self.clock() + WHILE_MINUTES * 60 if answer.scope == "while" else None
+        held = Held(kind, name, answer.scope, until=until, clock=self.clock)
+        if kind in ("read", "write"):
+            held.path, held.folder = await self._folder_in_time(question, answer)
+        return held if answer.scope == "once" else self._put(held)
+
+    async def _folder_in_time(self, question: Question, answer: Answer) -> tuple[str, Folder]:
+        """Open the folder in a thread; nobody waits any more: let go of it."""
+        opening = asyncio.create_task(asyncio.to_thread(self._folder_for, question, answer))
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(_let_go)
+            raise
+
+    def _folder_for(self, question: Question, answer: Answer) -> tuple[str, Folder]:
+        writable = kind_of(question.op) == "write"
+        for held in self._held:
+            if not question.chooses_folder and held.folder and held.name == question.what:
+                return held.path, held.folder.again(writable=writable)
+        if not answer.folder:
+            raise UsageFault("no folder was named", hint="Name the folder that is meant.")
+        return self._opened(answer.folder, writable)
+
+    def _put(self, held: Held) -> Held:
+        held.clock = self.clock
+        self._held.append(held)
+        if held.until is not None:
+            loop, left = asyncio.get_running_loop(), held.until - self.clock()
+            held.timer = loop.call_later(left, self._holding)
+        return held
+
+    # ------------------------------------------------------------ what goes
+
+    def remove(self, name: str) -> list[Held]:
+        """Take back every grant of this name; return them."""
+        found = [held for held in self._holding() if held.name == name]
+        for held in found:
+            self._end(held, "revoked")
+        return found
+
+    def _end(self, held: Held, why: str) -> None:
+        self._held.remove(held)
+        held.end()
+        self.on_end(held, why)
+
+    def close(self) -> None:
+        """Let go of everything."""
+        for held in self._held:
+            held.end()
+        self._held.clear()
+
+
+def _let_go(opening: asyncio.Task[tuple[str, Folder]]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result()[1].close()
+
+
+def check_name(kind: str, name: str) -> None:
+    """Raise UsageFault unless this is the name of something that can be granted."""
+    if kind == "fetch" and not _HOST.fullmatch(name):
+        raise _no(name, "host", "Name one, such as example.org.")
+    if kind == "env" and not VARIABLE.fullmatch(name):
+        raise _no(name, "variable", "Name one, such as EDITOR.")
+    if kind == "spawn" and (os.path.normpath(name) != name or not os.path.isabs(name)):
+        raise _no(name, "program", "Name it by its whole path, such as /usr/bin/sort.")
+    if kind in ("read", "write") and (problem_with(name) or "/" in name):
+        raise _no(name, "name of a folder", "Name it in one word.")
+    if kind not in KINDS or (kind in OF_THE_MODEL and name != kind):
+        raise _no(kind, "thing that can be granted", f"There are: {', '.join(KINDS)}.")
+
+
+def _no(name: str, what: str, hint: str) -> UsageFault:
+    return UsageFault(f"{brief(name, 60)!r} is no {what}", hint=hint)

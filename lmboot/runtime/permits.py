@@ -1,0 +1,191 @@
+"""Judges what a request needs beyond its route, and asks the person where nothing grants it.
+
+A question is asked once at a time, however many requests wait for it, and never again after a no.
+A guest that goes on asking for other things is cut off, so that nobody answers out of weariness.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from lmboot.errors import AuditFault, LmbootError, UsageFault
+from lmboot.runtime.asking import Answer, Question
+from lmboot.runtime.grants import Grants, Held, kind_of
+from lmboot.runtime.operations import Needing, Operation, Refused
+from lmboot.text import brief
+
+MOST_WAITING = 4  # different questions at once
+MOST_REFUSED = 5  # one after the other; whoever was refused so often is not heard any more
+MOST_ASKED = 100  # of one run
+TRIES = 3  # for an answer that can be carried out
+
+Ask = Callable[[Question], Awaitable[Answer]]
+_Key = tuple[str, str]  # kind of grant, name: to list a folder and to read in it is one question
+
+
+class Person(Protocol):
+    """Who answers, and what is told and recorded of it."""
+
+    @property
+    def ask(self) -> Ask | None:
+        """Return who puts a question to the person; None where nobody can be asked."""
+
+    def tell(self, text: str) -> None:
+        """Say something on `sys`."""
+
+    def record(self, question: Question, answer: Answer | None) -> None:
+        """Record that it is asked, then the answer; what raises AuditFault is not granted."""
+
+    def granted(self, held: Held) -> None:
+        """Take note of a grant that was answered for longer than once."""
+
+
+@dataclass(eq=False, slots=True)
+class _Open:
+    """A question that is open: what becomes of it, and how many requests wait for that."""
+
+    settled: asyncio.Task[Held]
+    waiting: int = 0
+    taken: bool = False  # whether what was granted once has gone to its request
+
+    def give_up(self) -> None:
+        """Withdraw it: nobody waits any more."""
+        self.settled.cancel()
+        done = self.settled.done() and not self.settled.cancelled()
+        if done and not self.taken and self.settled.exception() is None:
+            self.settled.result().done()
+
+
+class Permits:
+    """The gate of one run's broker."""
+
+    def __init__(self, grants: Grants, person: Person) -> None:
+        self._grants, self._person = grants, person
+        self._open: dict[_Key, _Open] = {}
+        self._refused: set[_Key] = set()
+        self._asked = self._in_a_row = 0
+        self._cut_off = False
+
+    async def permit(self, operation: Operation, args: dict[str, Any]) -> Held | None:
+        """Return the grant that a request may rest on, None where it needs none; raise Refused."""
+        if not isinstance(operation, Needing):
+            return None
+        question = operation.needs(args)
+        if question is None:
+            return None
+        return self._grants.covering(question) or await self._wait(question)
+
+    async def _wait(self, question: Question) -> Held:
+        """Wait for the answer; what it grants once goes to the request that asked first."""
+        while True:
+            opened = self._opened(question)
+            opened.waiting += 1
+            try:
+                held = await asyncio.shield(opened.settled)
+            except asyncio.CancelledError:
+                if opened.waiting == 1:
+                    opened.give_up()
+                raise
+            finally:
+                opened.waiting -= 1
+            if held.scope != "once" or not opened.taken:
+                opened.taken = True
+                return held
+
+    def _opened(self, question: Question) -> _Open:
+        """Return the open question like this one, or open it; raise Refused."""
+        key = _key(question)
+        if opened := self._open.get(key):
+            return opened
+        if key in self._refused:
+            raise refusal(question)
+        self._check_patience(question)
+        if self._person.ask is None:
+            self._refuse(question)
+            self._person.tell(
+                f"the runtime asked for {_in_words(question)}, and nobody can be asked here; "
+                f"`{command_for(question)}` allows it"
+            )
+            raise refusal(question)
+        self._asked += 1
+        settled = asyncio.create_task(self._settle(question, self._person.ask))
+        self._open[key] = _Open(settled)
+        settled.add_done_callback(lambda _: self._closed(key))
+        return self._open[key]
+
+    def _closed(self, key: _Key) -> None:
+        settled = self._open.pop(key).settled
+        if not settled.cancelled():
+            settled.exception()  # whoever waited has it; nobody may
+
+    def _check_patience(self, question: Question) -> None:
+        """Raise Refused for a question too many."""
+        if self._cut_off or len(self._open) >= MOST_WAITING:
+            raise refusal(question)
+        if self._in_a_row >= MOST_REFUSED or self._asked >= MOST_ASKED:
+            self._cut_off = True
+            self._person.tell(
+                "the runtime asks for more and more; nothing more is asked until it ends, but "
+                ":grant still grants"
+            )
+            raise refusal(question)
+
+    async def _settle(self, question: Question, ask: Ask) -> Held:
+        """Get an answer and carry it out; raise Refused where it grants nothing."""
+        try:
+            self._person.record(question, None)
+            for _ in range(TRIES):
+                answer = await ask(question)
+                self._person.record(question, answer)
+                if answer.scope == "no":
+                    break
+                try:
+                    return await self._grant(question, answer)
+                except UsageFault as fault:
+                    self._person.tell(fault.in_full)
+        except AuditFault:
+            raise Refused("not_recorded", "the answer could not be recorded") from None
+        except LmbootError as fault:
+            self._person.tell(fault.in_full)
+        self._refuse(question)
+        raise refusal(question)
+
+    async def _grant(self, question: Question, answer: Answer) -> Held:
+        held = await self._grants.answer(question, answer)
+        self._in_a_row = 0
+        if held.scope != "once":
+            self._person.granted(held)
+        return held
+
+    def _refuse(self, question: Question) -> None:
+        self._refused.add(_key(question))
+        self._in_a_row += 1
+
+
+def refusal(question: Question) -> Refused:
+    """Return what the guest is told: what is missing, not who decided it."""
+    what = repr(brief(question.what, 100))
+    if kind_of(question.op) in ("read", "write"):
+        return Refused("not_granted", f"no folder {what} was granted")
+    if question.op == "fetch":
+        return Refused("not_granted", f"the host {what} is not granted")
+    return Refused("not_granted", f"{_in_words(question)} is not granted")
+
+
+def command_for(question: Question) -> str:
+    """Return the command that grants what was asked for."""
+    kind, what = kind_of(question.op), brief(question.what, 200)
+    if kind in ("read", "write"):
+        return f":grant {kind} DIR as {what}"
+    return f":grant {kind} {what}".rstrip()
+
+
+def _key(question: Question) -> _Key:
+    return kind_of(question.op), question.what
+
+
+def _in_words(question: Question) -> str:
+    return f"{question.op} {brief(question.what, 100)}".rstrip()

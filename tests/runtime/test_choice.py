@@ -1,0 +1,219 @@
+"""Levels, the order of back ends, remedies: what is decided from values alone, and by payloads."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from lmboot.errors import SandboxFault
+from lmboot.runtime import posture
+from lmboot.runtime.backends import bubblewrap
+from lmboot.runtime.launcher import Launcher
+from lmboot.runtime.posture import Wish, choose
+from lmboot.runtime.properties import (
+    MEDIUM,
+    PROPERTIES,
+    REQUIRED,
+    WALLS,
+    Level,
+    SandboxLevel,
+    short_of,
+)
+from lmboot.runtime.registry import BACKENDS, ORDER, Entry, order
+from lmboot.runtime.remedies import LEVEL_REMEDIES, install
+
+WHOLE: Mapping[str, Level] = dict.fromkeys(PROPERTIES, "enforced")
+AS_LANDLOCK: Mapping[str, Level] = {
+    **WHOLE,
+    **dict.fromkeys(("fs_read", "proc_view", "disk_total", "own_paths"), "partial"),
+}
+
+
+# ---------------------------------------------------------------- levels
+
+
+def test_low_is_what_is_always_required() -> None:
+    least: Mapping[str, Level] = {**dict.fromkeys(PROPERTIES, "absent"), **REQUIRED}
+
+    assert short_of("low", least, walls=1) == []
+
+
+@pytest.mark.parametrize("level", ["medium", "high"])
+def test_no_level_asks_for_less_than_is_required(level: SandboxLevel) -> None:
+    for name in REQUIRED:
+        assert name in short_of(level, {**WHOLE, name: "absent"}, walls=2)
+
+
+@pytest.mark.parametrize("name", sorted(MEDIUM))
+def test_medium_wants_each_of_its_properties_and_says_which_is_missing(name: str) -> None:
+    assert short_of("medium", {**WHOLE, name: "absent"}, walls=1) == [name]
+    required = [name] if name in REQUIRED else []
+    assert short_of("low", {**WHOLE, name: "absent"}, walls=1) == required
+
+
+def test_medium_takes_memory_that_is_watched_and_paths_that_are_elsewhere() -> None:
+    """A control group is more than most users can have; where /app lies is no border."""
+    proven: Mapping[str, Level] = {**WHOLE, "mem_total": "partial", "own_paths": "partial"}
+
+    assert short_of("medium", proven, walls=1) == []
+
+
+def test_what_is_closed_but_not_hidden_is_low() -> None:
+    assert short_of("low", AS_LANDLOCK, walls=1) == []
+    assert short_of("medium", AS_LANDLOCK, walls=1) == ["fs_read", "proc_view", "disk_total"]
+
+
+def test_high_is_medium_by_two_walls() -> None:
+    assert short_of("high", WHOLE, walls=2) == []
+    assert short_of("high", WHOLE, walls=1) == ["a second wall"]
+    assert short_of("high", AS_LANDLOCK, walls=2)[0] == "fs_read"
+
+
+def test_every_level_has_its_walls_and_its_remedy() -> None:
+    assert set(WALLS) == set(LEVEL_REMEDIES) == {"low", "medium", "high"}
+
+
+# ---------------------------------------------------------------- the order
+
+TABLE = {
+    name: Entry(name, systems=("linux", "darwin", "win32"))
+    for name in ("podman", "wasm", "firejail", "landlock", "bubblewrap", "docker")
+} | {"nested": Entry("nested", walls=2), "seatbelt": Entry("seatbelt", systems=("darwin",))}
+
+
+@pytest.mark.parametrize(
+    ("system", "names"),
+    [
+        ("linux", ["bubblewrap", "landlock", "wasm", "podman", "docker"]),
+        ("darwin", ["wasm", "podman", "docker", "seatbelt"]),
+        ("win32", ["wasm", "podman", "docker"]),
+        ("freebsd14", []),
+    ],
+)
+def test_auto_takes_the_strongest_of_its_system_first(system: str, names: list[str]) -> None:
+    assert order(system, TABLE) == names
+
+
+def test_two_walls_are_looked_for_beyond_the_order() -> None:
+    assert order("linux", TABLE, walls=2) == ["nested"]
+    assert order("darwin", TABLE, walls=2) == []
+
+
+def test_the_weakest_and_none_are_never_taken_by_themselves() -> None:
+    assert not {"firejail", "none"} & {name for names in ORDER.values() for name in names}
+
+
+def test_the_table_names_modules_that_are_there_and_nothing_twice() -> None:
+    assert {name for names in ORDER.values() for name in names} <= set(BACKENDS)
+    for entry in BACKENDS.values():
+        assert importlib.util.find_spec(f"lmboot.runtime.backends.{entry.module}") is not None
+
+
+# ---------------------------------------------------------------- remedies
+
+PIP = 'Run `pip install "lmboot[wasm]"`: the portable sandbox, which needs nothing else.'
+
+
+@pytest.mark.parametrize(
+    ("os_release", "command"),
+    [
+        ("ID=debian\n", "sudo apt install bubblewrap"),
+        ('NAME="Ubuntu"\nID=ubuntu\nID_LIKE=debian\n', "sudo apt install bubblewrap"),
+        ("ID=linuxmint\nID_LIKE='ubuntu debian'\n", "sudo apt install bubblewrap"),
+        ('ID="fedora"\n', "sudo dnf install bubblewrap"),
+        ('ID="rocky"\nID_LIKE="rhel centos fedora"\n', "sudo dnf install bubblewrap"),
+        ("ID=endeavouros\nID_LIKE=arch\n", "sudo pacman -S bubblewrap"),
+        ("ID=arch\n", "sudo pacman -S bubblewrap"),
+        ('ID="opensuse-tumbleweed"\nID_LIKE="opensuse suse"\n', "sudo zypper install bubblewrap"),
+        ("ID=alpine\n", "sudo apk add bubblewrap"),
+    ],
+)
+def test_the_remedy_is_this_distribution_s_own_command(os_release: str, command: str) -> None:
+    assert install("linux", os_release) == f"Run `{command}`."
+
+
+@pytest.mark.parametrize("os_release", ["", "ID=\n", "ID=templeos\n", "nonsense", "=\n\n==="])
+def test_an_unknown_distribution_gets_both_ways(os_release: str) -> None:
+    sentence = install("linux", os_release)
+
+    assert "Install bubblewrap" in sentence
+    assert "lmboot[wasm]" in sentence
+
+
+@pytest.mark.parametrize("system", ["darwin", "win32", "freebsd14"])
+def test_another_system_gets_the_portable_sandbox(system: str) -> None:
+    assert install(system, "ID=debian\n") == PIP
+
+
+# ---------------------------------------------------------------- what a payload asks for
+
+
+@pytest.fixture
+def only_landlock(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(bubblewrap._binary, "__defaults__", ((str(tmp_path),),))
+
+
+@pytest.mark.sandbox
+async def test_a_launcher_says_what_it_lacks_of_a_level() -> None:
+    launcher = await Launcher.prepare("landlock")
+    try:
+        assert launcher.short_of("low") == []
+        assert "fs_read" in launcher.short_of("medium")
+    finally:
+        await launcher.close()
+
+
+@pytest.mark.sandbox
+async def test_what_was_named_and_gives_too_little_is_an_error_and_no_fallback() -> None:
+    with pytest.raises(
+        SandboxFault, match="asks for sandbox level medium, and landlock"
+    ) as caught:
+        await choose("landlock", no_border=False, wish=Wish("medium"))
+
+    assert "fs_read, proc_view" in str(caught.value)
+    assert "bubblewrap" in caught.value.hint
+
+
+@pytest.mark.sandbox
+@pytest.mark.usefixtures("only_landlock")
+async def test_auto_goes_on_to_the_next_and_refuses_where_none_gives_it() -> None:
+    assert (await choose("auto", no_border=False)).backend.name == "landlock"
+
+    with pytest.raises(SandboxFault, match="landlock: the payload asks for sandbox level medium"):
+        await choose("auto", no_border=False, wish=Wish("medium"))
+
+
+@pytest.mark.sandbox
+async def test_medium_is_what_bubblewrap_gives() -> None:
+    assert (
+        await choose("auto", no_border=False, wish=Wish("medium"))
+    ).backend.name == "bubblewrap"
+
+
+async def test_consent_to_no_border_is_none_to_a_payload_that_asks_for_one() -> None:
+    assert (await choose("none", no_border=True, wish=Wish("low"))).backend.name == "none"
+
+    with pytest.raises(SandboxFault, match="level medium, and none"):
+        await choose("none", no_border=True, wish=Wish("medium"))
+
+
+async def test_high_without_a_back_end_of_two_walls_names_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(posture, "BACKENDS", {"bubblewrap": BACKENDS["bubblewrap"]})
+
+    with pytest.raises(SandboxFault, match="two walls, one inside the other") as caught:
+        await choose("auto", no_border=False, wish=Wish("high"))
+
+    assert 'pip install "lmboot[wasm]"' in caught.value.hint
+
+
+@pytest.mark.sandbox
+async def test_a_back_end_of_two_walls_is_taken_for_high(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = {**BACKENDS, "bubblewrap": Entry("bubblewrap", walls=2)}
+    monkeypatch.setattr(posture, "BACKENDS", table)
+
+    assert (await choose("auto", no_border=False, wish=Wish("high"))).backend.name == "bubblewrap"
