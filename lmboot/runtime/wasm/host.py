@@ -320,4 +320,5 @@ def _text(path: str) -> bytes:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    # At once: the engine has threads, one of which may still be ending while Python takes itself down.
+    os._exit(main(sys.argv[1:]))
