@@ -320,5 +320,5 @@ def _text(path: str) -> bytes:
 
 
 if __name__ == "__main__":
-    # At once: the engine has threads, one of which may still be ending while Python takes itself down.
+    # At once: a thread of the engine may still be ending while Python takes itself down.
     os._exit(main(sys.argv[1:]))
