@@ -6,7 +6,6 @@ import asyncio
 import importlib.util
 import os
 import platform
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -17,16 +16,16 @@ from lmboot.connections.engine import available
 from lmboot.connections.servers import discover, identify
 from lmboot.errors import LmbootError
 from lmboot.keychain import keyring_name
-from lmboot.runtime.posture import Posture, Wish, survey
+from lmboot.runtime.posture import NO_WISH, Posture, Wish, survey
 
 
-async def examine(say: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
+async def examine(wish: Wish = NO_WISH) -> dict[str, Any]:
     """Return everything that a bug report should hold; no secret and no path of the user's.
 
-    `say` is told what takes long, before it does.
+    `wish` is what the user wants of a sandbox beside its name.
     """
     servers, sandboxes, keyring = await asyncio.gather(
-        _servers(), survey(Wish(say=say)), asyncio.to_thread(keyring_name)
+        _servers(), survey(wish), asyncio.to_thread(keyring_name)
     )
     return {
         "lmboot": __version__,

@@ -13,13 +13,13 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from lmboot import __version__, cgroups, system
 from lmboot.runtime.backends import bubblewrap, landlock
-from lmboot.runtime.posture import Posture, Wish, survey, walls
+from lmboot.runtime.posture import NO_WISH, Posture, Wish, survey, walls
 from lmboot.runtime.properties import PROOFS
 
 # Where tools are looked for: what stands first in PATH may be anything.
@@ -36,13 +36,13 @@ _TOLD_IN_FULL = frozenset(
 _SHORTEST_NAME = 3  # a shorter user's or host's name would be found in the middle of words
 
 
-async def examine(say: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
+async def examine(wish: Wish = NO_WISH) -> dict[str, Any]:
     """Return the report; every back end of this version is tried out for it.
 
-    `say` is told what takes long, before it does.
+    `wish` is what the user wants of a sandbox beside its name.
     """
     postures, tools, places = await asyncio.gather(
-        survey(Wish(say=say)), asyncio.to_thread(_versions), asyncio.to_thread(cgroups.find)
+        survey(wish), asyncio.to_thread(_versions), asyncio.to_thread(cgroups.find)
     )
     report = {
         "lmboot": __version__,

@@ -10,7 +10,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from lmboot.app import doctor, posture_report
+from lmboot.app.places import places
+from lmboot.runtime.launcher import Wish
 from lmboot.runtime.properties import in_words
+from lmboot.settings import load
 from lmboot.text import reveal
 
 _NO_ENGINE = "none, so no .gguf file can be run: pip install 'lmboot[engine]'"
@@ -18,7 +21,8 @@ _NO_ENGINE = "none, so no .gguf file can be run: pip install 'lmboot[engine]'"
 
 def examine(as_json: bool, probe: bool = False) -> int:
     """Print what was found; with `probe`, what holds a runtime here and how that was proven."""
-    report = asyncio.run((posture_report if probe else doctor).examine(_tell))
+    wish = Wish(image=load(places().settings).container_image, say=_tell)
+    report = asyncio.run((posture_report if probe else doctor).examine(wish))
     if as_json:
         sys.stdout.write(json.dumps(report) + "\n")
         return 0

@@ -173,7 +173,8 @@ class SettingsWindow:
         base = Box(None, "main", look=self.look, master=self.window)
         base.pack(fill="both", expand=True)
         self._column = Scroller(base, "main", pad=(24, 4, 24, 20))
-        for fill in (self._appearance, self._models, self._limits, self._privacy):
+        groups = (self._appearance, self._models, self._sandbox, self._limits, self._privacy)
+        for fill in groups:
             fill()
         self._make_bar(base)  # made last, so that Tab comes to it last
         self._column.pack(fill="both", expand=True)
@@ -257,6 +258,12 @@ class SettingsWindow:
         self._row(rows, "warm", "Warming", Check, words, note=note)
         note = "Starts a bootstrap when it is sent, as the built-in ones do."
         self._row(rows, "trigger", "Own trigger", Typed, "none", note=note)
+
+    def _sandbox(self) -> None:
+        rows = self._group("Sandbox")
+        note = "One of podman's that you have, with Python in it; it is never fetched."
+        own = "this machine's own programs"
+        self._row(rows, "container_image", "Container image", Typed, own, note=note)
 
     def _limits(self) -> None:
         rows, most = self._group("Limits", LOWERED), Limits()

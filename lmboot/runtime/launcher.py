@@ -61,7 +61,7 @@ class Launcher:
 
     async def beside(self, limits: Limits) -> Launcher:
         """Set up one more sandbox of the same kind; raise SandboxFault."""
-        return Launcher(await Box.open(self._box.backend, limits), self.properties)
+        return Launcher(await self._box.another(limits), self.properties)
 
     async def launch(self, job: Job) -> Runtime:
         """Start the job; raise SandboxFault if it could not be set up (nothing ran then)."""

@@ -237,6 +237,10 @@ class Box:
         await box._stand(_disk_bytes(limits or Limits()))
         return box
 
+    async def another(self, limits: Limits) -> Box:
+        """Set up one more sandbox of the same kind; raise SandboxFault."""
+        return await Box.open(self.backend, limits, self._places)
+
     async def launch(self, job: Job) -> Runtime:
         """Start the job; raise SandboxFault if it could not be set up (nothing ran then)."""
         _check_size(job)

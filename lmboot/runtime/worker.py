@@ -29,7 +29,6 @@ from typing import Any
 from lmboot.errors import CallFailed, SandboxFault, UsageFault, WorkerFault
 from lmboot.process import Output
 from lmboot.runtime import calls, posture
-from lmboot.runtime.backends import Backend
 from lmboot.runtime.calls import Raised
 from lmboot.runtime.handing import close_all, handed
 from lmboot.runtime.life import Life, Operations, Over, Take, to_the_end
@@ -53,15 +52,15 @@ class Worker:
 
     def __init__(
         self,
-        backend: Backend,
+        chosen: posture.Chosen,
         job: Job,
         output: Take,
         operations: Operations | None,
         clock: Callable[[], float],
     ) -> None:
-        self.backend = backend.name
+        self.backend = chosen.backend.name
         self.replaced = 0
-        self._backend, self._job = backend, job
+        self._chosen, self._job = chosen, job
         self._output, self._operations, self._clock = output, operations, clock
         self._numbers = count(1)
         self._turn = asyncio.Lock()
@@ -100,7 +99,7 @@ class Worker:
         program = f"{_INSIDE}/serve.py"
         own = (program, _SERVE.read_bytes())
         job = Job((own, *contents), (program,), limits or Limits(), routes or {})
-        worker = cls(chosen.backend, job, output or _ignore, operations, clock)
+        worker = cls(chosen, job, output or _ignore, operations, clock)
         try:
             await worker._begin()
         except BaseException:
@@ -231,7 +230,8 @@ class Worker:
         return box
 
     def _prepare(self) -> None:
-        self._spare = asyncio.create_task(Box.open(self._backend, self._job.limits))
+        backend, _, places = self._chosen
+        self._spare = asyncio.create_task(Box.open(backend, self._job.limits, places))
 
     def _count(self, over: Over) -> None:
         """Count a life that ended without an answer by its own doing."""

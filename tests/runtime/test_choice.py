@@ -154,6 +154,8 @@ def test_another_system_gets_the_portable_sandbox(system: str) -> None:
 @pytest.fixture
 def only_landlock(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(bubblewrap._binary, "__defaults__", ((str(tmp_path),),))
+    names = ("bubblewrap", "landlock")
+    monkeypatch.setattr(posture, "BACKENDS", {name: BACKENDS[name] for name in names})
 
 
 @pytest.mark.sandbox

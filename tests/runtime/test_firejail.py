@@ -9,7 +9,7 @@ import pytest
 
 from lmboot.errors import SandboxFault
 from lmboot.runtime import posture
-from lmboot.runtime.backends import Plan, firejail, landlock, workspaces
+from lmboot.runtime.backends import Plan, bubblewrap, firejail, landlock, workspaces
 from lmboot.runtime.backends.firejail import Firejail, covered
 from lmboot.runtime.launcher import Launcher
 
@@ -150,11 +150,10 @@ async def test_it_is_never_taken_by_itself(
         raise AssertionError("nobody asked for firejail")
 
     monkeypatch.setattr(firejail, "find", found)
-    monkeypatch.setattr(landlock, "_version", lambda: 5)
-    monkeypatch.setattr("lmboot.runtime.backends.bubblewrap.TRUSTED_FOLDERS", (str(tmp_path),))
-    monkeypatch.setattr(
-        "lmboot.runtime.backends.bubblewrap._binary.__defaults__", ((str(tmp_path),),)
-    )
+    monkeypatch.setattr(landlock, "version", lambda: 5)
+    monkeypatch.setattr(bubblewrap._binary, "__defaults__", ((str(tmp_path),),))
+    names = ("bubblewrap", "landlock", "firejail")
+    monkeypatch.setattr(posture, "BACKENDS", {name: posture.BACKENDS[name] for name in names})
 
     with pytest.raises(SandboxFault, match="no sandbox is usable here"):
         await posture.choose("auto", no_border=False)

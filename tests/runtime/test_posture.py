@@ -285,8 +285,10 @@ async def test_a_back_end_that_lacks_what_is_required_is_refused_by_name(
 async def test_another_system_gets_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lmboot.runtime.posture.sys.platform", "sunos5")
 
-    with pytest.raises(SandboxFault, match="no sandbox is built for this system"):
+    with pytest.raises(SandboxFault, match="no sandbox is built for this system") as caught:
         await Launcher.prepare("auto")
+
+    assert "pip install" in caught.value.hint
 
 
 async def test_another_processor_gets_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

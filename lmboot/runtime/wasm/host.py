@@ -39,7 +39,7 @@ LIBRARY, HOME, TEMPORARY = "/run/lmboot", "/app", "/tmp"  # noqa: S108 (paths in
 TEMPORARY_BYTES = 16 << 20
 OPEN_FILES = 256
 LATE_BYTES = 1 << 20  # what the engine itself may say on the guest's streams, told at the end
-INTERRUPT_SECONDS = 1.0  # for a program to notice an interrupt, before it is ended by one
+INTERRUPT_SECONDS = 2.0  # for a program to notice an interrupt, before it is ended by one
 OWN_THREADS = 16
 OWN_BYTES = 160 << 20  # of data, in which it took 62 MB; the rest is for files that are open
 KILLED = 128 + 9  # the status of a process that SIGKILL ended
@@ -323,4 +323,5 @@ def _text(path: str) -> bytes:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    # At once: a thread of the engine may still be ending while Python takes itself down.
+    os._exit(main(sys.argv[1:]))
