@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NoReturn, get_type_hints
 
 import pytest
 
 from lmboot.errors import SandboxFault
 from lmboot.runtime import posture
-from lmboot.runtime.backends import bubblewrap
+from lmboot.runtime.backends import Backend, bubblewrap
 from lmboot.runtime.launcher import Launcher
 from lmboot.runtime.posture import Wish, choose
 from lmboot.runtime.properties import (
@@ -22,7 +23,7 @@ from lmboot.runtime.properties import (
     SandboxLevel,
     short_of,
 )
-from lmboot.runtime.registry import BACKENDS, ORDER, Entry, order
+from lmboot.runtime.registry import BACKENDS, ORDER, Entry, built_for, order
 from lmboot.runtime.remedies import LEVEL_REMEDIES, install
 
 WHOLE: Mapping[str, Level] = dict.fromkeys(PROPERTIES, "enforced")
@@ -102,6 +103,14 @@ def test_two_walls_are_looked_for_beyond_the_order() -> None:
     assert order("darwin", TABLE, walls=2) == []
 
 
+def test_each_system_has_its_own_and_nobody_elses() -> None:
+    assert {"bubblewrap", "landlock", "firejail", "wasm"} <= set(built_for("linux", BACKENDS))
+    assert built_for("darwin", BACKENDS) == ["wasm", "seatbelt"]
+    assert built_for("win32", BACKENDS) == ["appcontainer"]
+    assert built_for("sunos5", BACKENDS) == []
+    assert order("win32", BACKENDS) == ["appcontainer"]
+
+
 def test_the_weakest_and_none_are_never_taken_by_themselves() -> None:
     assert not {"firejail", "none"} & {name for names in ORDER.values() for name in names}
 
@@ -110,6 +119,19 @@ def test_the_table_names_modules_that_are_there_and_nothing_twice() -> None:
     assert {name for names in ORDER.values() for name in names} <= set(BACKENDS)
     for entry in BACKENDS.values():
         assert importlib.util.find_spec(f"lmboot.runtime.backends.{entry.module}") is not None
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_each_is_a_back_end_in_all_its_parts(name: str) -> None:
+    """It is imported by its name, so no checker of types sees it."""
+    entry = BACKENDS[name]
+    module = importlib.import_module(f"lmboot.runtime.backends.{entry.module}")
+    made = get_type_hints(getattr(module, entry.finder))["return"]
+    if made is NoReturn:
+        return
+
+    parts = {*Backend.__annotations__, "name", "plan", "remedy"}
+    assert {part for part in parts if not hasattr(made, part)} == set()
 
 
 # ---------------------------------------------------------------- remedies

@@ -314,7 +314,8 @@ async def test_an_interrupt_ends_it_as_elsewhere(program: str) -> None:
 
 
 async def test_an_interrupt_can_be_caught_where_the_program_waits() -> None:
-    program = "print('ready')\ntry:\n    input()\nexcept KeyboardInterrupt:\n    print('caught')"
+    # In one `try`: it may come while `print` still waits for its answer.
+    program = "try:\n    print('ready'); input()\nexcept KeyboardInterrupt:\n    print('caught')"
     async with inside({"main.py": program}) as guest:
         await guest.until(b"ready\n")
         guest.runtime.interrupt()

@@ -600,6 +600,17 @@ async def test_many_calls_and_lives_cost_no_descriptors(sandbox: str) -> None:
 # ---------------------------------------------------------------- starting
 
 
+async def test_a_system_that_sends_no_descriptors_has_no_workers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    backend = (await posture.choose("bubblewrap", no_border=False)).backend
+    box = await Box.open(backend)
+    monkeypatch.setattr("lmboot.system.can_send", False)
+
+    with pytest.raises(SandboxFault, match="no functions can be called"):
+        await Life.begin(box, job("print('ran')"), print)
+
+
 async def test_workers_that_end_again_and_again_get_a_rest() -> None:
     now = 0.0
     source = "import os\ndef end(): os._exit(1)\ndef fine(): return 1"

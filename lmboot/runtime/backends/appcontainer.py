@@ -35,6 +35,7 @@ class AppContainer:
     name: ClassVar[str] = "appcontainer"
     isolates: ClassVar[bool] = True
     on_disk: ClassVar[bool] = True
+    short_paths: ClassVar[bool] = False
 
     python: str  # the real python.exe: no launcher, and none of a virtual environment
     prefix: str  # where its files lie

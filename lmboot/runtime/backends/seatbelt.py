@@ -45,6 +45,7 @@ class Seatbelt:
     name: ClassVar[str] = "seatbelt"
     isolates: ClassVar[bool] = True
     on_disk: ClassVar[bool] = True
+    short_paths: ClassVar[bool] = False
 
     binary: str
     python: str
