@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from lmboot.errors import SandboxFault
-from lmboot.runtime.posture import BACKENDS, choose
+from lmboot.runtime.posture import choose
+from tests.attacks.cases import FULL
 from tests.leaks import nothing_left
 from tests.runtime import guests
 
@@ -35,16 +36,16 @@ def _clean(own_cache: Path, request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(params=list(BACKENDS))
+@pytest.fixture(params=FULL)
 def sandbox(
     own_cache: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> str:
-    """Run an attack in every back end that is registered; one that is not usable here is skipped.
+    """Run an attack in every back end that takes its program; one not usable here is skipped.
 
     `--require=sandbox` turns that into a failure.
     """
     name = str(request.param)
-    if name in BACKENDS and (why_not := unusable(name)):
+    if why_not := unusable(name):
         pytest.skip(f"{name}: {why_not}")
     monkeypatch.setattr(guests, "SANDBOX", name)
     return name

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lmboot.runtime.posture import BACKENDS
-from tests.attacks.cases import EXEMPT, NOT_HERE, SECTIONS, WORDS, Section, level
+from tests.attacks.cases import COLUMNS, EXEMPT, NOT_HERE, SECTIONS, WORDS, Section, level
 
 README = Path(__file__).parents[2] / "README.md"
 BEGIN, END = "<!-- attacks:begin -->", "<!-- attacks:end -->"
@@ -60,7 +59,7 @@ def block(verdict: Verdict = level) -> str:
 
 
 def _summary(verdict: Verdict) -> list[str]:
-    names = list(BACKENDS)
+    names = list(COLUMNS)
     lines = [f"| attacks | {' | '.join(names)} |", f"|---|{'---|' * len(names)}"]
     for section in SECTIONS:
         cells = [_counted(section, name, verdict) for name in names]
@@ -85,7 +84,7 @@ def _rows(section: Section, verdict: Verdict) -> list[str]:
         words = ", ".join(f"{number} {WORDS[number]}" for number in _tried(section))
         failed = [str(n) for n in _tried(section) if verdict(n, "") == FAILED]
         return [f"**{section.name}**, before or beside any sandbox: {words}.", *failed]
-    names = list(BACKENDS)
+    names = list(COLUMNS)
     head = [f"| | {section.name} | {' | '.join(names)} |", f"|---|---|{'---|' * len(names)}"]
     return head + [
         f"| {number} | {WORDS[number]} | {' | '.join(verdict(number, name) for name in names)} |"
@@ -98,7 +97,6 @@ def _reasons() -> list[str]:
     said = [
         f"- {number}, {backend}, {exempt.level}: {exempt.reason}."
         for (number, backend), exempt in sorted(EXEMPT.items())
-        if backend in BACKENDS
     ]
     return said + [
         f"- {number} is not tried here: {reason}." for number, reason in NOT_HERE.items()
