@@ -210,5 +210,6 @@ def _remove(entry: os.DirEntry[str]) -> None:
     elif stat.S_ISDIR(found.st_mode):
         os.rmdir(entry.path)  # a junction
     else:
-        os.chmod(entry.path, stat.S_IWRITE)  # what is read-only can't be removed there
+        if not entry.is_symlink():  # elsewhere than on Windows that would change its target
+            os.chmod(entry.path, stat.S_IWRITE)  # what is read-only can't be removed there
         os.unlink(entry.path)

@@ -408,8 +408,11 @@ def test_removing_a_workspace_leaves_what_its_links_lead_to(
     (workspace.app / "locked").write_text("x")
     (workspace.app / "locked").chmod(0o400)
 
+    mode = (outside / "file").stat().st_mode
+
     assert workspace.remove()
     assert (outside / "file").read_text() == "kept"
+    assert (outside / "file").stat().st_mode == mode
 
 
 def test_what_was_written_comes_out_and_nothing_else(workspace: Workspace, tmp_path: Path) -> None:
