@@ -95,9 +95,15 @@ def _children(pid: int) -> list[int]:
     return found
 
 
-def _descendants(pid: int) -> list[int]:
+def _descendants(pid: int, most: float = NEVER) -> list[int]:
+    """Return the processes beneath one; the walk ends once there are more than `most`.
+
+    Whoever forks faster than this walks would otherwise be walked through without end.
+    """
     found = _children(pid)
     for child in found:  # grows while it is walked
+        if len(found) > most:
+            break
         found += _children(child)
     return found
 
@@ -386,9 +392,9 @@ class Supervisor:
                 self._limit = message["limit"]
         self._inbox.clear()
 
-    def _guests(self) -> list[int]:
+    def _guests(self, most: float = NEVER) -> list[int]:
         """Return the runtime's processes, without those of the sandbox around them."""
-        return _descendants(self._init if self._init is not None else os.getpid())
+        return _descendants(self._init if self._init is not None else os.getpid(), most)
 
     def _signal_guests(self, number: int) -> None:
         for pid in self._guests():
@@ -397,14 +403,17 @@ class Supervisor:
     def _look(self, now: float) -> float:
         """Compare the tree with its limits; return the seconds until the next look."""
         elapsed, self._looked = now - self._looked, now
-        guests = self._guests()
+        most = self._limits.get("processes") or NEVER
+        guests = self._guests(most)
+        if len(guests) > most:  # at once: to measure each would take time in which they fork
+            self._limit = "processes"
+            return QUICKEST_LOOK
         # Orphans are waited for by the sandbox's first process; without a sandbox, by this one.
         watched = [self._init or os.getpid(), *guests]
         tree = {pid: facts for pid in watched if (facts := _facts(pid))}
         used = {
             "cpu": self._ledger.update(tree, round(elapsed * TICKS_PER_SECOND)) / TICKS_PER_SECOND,
             "memory": self._memory(guests),
-            "processes": len(guests),
             "wall": now - (self._born or now),
             "inodes": self._inodes(now, guests),
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import os
 import secrets
@@ -35,6 +36,7 @@ PAGE = 4096
 MB = 1 << 20
 NONCE_BYTES = 32  # what the launcher inside reads first, and repeats
 MAX_FILES_IN_RUNTIME = 100_000
+ROOM_FOR_OTHERS = 512  # processes and threads that a person may start while a runtime runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,8 @@ class Standby:
             release.callback(standby.channel.close)
             standby.unpacks = backend.isolates
             if plan.info is None:  # no space of its own, in which only its processes would count
-                standby.beside = None if user is None else 2  # its supervisor, and the guard
+                # Its supervisor and the guard; or whatever the person runs now or soon.
+                standby.beside = _tasks_and_room(os.geteuid()) if user is None else 2
             enclosed = backend.isolates and plan.info is None
             supervisor = await Supervisor.start(user, enclosed=enclosed)
             release.push_async_callback(supervisor.close)
@@ -267,7 +270,7 @@ def rlimits(limits: Limits, *, beside: int | None) -> list[str]:
     """Return what the kernel bounds for each process by itself: `NAME soft hard` lines.
 
     `beside` are processes that NPROC counts and that are not the runtime's; None: nobody knows
-    how many, because the user is the person's own.
+    how many.
     """
     cpu = math.ceil(limits.cpu_seconds) + 1  # the supervisor, which sees the whole tree, is first
     space = 2 * int(limits.memory_mb * MB) + 512 * MB  # addresses: far more than what is used
@@ -275,6 +278,24 @@ def rlimits(limits: Limits, *, beside: int | None) -> list[str]:
     if beside is not None:
         values["NPROC"] = max(1, int(limits.processes)) + beside
     return [*(f"{name} {value} {value}" for name, value in values.items()), f"CPU {cpu} {cpu + 1}"]
+
+
+def _tasks_and_room(uid: int) -> int | None:
+    """Return how many processes and threads a user has, and may soon have beside a runtime.
+
+    It is no limit of the runtime's, whose processes are counted by the supervisor; it is what
+    keeps the machine alive until that looks. None where nobody can tell.
+    """
+    tasks = ROOM_FOR_OTHERS
+    try:
+        names = [name for name in os.listdir("/proc") if name.isdigit()]
+    except OSError:
+        return None
+    for name in names:
+        with contextlib.suppress(OSError):
+            if os.stat(f"/proc/{name}").st_uid == uid:
+                tasks += len(os.listdir(f"/proc/{name}/task"))
+    return tasks
 
 
 def netstrings(strings: Iterable[bytes]) -> bytes:
