@@ -6,6 +6,7 @@ Standard library only: this is imported by a process that has nothing else.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
 from typing import NamedTuple
@@ -42,10 +43,15 @@ def children(pid: int) -> list[int]:
     return found
 
 
-def descendants(pid: int) -> list[int]:
-    """Return the children, theirs, and so on; those of a moment."""
+def descendants(pid: int, most: float = math.inf) -> list[int]:
+    """Return the children, theirs, and so on; the walk ends once there are more than `most`.
+
+    Whoever forks faster than this walks would otherwise be walked through without end.
+    """
     found = children(pid)
     for child in found:  # grows while it is walked
+        if len(found) > most:
+            break
         found += children(child)
     return found
 

@@ -4,6 +4,7 @@ import asyncio
 import os
 import secrets
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from lmboot.census import descendants
 from lmboot.process import (
     UIDS,
     Child,
@@ -22,6 +24,7 @@ from lmboot.process import (
     unprivileged_user,
     write_once,
 )
+from lmboot.runtime.run import ROOM_FOR_OTHERS, _tasks_and_room
 from tests.leaks import nothing_left
 
 
@@ -181,3 +184,27 @@ def test_a_file_in_memory_can_t_be_changed_once_it_is_written() -> None:
 
     assert os.read(descriptor, 8) == b"headbody"
     os.close(descriptor)
+
+
+def test_a_walk_through_more_processes_than_there_may_be_ends_early() -> None:
+    """Whoever forks faster than the walk goes would never be found out otherwise."""
+    nest = (
+        "import os\nfor _ in range(6):\n    if os.fork(): break\nprint('x', flush=True); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", nest], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as chain:
+        assert chain.stdout is not None
+        for _ in range(7):
+            assert chain.stdout.readline() == b"x\n"
+
+        assert len(descendants(chain.pid)) == 6
+        assert [len(descendants(chain.pid, most)) for most in (0, 2, 9)] == [1, 3, 6]
+
+
+def test_a_plain_users_runtime_has_room_beside_what_he_runs() -> None:
+    found = _tasks_and_room(os.geteuid())
+
+    assert found is not None
+    assert found > ROOM_FOR_OTHERS
+    assert _tasks_and_room(54322) == ROOM_FOR_OTHERS  # nobody's

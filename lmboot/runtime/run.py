@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import os
 import secrets
@@ -38,6 +39,7 @@ from lmboot.runtime.broker import Audit, Broker, Gate
 from lmboot.runtime.operations import Operation
 from lmboot.runtime.policy import Limits, Route
 from lmboot.runtime.routes import Routes
+from lmboot.system import user as user_of_lmboot
 from lmboot.workspace import CopyReport, copy_out
 
 if sys.platform == "win32":
@@ -51,6 +53,7 @@ PAGE = 4096
 MB = 1 << 20
 NONCE_BYTES = 32  # what the launcher inside reads first, and repeats
 MAX_FILES_IN_RUNTIME = 100_000
+ROOM_FOR_OTHERS = 512  # processes and threads that a person may start while a runtime runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +103,10 @@ class Standby:
             release.callback(standby.channel.close)
             standby.unpacks = backend.isolates
             if not plan.apart:  # no space of its own, in which only its processes would count
-                standby.beside = None if user is None else 2  # its supervisor, and the guard
-            elif plan.nested:
-                standby.beside = None  # but its user is the person's own, with other processes
+                # Its supervisor and the guard; or whatever the person runs now or soon.
+                standby.beside = _tasks_and_room(user_of_lmboot()) if user is None else 2
+            elif plan.nested:  # but its user is the person's own, with other processes
+                standby.beside = _tasks_and_room(user_of_lmboot())
             places = places if plan.grouped else ()
             supervisor = await Supervisor.start(user, enclosed=plan.enclosed, places=places)
             release.push_async_callback(supervisor.close)
@@ -336,8 +340,8 @@ def rlimits(
     """Return what the kernel bounds for each process by itself: `NAME soft hard` lines.
 
     `beside` are processes that NPROC counts and that are not the runtime's; None: nobody knows
-    how many, because the user is the person's own. With an `engine`, which reserves addresses
-    that it never uses, MEMORY stands in the place of AS: what it is to give to the runtime.
+    how many. With an `engine`, which reserves addresses that it never uses, MEMORY stands in the
+    place of AS: what it is to give to the runtime.
     """
     cpu = math.ceil(limits.cpu_seconds) + 1  # the supervisor, which sees the whole tree, is first
     space = 2 * int(limits.memory_mb * MB) + 512 * MB  # addresses: far more than what is used
@@ -348,6 +352,24 @@ def rlimits(
     if beside is not None:
         values["NPROC"] = max(1, int(limits.processes)) + beside
     return [*(f"{name} {value} {value}" for name, value in values.items()), f"CPU {cpu} {cpu + 1}"]
+
+
+def _tasks_and_room(uid: int) -> int | None:
+    """Return how many processes and threads a user has, and may soon have beside a runtime.
+
+    It is no limit of the runtime's, whose processes are counted by the supervisor; it is what
+    keeps the machine alive until that looks. None where nobody can tell.
+    """
+    tasks = ROOM_FOR_OTHERS
+    try:
+        names = [name for name in os.listdir("/proc") if name.isdigit()]
+    except OSError:
+        return None
+    for name in names:
+        with contextlib.suppress(OSError):
+            if os.stat(f"/proc/{name}").st_uid == uid:
+                tasks += len(os.listdir(f"/proc/{name}/task"))
+    return tasks
 
 
 def netstrings(strings: Iterable[bytes]) -> bytes:

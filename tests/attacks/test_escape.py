@@ -46,7 +46,7 @@ async def test_case_28_secrets_of_the_user(canary: Path) -> None:
         *(str(canary), str(Path.home()), "/root/.ssh", "/root/.aws", "/home", "/mnt", "/work"),
     )
 
-    assert set(found.values()) <= REFUSED, found
+    assert set(found.values()) <= {*REFUSED, "ENOTDIR"}, found
 
 
 @pytest.mark.case(29)
@@ -439,12 +439,18 @@ async def test_case_48_links_to_the_host_left_for_the_next_run(tmp_path: Path) -
         import os
         for name, to in (("subdir", "/oldroot{target}"), ("l", "{target}"), ("p", "/proc/self/root")):
             os.symlink(to, name)
-        print(os.path.exists("/oldroot"), os.path.exists("l/"))
+        def reaches(action):
+            try:
+                action()
+            except OSError:
+                return False
+            return True
+        print(os.path.exists("/oldroot"), reaches(lambda: os.listdir("l/")), reaches(lambda: os.mkdir("l/x")))
         """
 
     for _ in range(2):
         guest = await run(program)
-        assert (guest.text, guest.errors) == ("False False\n", "")
+        assert (guest.text, guest.errors) == ("False False False\n", "")
 
     assert list(target.iterdir()) == []
 

@@ -7,6 +7,7 @@ is no other side: the figure is the growth itself.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -85,8 +86,9 @@ def growth(kind: str, seconds: float, sandbox: str) -> dict[str, float]:
 
 def _drain(program: Program) -> None:
     assert program.stdout is not None
-    while os.read(program.stdout.fileno(), 1 << 16):
-        continue
+    with contextlib.suppress(OSError, ValueError):  # it is closed when the session is over
+        while os.read(program.stdout.fileno(), 1 << 16):
+            continue
 
 
 def main(seconds: float = SECONDS, sandbox: str = "auto") -> dict[str, Any]:

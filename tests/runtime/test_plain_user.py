@@ -1,4 +1,4 @@
-"""All of this folder once more, as a user without any rights: lmboot must not need root."""
+"""All of this folder, and the attacks, as a user without any rights: lmboot must not need root."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ cp "$1/pyproject.toml" "$2/checkout"
 mount --bind "$2/passwd" /etc/passwd
 cd "$2/checkout"
 exec setpriv --reuid "$3" --regid "$3" --clear-groups -- \\
-    .venv/bin/python -m pytest -q -p no:cacheprovider --basetemp "$2/tmp" "$4"
+    .venv/bin/python -m pytest -q -p no:cacheprovider --basetemp "$2/tmp" -m "$5" "$4"
 """
 
 
@@ -38,17 +38,19 @@ exec setpriv --reuid "$3" --regid "$3" --clear-groups -- \\
 @pytest.mark.parametrize(
     "part",
     [
-        "test_world.py",
-        "test_limits.py",
-        "test_lifecycle.py",
-        "test_copy_out.py",
-        "test_landlock.py",
-        "test_container.py",
-        "plain_user_images.py",
-        "test_firejail.py",
-        "firejail_world.py",
-        "test_worker.py",
-        "test_wasm.py",
+        "runtime/test_world.py",
+        "runtime/test_limits.py",
+        "runtime/test_lifecycle.py",
+        "runtime/test_copy_out.py",
+        "runtime/test_landlock.py",
+        "runtime/test_container.py",
+        "runtime/plain_user_images.py",
+        "runtime/test_firejail.py",
+        "runtime/firejail_world.py",
+        "runtime/test_worker.py",
+        "runtime/test_wasm.py",
+        "attacks/test_escape.py",
+        "attacks/test_abuse.py",
     ],
 )
 def test_everything_holds_for_a_plain_user(part: str) -> None:
@@ -58,7 +60,8 @@ def test_everything_holds_for_a_plain_user(part: str) -> None:
         _lend(home)
     os.chown(home, USER, USER)
     script = ["unshare", "--mount", "--propagation", "private", "sh", "-c", AS_USER, "sh"]
-    words = [str(ROOT), str(home), str(USER), f"tests/runtime/{part}"]
+    kind = "attack" if part.startswith("attacks") else "not attack"
+    words = [str(ROOT), str(home), str(USER), f"tests/{part}", kind]
     try:
         done = subprocess.run(
             [*script, *words],
