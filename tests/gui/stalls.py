@@ -10,8 +10,9 @@ from itertools import pairwise
 from tests.gui.tkroot import wait_until
 
 BEAT_MS = 5
-# The goal is a frame; a test may not fail for what else a shared machine does meanwhile.
-LENIENT = 0.04
+# The goal is a frame; a busy machine makes even the time of one thread longer. What these tests
+# are against took seconds.
+LENIENT = 0.1
 
 
 def longest_stall(
