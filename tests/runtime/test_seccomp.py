@@ -224,6 +224,7 @@ def test_the_numbers_are_those_of_the_kernel_s_headers(machine: str) -> None:
     rules = {"clone": arch.clone, "socket": arch.socket, "socketpair": arch.socketpair}
     table = {name: row[arch.column] for name, row in {**DENIED, **ABSENT}.items()}
 
+    defined.pop("syscalls", None)  # how many there are
     newest = max(defined.values())  # headers may be older than a call of the tables
     ours = {**rules, "ioctl": arch.ioctl, "fcntl": arch.fcntl, **table}
     known = {name: number for name, number in ours.items() if (number or 0) <= newest}
