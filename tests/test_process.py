@@ -189,14 +189,13 @@ def test_a_file_in_memory_can_t_be_changed_once_it_is_written() -> None:
 def test_a_walk_through_more_processes_than_there_may_be_ends_early() -> None:
     """Whoever forks faster than the walk goes would never be found out otherwise."""
     nest = (
-        "import os\nfor _ in range(6):\n    if os.fork(): break\nprint('x', flush=True); input()"
+        "import os\nfor _ in range(6):\n    if os.fork(): break\nos.write(1, b'x'); os.read(0, 1)"
     )
     with subprocess.Popen(
         [sys.executable, "-c", nest], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as chain:
         assert chain.stdout is not None
-        for _ in range(7):
-            assert chain.stdout.readline() == b"x\n"
+        assert [chain.stdout.read(1) for _ in range(7)] == [b"x"] * 7
 
         assert len(descendants(chain.pid)) == 6
         assert [len(descendants(chain.pid, most)) for most in (0, 2, 9)] == [1, 3, 6]
