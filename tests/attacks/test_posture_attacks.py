@@ -106,11 +106,13 @@ from lmboot.errors import SandboxFault
 from lmboot.runtime.backends import landlock
 from lmboot.runtime.launcher import Job, Launcher
 from lmboot.runtime.policy import Limits
+from lmboot.runtime.registry import BACKENDS
 from lmboot.runtime.run import Job
 
-async def main(sandbox, without_landlock):
-    if without_landlock:
+async def main(sandbox, without_others):
+    if without_others:
         landlock.version = lambda: 5
+        del BACKENDS["wasm"]  # it needs nothing of the system
     try:
         launcher = await Launcher.prepare(sandbox)
     except SandboxFault as fault:
@@ -162,7 +164,7 @@ def test_case_99_what_was_named_is_refused_with_the_remedy(tmp_path: Path) -> No
 @ROOT_ONLY
 @pytest.mark.case(99)
 def test_case_99_where_nothing_is_left_nothing_is_run(tmp_path: Path) -> None:
-    found = chosen_without_namespaces(tmp_path, "auto", "without landlock")
+    found = chosen_without_namespaces(tmp_path, "auto", "without others")
 
     assert found["refused"].startswith("no sandbox is usable here; bubblewrap: ")
     assert "landlock: " in found["refused"]
@@ -261,7 +263,7 @@ async def test_case_56_a_burst_between_two_looks_is_stopped_by_the_kernel(
 ) -> None:
     """Nobody looks in this run: eight times 150 MB never stand at once beside 100 allowed."""
     limits = Limits(memory_mb=100)
-    monkeypatch.setattr("lmboot.runtime.run.watched", lambda limits: unwatched(limits))
+    monkeypatch.setattr("lmboot.runtime.run.watched", lambda limits, engine: unwatched(limits))
 
     guest = await run(BURST, limits=limits, sandbox=name)
 
