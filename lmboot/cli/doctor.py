@@ -11,12 +11,13 @@ from typing import Any
 
 from lmboot.app import doctor, posture_report
 from lmboot.app.places import places
+from lmboot.connections.engine import PACKAGE
 from lmboot.runtime.launcher import Wish
 from lmboot.runtime.properties import in_words
 from lmboot.settings import load
 from lmboot.text import reveal
 
-_NO_ENGINE = "none, so no .gguf file can be run: pip install 'lmboot[engine]'"
+_NO_ENGINE = f"none, so no .gguf file can be run: {PACKAGE} in lmboot's environment"
 
 
 def examine(as_json: bool, probe: bool = False) -> int:

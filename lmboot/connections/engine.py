@@ -45,7 +45,12 @@ _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has one way only
 _TAIL_BYTES = 64 << 10
 _LINE_BYTES = 64 << 10
 _POLL_SECONDS = 0.01
-_INSTALL = "Install it with `pip install 'lmboot[engine]'`, or put llama-server on the PATH."
+# The package by its own name: lmboot's is nobody's yet where pip looks.
+PACKAGE = "pip install 'xllamacpp>=2026.10'"
+_INSTALL = (
+    f"Run `{PACKAGE}` in lmboot's environment (`.venv/bin/pip`), or put llama-server on the PATH."
+)
+_UPDATE = "update with `pip install -U xllamacpp` in lmboot's environment (`.venv/bin/pip`)"
 _OWN_SECRETS = frozenset({"LLM_API_KEY", "LM_API_TOKEN", "HF_TOKEN"})
 
 _CAUSE = re.compile(r"error|fail|abort|assert|invalid|unsupported|not supported|too old", re.I)
@@ -62,7 +67,7 @@ _MEANINGS = (
     (
         re.compile(r"unknown model architecture: '([^']{1,60})'"),
         "this llama.cpp does not know the model's architecture, {}",
-        "Update it with `pip install -U 'lmboot[engine]'`, or choose another model.",
+        f"Choose another model, or {_UPDATE}.",
     ),
     (
         re.compile(r"failed to allocate|cannot allocate|out of ?memory|bad_alloc", re.I),
@@ -342,7 +347,7 @@ def _explain_signal(what: str, number: int, words: str) -> EngineFailed:
         f"The engine {what}: its process was ended by signal {number} ({name}){cause}.",
         hint="Choose a smaller model or a smaller context, or close other programs."
         if killed
-        else "Try another model file, or update with `pip install -U 'lmboot[engine]'`.",
+        else f"Try another model file, or {_UPDATE}.",
     )
 
 

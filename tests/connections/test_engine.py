@@ -381,7 +381,7 @@ async def test_with_neither_the_sentence_says_what_to_install(
     with pytest.raises(EngineFailed, match="not installed") as caught:
         await Engine.start(model, alias="tiny", backend="llama-server")
 
-    assert "pip install 'lmboot[engine]'" in caught.value.hint
+    assert "pip install 'xllamacpp>=" in caught.value.hint
 
 
 # --- what it chooses and says -------------------------------------------------------------------
