@@ -208,9 +208,9 @@ class Border:
         wanted = wanted.strip().upper()
         self.flip(op, cast(Route, wanted))
         op = ALIASES.get(op, op)
-        route = self.routes.effective(op)
-        more = "" if route == wanted else ": the payload asked for no more, or nobody performs it"
-        await show("sys", f"{op} is {route} now{more}", "route", op=op, route=route)
+        route, why = self.routes.effective(op), self.routes.held_back(op, cast(Route, wanted))
+        text = f"{op} is {route} now: {why}" if why else f"{op} is {route} now"
+        await show("sys", text, "route", op=op, route=route)
 
     def _revoke(self, text: str) -> None:
         if not self.granting.revoke(text):

@@ -11,9 +11,9 @@ from lmboot.gui import bordermessages as b
 from lmboot.gui import messages as m
 from lmboot.gui.outbox import Outbox
 from lmboot.gui.shown import visible
-from lmboot.runtime.policy import OPERATIONS, ROUTES, Route
+from lmboot.runtime.policy import OPERATIONS, ROUTES
 from lmboot.runtime.properties import IN_WORDS, in_words
-from lmboot.runtime.routes import Routes, below
+from lmboot.runtime.routes import Routes
 from lmboot.text import brief
 
 LOOK_SECONDS = 0.2  # between two looks: a change by `:route` or by an end of its time shows soon
@@ -101,15 +101,8 @@ def shown_routes(routes: Routes) -> tuple[b.Route, ...]:
 
 def _held(routes: Routes, op: str) -> Iterator[tuple[str, str]]:
     for wanted in ROUTES:
-        if routes.flip(op, wanted).effective(op) != wanted:
-            yield wanted, _why(routes, op, wanted)
-
-
-def _why(routes: Routes, op: str, wanted: Route) -> str:
-    asked, most = routes.manifest.get(op, "DENY"), routes.ceiling.get(op, "DENY")
-    if below(most, wanted):
-        return f"the policy allows no more than {most}"
-    return f"the payload asked for no more than {asked}"
+        if why := routes.held_back(op, wanted):
+            yield wanted, why
 
 
 def shown_grants(border: Border) -> Iterator[b.Grant]:

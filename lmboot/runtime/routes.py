@@ -46,6 +46,17 @@ class Routes:
         """Return the effective route of every known operation."""
         return {op: self.effective(op) for op in OPERATIONS}
 
+    def held_back(self, op: str, wanted: Route) -> str:
+        """Return what keeps an operation from a route whatever the user sets; "" for nothing."""
+        for table, words in (
+            (self.ceiling, "the policy allows"),
+            (self.manifest, "the payload asked for"),
+        ):
+            most = table.get(op, "DENY")
+            if below(most, wanted):
+                return f"{words} no more than {most}"
+        return ""
+
     def flip(self, op: str, route: Route) -> Routes:
         """Return the next version, with the user's own setting of one operation changed.
 

@@ -57,6 +57,24 @@ def test_a_start_is_what_policy_and_manifest_allow() -> None:
     assert routes.table() == {op: routes.effective(op) for op in OPERATIONS}
 
 
+@given(TABLE, TABLE, st.sampled_from(sorted(OPERATIONS)), ROUTE)
+def test_what_keeps_an_operation_from_a_route_is_told_just_where_it_is_kept(
+    ceiling: dict[str, Route], manifest: dict[str, Route], op: str, wanted: Route
+) -> None:
+    routes = Routes.agreed(ceiling, manifest)
+
+    kept = routes.flip(op, wanted).effective(op) != wanted
+    assert bool(routes.held_back(op, wanted)) == kept
+
+
+def test_of_two_that_keep_it_back_the_one_that_nobody_can_change_is_named() -> None:
+    routes = Routes.agreed({"time": "EMULATE"}, {"time": "DENY"})
+
+    assert routes.held_back("time", "HOST") == "the policy allows no more than EMULATE"
+    assert routes.held_back("time", "EMULATE") == "the payload asked for no more than DENY"
+    assert routes.held_back("time", "DENY") == ""
+
+
 def test_a_flip_is_a_new_version_and_leaves_the_old_one_as_it_was() -> None:
     old = Routes.agreed(all_of("HOST"), all_of("HOST"))
     new = old.flip("time", "DENY")
