@@ -93,10 +93,13 @@ def _rows(section: Section, verdict: Verdict) -> list[str]:
 
 
 def _reasons() -> list[str]:
-    """Return why something is not held, or not tried."""
+    """Return why something is not held, or not tried; what has one reason stands in one line."""
+    numbers = defaultdict(list)
+    for (number, backend), exempt in sorted(EXEMPT.items()):
+        numbers[backend, exempt.level, exempt.reason].append(str(number))
     said = [
-        f"- {number}, {backend}, {exempt.level}: {exempt.reason}."
-        for (number, backend), exempt in sorted(EXEMPT.items())
+        f"- {level} with {backend}, {', '.join(which)}: {reason}."
+        for (backend, level, reason), which in numbers.items()
     ]
     return said + [
         f"- {number} is not tried here: {reason}." for number, reason in NOT_HERE.items()
