@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.attacks.cases import EXEMPT
+from tests.attacks.cases import EXEMPT, FULL
 
 REQUIRABLE = {
     "sandbox": ("attack", "sandbox")
@@ -29,11 +29,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Put the window's tests behind those that look for, or end, whatever this process started.
 
     What a back end can't hold of a case is not tried in it: `tests.attacks.cases` says what.
+    A test of several back ends is tried in the first one always, in all with the attacks.
     """
+    everywhere = {_function(item) for item in items if backend_of(item) == FULL[0]}
+    for item in items:
+        if backend_of(item) not in (None, FULL[0]) and _function(item) in everywhere:
+            item.add_marker("attack")
     exempt = [item for item in items if is_exempt(item)]
     config.hook.pytest_deselected(items=exempt)
     items[:] = [item for item in items if item not in exempt]
@@ -44,6 +50,10 @@ def is_exempt(item: pytest.Item) -> bool:
     """Say whether the back end that a test is for is exempt from a case that it holds."""
     backend = backend_of(item)
     return backend is not None and any((number, backend) in EXEMPT for number in cases_of(item))
+
+
+def _function(item: pytest.Item) -> str:
+    return item.nodeid.partition("[")[0]
 
 
 def backend_of(item: pytest.Item) -> str | None:

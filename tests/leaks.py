@@ -43,16 +43,34 @@ def _is_orphan(process: psutil.Process) -> bool:
 
 
 def folders() -> set[Path]:
-    """Return what runs and probes leave on disk when they fail to clean up."""
-    workspaces = user_cache_path("lmboot") / "workspaces"
+    """Return what runs and probes leave on disk when they fail to clean up.
+
+    What a process that is none of ours holds is its own affair.
+    """
+    places = user_cache_path("lmboot") / "workspaces", PASSABLE, short_base()
+    runs = {path for place in places for path in place.glob("run-*")}
     return {
-        *workspaces.glob("run-*"),
-        *PASSABLE.glob("run-*"),
-        *short_base().glob("run-*"),
+        *(runs - _held_by_others(runs)),
         *user_cache_path("lmboot").glob("canary-*"),
         *Path(tempfile.gettempdir()).glob("lmboot-probe-*"),
         *Path("/dev/shm").glob("libpod_rootless*"),  # what podman would lock with
     }
+
+
+def _held_by_others(runs: set[Path]) -> set[Path]:
+    """Return the runs, folders and locks, whose locks only processes of others have."""
+    holders: dict[int, set[int]] = {}
+    for line in Path("/proc/locks").read_text().splitlines():
+        words = line.split()
+        if words[1] == "FLOCK":
+            holders.setdefault(int(words[5].rpartition(":")[2]), set()).add(int(words[4]))
+    ours = {os.getpid(), *(child.pid for child in psutil.Process().children(recursive=True))}
+    found = set()
+    for lock in (path for path in runs if path.suffix == ".lock"):
+        with contextlib.suppress(OSError):
+            if (taken := holders.get(lock.stat().st_ino, set())) and not taken & ours:
+                found |= {lock, lock.with_suffix("")}
+    return found
 
 
 def groups() -> set[str]:
