@@ -41,10 +41,13 @@ _SCRATCH = "/run/scratch"
 _RUNTIME = Path(__file__).parents[1]
 _PARTS = (
     "guest/guest_sys.py",
+    "guest/pipes.py",
     "guest/start.py",
     "wasm/files.py",
     "wasm/host.py",
     "wasm/inside.py",
+    "wasm/link.py",
+    "wasm/waiting.py",
 )
 _FOLDER = "lmboot/runtime"  # where its parts lie beneath the launch folder, so that they import
 
