@@ -25,6 +25,7 @@ from typing import Literal, Protocol
 from lmboot import windows
 from lmboot.pipes import CHUNK, MAX_UNREAD_BYTES
 from lmboot.process import BEGIN_SECONDS, Ended, Output, StartFailed
+from lmboot.system import leads_elsewhere
 
 QUIET_SECONDS = 1.2  # from the closing of stdin to the end of the job: there is no SIGTERM
 GONE_SECONDS = 0.7  # from then to the verdict; both stay below the contract's 2.0 s
@@ -98,14 +99,9 @@ def held_in(folder: str) -> int:
                 with contextlib.suppress(OSError):
                     found = entry.stat(follow_symlinks=False)
                     held += found.st_size
-                    if entry.is_dir(follow_symlinks=False) and not _is_elsewhere(found):
+                    if entry.is_dir(follow_symlinks=False) and not leads_elsewhere(found):
                         waiting.append(entry.path)
     return held
-
-
-def _is_elsewhere(found: os.stat_result) -> bool:
-    """Say whether a folder is a junction, or another point from which one gets elsewhere."""
-    return bool(getattr(found, "st_file_attributes", 0) & 0x400)  # FILE_ATTRIBUTE_REPARSE_POINT
 
 
 class Lines:
@@ -224,6 +220,8 @@ class Child:
         self._unread -= count
         if done.cancelled() or not done.result():
             self._stdin_open = False
+        if not (self._stdin_open or self._unread):
+            self._held.close_end(self._stdin)
 
     def interrupt(self) -> None:
         """Interrupt the program in an engine; across a container's border nothing can be said."""
@@ -257,7 +255,7 @@ class Child:
 
     def _close_stdin(self) -> None:
         self._stdin_open = False
-        if not self._unread:  # else a thread is writing, and it could not be closed meanwhile
+        if not self._unread:  # else it is closed by whoever writes to it, when that is done
             self._held.close_end(self._stdin)
 
     # -- what its threads do

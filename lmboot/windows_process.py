@@ -17,7 +17,7 @@ import sys
 import threading
 from collections.abc import Iterable, Sequence
 
-from lmboot import windows
+from lmboot import system, windows
 from lmboot.cgroups import Place
 from lmboot.process import Order, StartFailed
 from lmboot.windows_child import Child, Pipe, read_from
@@ -168,7 +168,9 @@ if sys.platform == "win32":
 def _run_all(commands: Iterable[tuple[str, ...]]) -> None:
     """Run commands one after another; OSError for one that can't be run or fails."""
     for argv in commands:
-        done = subprocess.run(argv, capture_output=True, check=False)
+        done = subprocess.run(
+            argv, capture_output=True, check=False, creationflags=system.NO_WINDOW
+        )
         if done.returncode != 0:
             raise OSError(f"{argv[0]} failed for {argv[1]} with status {done.returncode}")
 

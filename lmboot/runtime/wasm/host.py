@@ -22,9 +22,7 @@ from typing import Any
 
 if __name__ == "__main__":
     # As the last one; -I leaves it out.
-    sys.path.append(
-        os.path.dirname(os.path.abspath(__file__)).removesuffix("/lmboot/runtime/wasm")
-    )
+    sys.path.append(str(pathlib.Path(__file__).absolute().parents[3]))
 
 from lmboot.runtime.guest.start import netstrings, restrict
 from lmboot.runtime.wasm.files import Folder, Texts
