@@ -86,6 +86,14 @@ class Wasm:
     wall: Landlock | None  # what the host process puts on itself; None where there is none
     windows: Windows | None = None
 
+    @property
+    def remark(self) -> str:
+        """What a proof from the inside can't tell."""
+        if self.wall is not None:
+            return ""
+        more = "" if self.windows is None else ", and can start no program"
+        return f"the engine is its one wall: code that broke it would have your rights{more}"
+
     def plan(self, *, disk_bytes: int, workspace: str) -> Plan:
         """Return what to start in a workspace, a folder with `app`, `tmp` and the plan's files."""
         launch, home, temporary = (self._join(workspace, n) for n in ("launch", "app", "tmp"))

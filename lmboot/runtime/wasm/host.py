@@ -34,6 +34,7 @@ TEMPORARY_BYTES = 16 << 20
 OPEN_FILES = 256
 LATE_BYTES = 1 << 20  # what the engine itself may say on the guest's streams, told at the end
 INTERRUPT_SECONDS = 2.0  # for a program to notice an interrupt, before it is ended by one
+LINUX: bool = sys.platform == "linux"  # by its type not a constant: both ways are checked
 OWN_THREADS = 16
 OWN_BYTES = 160 << 20  # of data, in which it took 62 MB; the rest is for files that are open
 KILLED = 128 + 9  # the status of a process that SIGKILL ended
@@ -198,6 +199,8 @@ def bound(limits: list[str], least_memory: int) -> int:
         name, soft, hard = line.split()
         if name == "MEMORY":
             memory = int(soft)
+            if not LINUX:
+                continue  # DATA counts what is only reserved, or nothing; whoever watches sees it
             name, soft, hard = "DATA", *[str(memory + OWN_BYTES)] * 2
         beside = {"CPU": int(used), "NPROC": OWN_THREADS}.get(name, 0)
         lines.append(f"{name} {int(soft) + beside} {int(hard) + beside}")
