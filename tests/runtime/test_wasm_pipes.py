@@ -17,19 +17,22 @@ from pathlib import Path
 import psutil
 import pytest
 
+from lmboot.errors import SandboxFault
 from lmboot.process import Ended, Output, StartFailed
-from lmboot.runtime.backends import wasm
+from lmboot.runtime import posture
+from lmboot.runtime.backends import none, wasm
 from lmboot.runtime.backends.wasm import ENGINE, MB
 from lmboot.runtime.broker import Broker
 from lmboot.runtime.operations import Time
 from lmboot.runtime.policy import Limits, Route
-from lmboot.runtime.run import packed
+from lmboot.runtime.run import Box, packed
 from lmboot.windows import KILLED
 from lmboot.windows_child import Child
 from lmboot.windows_workspace import Workspace
-from tests import leaks, portable
+from tests import leaks, portable, windows_here
 from tests.held import Started, begun
 from tests.runtime.brokers import Record, all_routes
+from tests.runtime.guests import Guest as Finished
 from tests.runtime.guests import job
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(portable.SECONDS)]
@@ -342,3 +345,61 @@ async def test_a_limit_of_the_job_ends_it_and_is_named(tmp_path: Path) -> None:
         ended = await guest.finish()
 
     assert ended == Ended(KILLED, "memory", clean=True)
+
+
+# ---------------------------------------------------------------- the whole way of Windows
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> windows_here.Machine:
+    return windows_here.install(monkeypatch)
+
+
+async def test_a_run_goes_the_whole_way_of_windows(
+    patient: None, machine: windows_here.Machine, tmp_path: Path
+) -> None:
+    before = leaks.descriptors()
+    program = "print(input()); open('new.txt', 'w').write('new'); raise SystemExit(4)"
+    box = await Box.open(replace(wasm.find(), wall=None))
+    try:
+        runtime = await box.launch(job(program))
+        guest = Finished(runtime)
+        assert await runtime.send(b"hello\n")
+        await guest.finish()
+        report = await runtime.copy_out(tmp_path / "kept")
+    finally:
+        await box.close()
+
+    assert (guest.text, guest.errors, guest.code) == ("hello\n", "", 4)
+    assert guest.ended == Ended(4, None, clean=True)
+    assert report.copied == ("new.txt",)
+    assert [(each.processes, each.closed) for each in machine.jobs] == [(1, True)]
+    assert sorted(map(abs, machine.closed)) == sorted([*machine.started] * 2)  # thread and process
+    assert leaks.wait_until(lambda: leaks.descriptors() <= before)
+
+
+async def test_it_proves_itself_on_the_way_of_windows(machine: windows_here.Machine) -> None:
+    proven = await posture.prove(replace(wasm.find(), wall=None))
+
+    in_part = {name: level for name, level in proven.properties.items() if level != "enforced"}
+    assert (proven.usable, proven.remedy, in_part) == (True, "", {"own_paths": "partial"})
+    assert machine.jobs[-1].closed
+
+
+async def test_what_has_neither_container_nor_engine_is_not_started(
+    machine: windows_here.Machine,
+) -> None:
+    with pytest.raises(SandboxFault, match="only what an AppContainer or an engine holds"):
+        await Box.open(none.Unconfined())
+
+    assert machine.started == {}
+
+
+async def test_a_host_process_that_can_t_begin_is_told_with_what_it_said(
+    machine: windows_here.Machine,
+) -> None:
+    with pytest.raises(SandboxFault, match="or ended: Traceback") as caught:
+        await Box.open(replace(wasm.find(), wall=None, engine="/nowhere"))
+
+    assert "Remove /nowhere" in caught.value.hint
+    assert machine.jobs[-1].closed
