@@ -38,7 +38,8 @@ LEFT_SECONDS = 3600.0  # after which a file that was being made is nobody's any 
 LOOKED_AT_SECONDS = 30.0  # how long a virus scanner may hold what was just written
 MODULE = "module"  # the file of machine code, in an engine's folder
 PREPARING = "preparing the portable sandbox, once: about a minute"
-REMEDY = f"Run `{WASM}` in lmboot's environment (`.venv/bin/pip`)."
+_PIP = ".venv\\Scripts\\pip" if os.name == "nt" else ".venv/bin/pip"
+REMEDY = f"Run `{WASM}` in lmboot's environment (`{_PIP}`)."
 
 _COMPILER = Path(__file__).with_name("wasm") / "compiler.py"
 _SNAPSHOT, _LIBRARY = "python-snapshot.wasm", "python-stdlib.zip"

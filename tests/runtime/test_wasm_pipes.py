@@ -19,7 +19,7 @@ import pytest
 
 from lmboot.errors import SandboxFault
 from lmboot.process import Ended, Output, StartFailed
-from lmboot.runtime import posture
+from lmboot.runtime import posture, proof
 from lmboot.runtime.backends import none, wasm
 from lmboot.runtime.backends.wasm import ENGINE, MB
 from lmboot.runtime.broker import Broker
@@ -209,7 +209,30 @@ async def test_the_broker_is_asked_and_a_route_is_flipped_meanwhile(tmp_path: Pa
     assert guest.err.rstrip().endswith(b"Denied: time is denied")
 
 
-async def test_a_broker_that_hangs_up_is_noticed_and_the_program_goes_on(tmp_path: Path) -> None:
+async def test_a_broker_that_hangs_up_in_the_middle_leaves_nobody_waiting(tmp_path: Path) -> None:
+    program = """
+        import guest_sys
+        print(guest_sys.call("time")["unix"] > 1e9)
+        input()
+        try:
+            guest_sys.call("time")
+        except OSError as error:
+            print(type(error).__name__)
+        """
+    table = all_routes("HOST")
+    async with inside(tmp_path, program, routes=table.table()) as guest:
+        broker = Broker(guest.process.channel, table, [Time()], Record())
+        serving = asyncio.create_task(broker.serve())
+        await guest.until(b"True\n")
+        broker.close()
+        await serving
+        await guest.child.send(b"\n")
+        await guest.finish()
+
+    assert guest.out in (b"True\nHostError\n", b"True\nHostUnavailable\n")
+
+
+async def test_without_a_broker_the_program_goes_on(tmp_path: Path) -> None:
     program = """
         import guest_sys
         try:
@@ -378,7 +401,11 @@ async def test_a_run_goes_the_whole_way_of_windows(
     assert leaks.wait_until(lambda: leaks.descriptors() <= before)
 
 
-async def test_it_proves_itself_on_the_way_of_windows(machine: windows_here.Machine) -> None:
+async def test_it_proves_itself_on_the_way_of_windows(
+    machine: windows_here.Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proof, "_known_machine", lambda: False)  # its calls have other numbers
+
     proven = await posture.prove(replace(wasm.find(), wall=None))
 
     in_part = {name: level for name, level in proven.properties.items() if level != "enforced"}
