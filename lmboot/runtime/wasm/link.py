@@ -7,8 +7,11 @@ is an interrupt and whose end means that lmboot is gone. All that differs betwee
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
@@ -74,7 +77,25 @@ if sys.platform != "win32":
             os.dup2(self.reading + 2, 0)
             os.close(self.reading + 1)
             os.close(self.reading + 2)
+            if sys.platform == "darwin":
+                threading.Thread(target=end_with, args=[os.getppid()], daemon=True).start()
             return Selecting(heard)
+
+
+if sys.platform == "darwin":
+
+    def end_with(supervisor: int) -> None:
+        """End this process when its supervisor has: nobody else could, who has no handle of it.
+
+        By macOS' documents (kqueue), and never run there.
+        """
+        gone = select.kevent(
+            supervisor, select.KQ_FILTER_PROC, select.KQ_EV_ADD, select.KQ_NOTE_EXIT
+        )
+        with contextlib.suppress(OSError):  # it is gone already, as when launchd is the parent
+            if supervisor != 1:
+                select.kqueue().control([gone], 1)
+        os._exit(1)
 
 
 class ByPipes:
