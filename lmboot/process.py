@@ -76,7 +76,8 @@ class Order:
     before anything runs, and may hold `bounds` bytes each (none: they bound themselves); `info`
     is where a sandbox tells the first process of its inside; `nested`: that is its one child;
     `mark` is what only the sandbox's processes may write to, by which macOS tells them;
-    `container` is what holds them on Windows, where `windows_process.py` takes the order.
+    `container` is what holds them on Windows, where `windows_process.py` takes the order; without
+    one, only `engine` is started there: an engine around the runtime, which is the border itself.
     `scaffold`: what is started sets the sandbox up and stays around it, until it is taken down;
     nobody reads `info` then, but when its reader is gone, so is the supervisor.
     """
@@ -95,6 +96,7 @@ class Order:
     nested: bool = False
     mark: str | None = None
     container: Container | None = None
+    engine: bool = False
 
 
 class Supervisor:

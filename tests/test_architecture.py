@@ -67,7 +67,6 @@ NOT_ON_WINDOWS = {"fcntl", "grp", "pty", "pwd", "readline", "resource", "syslog"
 NEVER_ON_WINDOWS = {
     *("supervisor.py", "enclosure.py", "holdings.py", "inside.py", "keeper.py", "spawning.py"),
     *("runtime/guest/become.py", "runtime/guest/confine.py", "runtime/guest/serve.py"),
-    "runtime/wasm/host.py",
 }
 
 

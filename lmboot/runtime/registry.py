@@ -46,7 +46,7 @@ class Entry:
 BACKENDS: dict[str, Entry] = {
     "bubblewrap": Entry("bubblewrap"),
     "landlock": Entry("landlock"),
-    "wasm": Entry("wasm", systems=("linux", "darwin"), prepared=True),
+    "wasm": Entry("wasm", systems=("linux", "darwin", "win32"), prepared=True),
     "wasm in bubblewrap": Entry("wasm", walls=2, finder="find_within", prepared=True),
     "podman": Entry("container", takes_image=True),
     "docker": Entry("docker"),

@@ -128,7 +128,7 @@ class Standby:
             env=self.plan.env,
             descriptors=descriptors,
             stdin=STDIN,
-            channel=os.dup(self.channel.fileno()),
+            channel=self.channel.dup().detach(),
             nonce=nonce,
             cwd=self.plan.cwd,
             folders=self.plan.folders,
@@ -138,6 +138,7 @@ class Standby:
             nested=self.plan.nested,
             mark=self.plan.mark,
             container=self.plan.container,
+            engine=bool(self.plan.engine),
         )
 
     async def begin(self, job: Job) -> bytes:

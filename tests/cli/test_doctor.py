@@ -4,12 +4,14 @@ import json
 import os
 import platform
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from lmboot import __version__
 from lmboot.app.posture_report import described, without
+from lmboot.cli.doctor import _proof_lines, _sandbox_lines
 from lmboot.runtime.posture import Posture
 from lmboot.runtime.properties import PROPERTIES
 from lmboot.runtime.registry import BACKENDS, built_for
@@ -104,3 +106,10 @@ def test_what_an_attempt_could_read_is_not_told() -> None:
 
     assert told["properties"]["fs_read"]["proof"] == {"read_home": "ok", "read_canary": "EACCES"}
     assert told["properties"]["pids"]["proof"] == {"forks": "ok 10"}
+
+
+def test_what_no_property_tells_of_a_sandbox_is_told_beside_its_name() -> None:
+    usable = Posture("wasm", usable=True, reason="the engine is its one wall")
+
+    for lines in (_sandbox_lines(asdict(usable)), _proof_lines(described(usable))):
+        assert next(lines) == "sandbox   wasm: usable: the engine is its one wall"

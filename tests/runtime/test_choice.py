@@ -106,9 +106,9 @@ def test_two_walls_are_looked_for_beyond_the_order() -> None:
 def test_each_system_has_its_own_and_nobody_elses() -> None:
     assert {"bubblewrap", "landlock", "firejail", "wasm"} <= set(built_for("linux", BACKENDS))
     assert built_for("darwin", BACKENDS) == ["wasm", "seatbelt"]
-    assert built_for("win32", BACKENDS) == ["appcontainer"]
+    assert built_for("win32", BACKENDS) == ["wasm", "appcontainer"]
     assert built_for("sunos5", BACKENDS) == []
-    assert order("win32", BACKENDS) == ["appcontainer"]
+    assert order("win32", BACKENDS) == ["wasm", "appcontainer"]
 
 
 def test_the_weakest_and_none_are_never_taken_by_themselves() -> None:
