@@ -116,7 +116,7 @@ def main() -> int:
     """Try every case and write the table; return 1 when one was not held."""
     results = Results()
     pytest.main(
-        ["-m", "case", "--require=sandbox", "-q", "--timeout=300", "--durations=15"],
+        ["-n", "0", "-m", "case", "--require=sandbox", "-q", "--timeout=300", "--durations=15"],
         plugins=[results],
     )
     table = block(results.verdict)
