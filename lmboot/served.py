@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from lmboot.cgroups import NoGroup
 from lmboot.inside import first_of_its_space
 from lmboot.service import NoAnswer, Service, accepted, described
 
@@ -120,6 +121,18 @@ class Served:
         self._service.ask(*question)
         wait(self._service.fileno())
         return accepted(self._service.answer())
+
+    def limit(self, memory: int | None, pids: int | None) -> None:
+        """Have its limits set, bytes (of which none is swapped out) and how many; raise NoGroup.
+
+        What is None is not changed.
+        """
+        bytes_ = {} if memory is None else {"Memory": memory, "MemorySwap": memory}
+        number = {} if pids is None else {"PidsLimit": pids}
+        try:
+            self._service.told("POST", f"/containers/{self._name}/update", {**bytes_, **number})
+        except NoAnswer as failure:
+            raise NoGroup(str(failure)) from None
 
     def see_off(self) -> bool:
         """Have the service end and forget it; say whether that came true. Idempotent."""

@@ -37,6 +37,7 @@ class Request:
     service's own (a service without root's rights is the user himself), else whoever asks. `door`
     is the path, of this machine, of the socket at which the container's first process finds its
     descriptors; `handed` are their numbers in a plan, in the order in which it takes them.
+    `limited`: the service has control groups, which keep the limits.
     """
 
     socket: str
@@ -45,6 +46,7 @@ class Request:
     door: str
     handed: tuple[int, ...]
     as_root: bool = False
+    limited: bool = False
 
 
 def described(

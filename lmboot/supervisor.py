@@ -69,6 +69,7 @@ from lmboot.inside import (  # noqa: E402
     receive,
 )
 from lmboot.keeper import die_with_parent, leave_a_keeper  # noqa: E402
+from lmboot.lentgroup import LentGroup  # noqa: E402
 from lmboot.served import Door, Served, ended  # noqa: E402
 from lmboot.service import NoAnswer, Service  # noqa: E402
 from lmboot.spawning import out_of_the_way, spawn  # noqa: E402
@@ -232,6 +233,8 @@ class Supervisor:
             self._await(door.fileno())
             given = [theirs[number] for number in request["handed"]]
             door.hand_over(self._init, self._init_handle, given)
+            if request["limited"]:
+                self._group = LentGroup(self._init, served.limit)
 
     def _await(self, descriptor: int) -> None:
         """Wait until a descriptor has something; raise Fault when nothing can come, or in time."""

@@ -70,6 +70,7 @@ class Docker:
     socket: str
     versions: tuple[str, ...]  # of its parts: a proof holds for these
     rootless: bool  # the service is the user's own, and root inside is he
+    limited: bool  # it has control groups, which keep the limits
     python: str
     prefix: str | None  # where the interpreter's files lie if not under /usr
     folders: tuple[str, ...]  # of the system, beside /usr
@@ -105,6 +106,7 @@ class Docker:
                 door=f"{workspace}/launch/door/socket",
                 handed=(CHANNEL, PAYLOAD, STDIN, LIFE, 1, 2),
                 as_root=self.rootless,
+                limited=self.limited,
             ),
         )
 
@@ -193,13 +195,14 @@ def find(image: str | None = None) -> Docker:
             hint="Use a machine with an x86_64 or aarch64 processor.",
         )
     with _asked(image) as (path, service):
-        versions, rootless = _looked_at(service)
+        versions, about = _looked_at(service)
         volumes = () if image is None else _volumes(service, image)
     python, prefix = interpreter()
     return Docker(
         socket=path,
         versions=versions,
-        rootless=rootless,
+        rootless=any(word.startswith("name=rootless") for word in about["SecurityOptions"]),
+        limited=about["MemoryLimit"] is True and about["PidsLimit"] is True,
         python=python,
         prefix=prefix,
         folders=folders_of_the_system(),
@@ -259,8 +262,8 @@ def _reap(service: Service) -> None:
             continue  # it is another user's
 
 
-def _looked_at(service: Service) -> tuple[tuple[str, ...], bool]:
-    """Return (its parts with their versions, whether it is without root's rights)."""
+def _looked_at(service: Service) -> tuple[tuple[str, ...], Mapping[str, Any]]:
+    """Return (its parts with their versions, what it says of itself); raise SandboxFault."""
     said = service.told("GET", "/version")
     if tuple(int(part) for part in said["ApiVersion"].split(".")) < OLDEST:
         raise SandboxFault(
@@ -270,9 +273,9 @@ def _looked_at(service: Service) -> tuple[tuple[str, ...], bool]:
     about = service.told("GET", "/info")
     if about["OSType"] != "linux":
         raise _fault(_ELSEWHERE)
-    options = tuple(about["SecurityOptions"])
-    parts = tuple(f"{part['Name']} {part['Version']}" for part in said["Components"])
-    return (*parts, *options), any(option.startswith("name=rootless") for option in options)
+    parts = (f"{part['Name']} {part['Version']}" for part in said["Components"])
+    groups = f"cgroup v{about['CgroupVersion']} by {about['CgroupDriver']}"
+    return (*parts, groups, *about["SecurityOptions"]), about
 
 
 def _volumes(service: Service, image: str) -> tuple[str, ...]:
