@@ -18,6 +18,7 @@ from lmboot.runtime.backends import short_base
 from lmboot.workspace import PASSABLE
 
 PATIENCE_SECONDS = 5.0  # for what is already dying
+SHIM = "containerd-shim"  # with its version behind it
 OTHERS_SECONDS = 20.0  # for the runs of others, who may be at work on this machine
 
 
@@ -34,11 +35,14 @@ def processes() -> set[int]:
 def _is_orphan(process: psutil.Process) -> bool:
     """Say whether it runs and no lmboot stands above it: another may be at work on this machine.
 
-    A zombie whose parent is gone is nobody's leak: the system's first process collects it.
+    A zombie whose parent is gone is nobody's leak: the system's first process collects it. Above
+    docker's containers there is nothing but docker.
     """
     if process.status() == psutil.STATUS_ZOMBIE:
         return False
-    above = [parent for parent in process.parents() if parent.pid != 1]
+    above = [
+        each for each in process.parents() if each.pid != 1 and not each.name().startswith(SHIM)
+    ]
     return all(parent.uids().real in UIDS for parent in above)
 
 

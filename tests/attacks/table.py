@@ -97,6 +97,7 @@ def _reasons() -> list[str]:
     said = [
         f"- {number}, {backend}, {exempt.level}: {exempt.reason}."
         for (number, backend), exempt in sorted(EXEMPT.items())
+        if backend in COLUMNS
     ]
     return said + [
         f"- {number} is not tried here: {reason}." for number, reason in NOT_HERE.items()
