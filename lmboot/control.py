@@ -12,9 +12,9 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from lmboot.spawning import out_of_the_way
-
 assert sys.platform != "win32"  # noqa: S101 nobody imports it there
+
+from lmboot.spawning import out_of_the_way  # noqa: E402
 
 
 class Fault(Exception):

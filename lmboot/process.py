@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -192,7 +192,7 @@ class Supervisor:
                 cwd=order.cwd,
                 folders=order.folders,
                 bounds=order.bounds,
-                request=None if order.request is None else asdict(order.request),
+                request=None if order.request is None else order.request._asdict(),
             )
         finally:
             _close_all([*given.values(), order.channel])

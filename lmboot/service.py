@@ -8,15 +8,16 @@ imports it, too.
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import socket
 import struct
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+from lmboot import system
+
+OK, NO_CONTENT, BAD_REQUEST, NOT_FOUND, CONFLICT = 200, 204, 400, 404, 409
 CONNECT_SECONDS = 2.0  # on this machine; a service that takes longer is not there
 ANSWER_SECONDS = 20.0  # for one answer; to start a container on a busy disk takes about one
 MAX_ANSWER_BYTES = 4 << 20
@@ -28,8 +29,7 @@ class NoAnswer(Exception):
     """The service can't be reached, or refuses; the text says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """One container, as a service is asked for it: a pure value.
 
     `socket` is the service's; `name` is the container's. `body` is docker's own description, but
@@ -72,8 +72,10 @@ class Service:
     """A connection to docker's service: one question, its answer, then the next."""
 
     def __init__(self, path: str) -> None:
-        """Connect; raise NoAnswer."""
-        connection, self.owner = _connected(path)
+        """Connect; raise NoAnswer, too where it is neither root's nor one's own."""
+        import http.client  # slow, and most supervisors need none of it
+
+        connection = _connected(path)
         connection.settimeout(ANSWER_SECONDS)
         self._http = http.client.HTTPConnection("docker")
         self._http.auto_open = 0  # a connection that has ended is not made anew, to elsewhere
@@ -90,6 +92,8 @@ class Service:
         """Ask, and do not wait; an answer that nobody has taken is taken first."""
         if self._asked:
             self.answer()
+        import http.client
+
         kind = "application/x-tar" if isinstance(body, bytes) else "application/json"
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         try:
@@ -100,6 +104,8 @@ class Service:
 
     def answer(self) -> tuple[int, Any]:
         """Wait for the answer; return (status, what JSON it holds, if any)."""
+        import http.client
+
         self._asked = False
         try:
             response = self._http.getresponse()
@@ -123,7 +129,7 @@ class Service:
 def accepted(answer: tuple[int, Any]) -> Any:
     """Return what an answer holds; raise NoAnswer, in the service's own words, for a refusal."""
     status, found = answer
-    if status < http.client.BAD_REQUEST:
+    if status < BAD_REQUEST:
         return found
     said = found.get("message") if isinstance(found, dict) else None
     raise NoAnswer(str(said or f"docker's service answers with {status}"))
@@ -136,8 +142,8 @@ def _decoded(data: bytes) -> Any:
     return None
 
 
-def _connected(path: str) -> tuple[socket.socket, int]:
-    """Return a connection to the service, and the user that it belongs to; raise NoAnswer."""
+def _connected(path: str) -> socket.socket:
+    """Return a connection to the service; raise NoAnswer."""
     if sys.platform == "linux":
         connection = socket.socket(socket.AF_UNIX)
         connection.settimeout(CONNECT_SECONDS)
@@ -148,6 +154,9 @@ def _connected(path: str) -> tuple[socket.socket, int]:
         except OSError as error:
             connection.close()
             raise NoAnswer(f"{path}: {error.strerror or error}") from None
-        return connection, _CREDENTIALS.unpack(peer)[1]
+        if _CREDENTIALS.unpack(peer)[1] not in {0, system.user()}:
+            connection.close()
+            raise NoAnswer(f"{path} is another user's, who could look into what is run")
+        return connection
     else:
         raise NoAnswer("only Linux' own docker can be asked")

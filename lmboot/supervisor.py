@@ -69,8 +69,7 @@ from lmboot.inside import (  # noqa: E402
     receive,
 )
 from lmboot.keeper import die_with_parent, leave_a_keeper  # noqa: E402
-from lmboot.lentgroup import LentGroup  # noqa: E402
-from lmboot.served import Door, Served, ended  # noqa: E402
+from lmboot.served import Served  # noqa: E402
 from lmboot.service import NoAnswer, Service  # noqa: E402
 from lmboot.spawning import out_of_the_way, spawn  # noqa: E402
 
@@ -111,18 +110,12 @@ class Supervisor:
     """One runtime's life, from the order to launch it to the proof that nothing of it is left."""
 
     def __init__(
-        self,
-        control: Control,
-        *,
-        enclosed: bool,
-        group: Group | None = None,
-        served: Served | None = None,
+        self, control: Control, group: Group | None, served: Served | None, *, enclosed: bool
     ) -> None:
         self._control = control
         self._enclosed = enclosed
         self._group = group
         self._served = served  # None: the sandbox is a child of ours
-        self._info = -1  # where the first process of a service's sandbox tells its status
         self._channel = -1  # the host's end of the launcher's socket
         self._used_before = 0.0  # CPU seconds, from setting the sandbox up
         self._inbox: list[dict[str, Any]] = []
@@ -184,8 +177,10 @@ class Supervisor:
         if order["scaffold"]:
             ask_who_writes(self._channel, True)
         if self._served is not None:
-            self._info = info
-            self._have_started(self._served, order, placed)
+            theirs = {target: ours for ours, target in placed}
+            with _as_fault():
+                self._group = self._served.start(order, theirs, info, self._await)
+            self._init, self._init_handle = self._served.pid, self._served.handle
         else:
             self._spawn(order, placed)
         for descriptor, _ in placed:
@@ -220,25 +215,9 @@ class Supervisor:
         except OSError as error:
             raise Fault(f"{order['argv'][0]}: {error.strerror}") from None
 
-    def _have_started(
-        self, served: Served, order: dict[str, Any], placed: list[tuple[int, int]]
-    ) -> None:
-        """Have the service start the sandbox, and give its first process what it is to have."""
-        request = order["request"]
-        theirs = {target: ours for ours, target in placed}
-        with _as_fault(), contextlib.closing(Door(request["door"])) as door:
-            self._init = served.start(request, order["argv"], order["env"], self._await)
-            self._init_handle = hold(self._init)
-            kill_held(self._init_handle, 0)  # it is ours to end, or this raises
-            self._await(door.fileno())
-            given = [theirs[number] for number in request["handed"]]
-            door.hand_over(self._init, self._init_handle, given)
-            if request["limited"]:
-                self._group = LentGroup(self._init, served.limit)
-
-    def _await(self, descriptor: int) -> None:
+    def _await(self, descriptor: int, deadline: float | None = None) -> None:
         """Wait until a descriptor has something; raise Fault when nothing can come, or in time."""
-        deadline = time.monotonic() + READY_SECONDS
+        deadline = deadline or time.monotonic() + READY_SECONDS
         while not self._wait(deadline - time.monotonic(), descriptor):
             if self._code is not None:
                 raise Fault(f"the sandbox ended with status {self._code}")
@@ -253,16 +232,12 @@ class Supervisor:
         deadline = time.monotonic() + READY_SECONDS
         line, sender = b"", 0
         while not line.endswith(b"\n"):
-            if self._wait(deadline - time.monotonic(), channel):
-                data, sender = receive(channel)
-                line += data
-                if not data:  # all that held the other end are gone, or will not use it
-                    self._wait(ENDING_SECONDS)
-                    raise Fault(f"the sandbox ended with status {self._code}")
-            elif self._code is not None:
+            self._await(channel, deadline)
+            data, sender = receive(channel)
+            line += data
+            if not data:  # all that held the other end are gone, or will not use it
+                self._wait(ENDING_SECONDS)
                 raise Fault(f"the sandbox ended with status {self._code}")
-            elif time.monotonic() > deadline:
-                raise Fault(f"the sandbox was not ready within {READY_SECONDS:.0f} s")
         word, _, text = line.decode("utf-8", "replace").strip().partition(" ")
         if word != "READY" or text != nonce:
             raise Fault(text if word == "FAULT" else "the sandbox gave no proper sign of life")
@@ -456,7 +431,12 @@ class Supervisor:
         if self._init_handle is not None:
             with contextlib.suppress(OSError):  # it takes all of its process space along
                 kill_held(self._init_handle)
-        while self._reap() or self._strays() or self._is_served() or self._is_grouped():
+        while (
+            self._reap()
+            or self._strays()
+            or (self._served and self._served.remains())
+            or (self._group and self._group.members())
+        ):
             if self._main and self._code is None:
                 with contextlib.suppress(OSError):
                     os.killpg(self._main, signal.SIGKILL)
@@ -469,18 +449,6 @@ class Supervisor:
             select.select([self._woken], [], [], 0.01)
             _drain(self._woken)
         return True
-
-    def _is_grouped(self) -> bool:
-        """Say whether something is left in the control group."""
-        return self._group is not None and bool(self._group.members())
-
-    def _is_served(self) -> bool:
-        """Say whether something of a service's sandbox is left."""
-        if self._served is None:
-            return False
-        if self._init_handle is None:  # it may just have begun: only the service can tell
-            return not self._served.see_off()
-        return not ended(self._init_handle)
 
     def _reap(self) -> bool:
         """Collect the dead; say whether children are left."""
@@ -501,26 +469,18 @@ class Supervisor:
         """Wait for lmboot, a child's end or `other`; say whether `other` has something."""
         sources = [self._control.connection.fileno(), self._woken]
         sources += [] if other is None else [other]
-        held = [self._init_handle] if self._served and self._init_handle is not None else []
+        held = self._served.held() if self._served else []
         timeout = None if seconds is None else max(0.0, seconds)
         alarms = self._group.alarms() if self._group else ([], [])
         readable = select.select([*sources, *held, *alarms[0]], [], alarms[1], timeout)[0]
-        if held and held[0] in readable:
-            self._code = self._told_status()
+        if self._served is not None and not set(held).isdisjoint(readable):
+            self._code = self._served.status()
         if self._woken in readable:
             _drain(self._woken)
             self._reap()
         if sources[0] in readable:
             self._inbox += self._control.take()
         return other in readable
-
-    def _told_status(self) -> int:
-        """Return what a service's sandbox said that it ends with; nothing, when it was killed."""
-        os.set_blocking(self._info, False)
-        try:
-            return int(os.read(self._info, 16))
-        except (OSError, ValueError):
-            return 128 + signal.SIGKILL
 
 
 @contextlib.contextmanager
@@ -580,7 +540,7 @@ def main(arguments: list[str]) -> None:
         control.tell(event="fault", text=str(error), clean=True)
         return
     signal.signal(signal.SIGTERM, _abandon)
-    supervisor = Supervisor(control, enclosed="enclosed" in given, group=group, served=served)
+    supervisor = Supervisor(control, group, served, enclosed="enclosed" in given)
     control.tell(event="ready")
     supervisor.serve()
 
