@@ -46,6 +46,16 @@ def _is_orphan(process: psutil.Process) -> bool:
     return all(parent.uids().real in UIDS for parent in above)
 
 
+def served() -> set[int]:
+    """Return the processes of docker's containers, which are nobody's children here."""
+    found = set()
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.name().startswith(SHIM):
+                found |= {child.pid for child in process.children(recursive=True)}
+    return found
+
+
 def folders() -> set[Path]:
     """Return what runs and probes leave on disk when they fail to clean up."""
     workspaces = user_cache_path("lmboot") / "workspaces"

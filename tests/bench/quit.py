@@ -23,6 +23,7 @@ from typing import Any
 import psutil
 
 from lmboot.runtime.posture import BACKENDS
+from tests import leaks
 from tests.cli.program import ROOT, payload
 from tests.runtime.test_lifecycle import remove_what_the_dead_left
 
@@ -84,6 +85,7 @@ def session(sandbox: str, source: str, **manifest: object) -> Iterator[Program]:
 
 def seconds_to_the_last(sandbox: str, way: str) -> float:
     """Return how long the tree outlives the wish to end it; raise RuntimeError if some stays."""
+    others = leaks.served()
     with session(sandbox, STUBBORN) as program:
         assert program.stdout is not None
         for _ in range(DESCENDANTS):
@@ -91,6 +93,7 @@ def seconds_to_the_last(sandbox: str, way: str) -> float:
                 if not line:
                     raise RuntimeError(f"{sandbox}: the runtime did not start")
         tree = [child.pid for child in psutil.Process(program.pid).children(recursive=True)]
+        tree += leaks.served() - others
         if len(tree) < DESCENDANTS:
             raise RuntimeError(f"{sandbox}: only {len(tree)} processes of the tree can be seen")
         handles = [os.pidfd_open(pid) for pid in tree]
