@@ -23,8 +23,8 @@ OTHERS_SECONDS = 20.0  # for the runs of others, who may be at work on this mach
 
 
 def processes() -> set[int]:
-    """Return the processes beneath this one, and orphans of users that only runs have."""
-    found = {child.pid for child in psutil.Process().children(recursive=True)}
+    """Return the processes beneath this one and in docker, and orphans of users of runs alone."""
+    found = {child.pid for child in psutil.Process().children(recursive=True)} | served()
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             if os.geteuid() == 0 and process.uids().real in UIDS and _is_orphan(process):
@@ -35,25 +35,29 @@ def processes() -> set[int]:
 def _is_orphan(process: psutil.Process) -> bool:
     """Say whether it runs and no lmboot stands above it: another may be at work on this machine.
 
-    A zombie whose parent is gone is nobody's leak: the system's first process collects it. Above
-    docker's containers there is nothing but docker.
+    A zombie whose parent is gone is nobody's leak: the system's first process collects it.
     """
     if process.status() == psutil.STATUS_ZOMBIE:
         return False
-    above = [
-        each for each in process.parents() if each.pid != 1 and not each.name().startswith(SHIM)
-    ]
+    above = [parent for parent in process.parents() if parent.pid != 1]
     return all(parent.uids().real in UIDS for parent in above)
 
 
 def served() -> set[int]:
-    """Return the processes of docker's containers, which are nobody's children here."""
-    found = set()
+    """Return the processes of runs that are in docker's containers: nobody's children here."""
+    found: list[psutil.Process] = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             if process.name().startswith(SHIM):
-                found |= {child.pid for child in process.children(recursive=True)}
-    return found
+                found += process.children(recursive=True)
+    return {each.pid for each in found if _is_of_a_run(each)}
+
+
+def _is_of_a_run(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.Error):
+        zombie = process.status() == psutil.STATUS_ZOMBIE
+        return not zombie and process.uids().real in {os.geteuid(), *UIDS} - {0}
+    return False
 
 
 def folders() -> set[Path]:
