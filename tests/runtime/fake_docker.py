@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socketserver
 import subprocess
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +21,7 @@ from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
 
 from lmboot.runtime.backends.docker import EMPTY, NOTHING
+from tests.leaks import wait_until
 
 VERSION = {
     "Version": "20.10.0",
@@ -198,13 +201,17 @@ def _listed(name: str, container: Container) -> dict[str, Any]:
 
 
 @contextmanager
-def serving(path: Path) -> Iterator[FakeDocker]:
-    """Serve at a path until the end, when all that it has started must be gone."""
-    with FakeDocker(str(path)) as docker:
+def serving() -> Iterator[FakeDocker]:
+    """Serve until the end, by when all that was started must be gone."""
+    folder = Path(tempfile.mkdtemp(prefix="lmboot-test-", dir="/tmp"))
+    folder.chmod(0o755)
+    with FakeDocker(f"{folder}/s") as docker:
         thread = threading.Thread(target=docker.serve_forever, args=(0.05,))
         thread.start()
         try:
             yield docker
+            assert wait_until(lambda: docker.containers == {}, 20), docker.containers
         finally:
             docker.shutdown()
             thread.join()
+            shutil.rmtree(folder)
