@@ -176,6 +176,7 @@ def test_of_an_image_nothing_is_written_but_in_memory_and_nothing_of_the_host_is
     assert [mount["Target"] for mount in host["Mounts"]] == ["/run/lmboot", "/run/door"]
     assert host["Tmpfs"]["/data"].startswith("ro,")
     assert "/etc" not in host["MaskedPaths"]
+    assert "/etc/resolv.conf" in host["MaskedPaths"], "the machine's own is put there"
     assert backend.plan(disk_bytes=1, workspace="/w").argv[0] == "python3"
 
 

@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from lmboot.runtime.backends import docker
 from lmboot.runtime.posture import prove
@@ -28,6 +29,7 @@ from lmboot.service import NoAnswer, Service
 from tests.cli.program import ROOT
 from tests.leaks import wait_until
 from tests.runtime.guests import Guest, job
+from tests.runtime.plain_user_images import an_image
 from tests.runtime.test_plain_user import AS_USER, USER
 
 ROUNDS = 10
@@ -91,6 +93,30 @@ async def postures() -> dict[str, Any]:
         raise RuntimeError(proven.reason)
     short = {name: level for name, level in proven.properties.items() if level != "enforced"}
     return {"enforced": len(proven.properties) - len(short), "not enforced": json.dumps(short)}
+
+
+async def images(folder: Path) -> dict[str, str]:
+    """Run in an image that would have a volume and a command of its own; return what it tells."""
+    image = await asyncio.to_thread(an_image, folder)
+    changes = ["VOLUME /data", 'ENTRYPOINT ["/bin/false"]', "ENV LD_DEBUG=all", "USER root"]
+    words = "&".join(f"changes={quote(change)}" for change in changes)
+    with contextlib.closing(Service(f"{folder}/s")) as service:
+        service.told(
+            "POST", f"/images/create?fromSrc=-&repo=own&tag=1&{words}", image.read_bytes()
+        )
+        backend = docker.find("own:1")
+        proven = await prove(backend)
+        box = await Box.open(backend)
+        try:
+            program = job("import os; print(os.listdir('/data')); open('/data/x', 'w')")
+            guest = await Guest(await box.launch(program)).finish()
+        finally:
+            await box.close()
+        if service.told("GET", "/volumes")["Volumes"] or left(folder):
+            raise RuntimeError("a volume is left")
+    if guest.text != "[]\n" or guest.errors.count("\n") != 3 or not proven.usable:
+        raise RuntimeError(f"in an image: {proven.reason} {guest.text} {guest.errors}")
+    return {"in an image": "usable"}
 
 
 async def launches(rounds: int) -> dict[str, float]:
@@ -171,6 +197,7 @@ def main(rounds: int = ROUNDS) -> dict[str, Any]:
     with serving() as folder:
         os.environ["DOCKER_HOST"] = f"unix://{folder}/s"
         figures = {**asyncio.run(postures()), **asyncio.run(launches(rounds))}
+        figures |= asyncio.run(images(folder))
         if left(folder):
             raise RuntimeError(f"docker still knows of {left(folder)}")
         for name in TESTS:

@@ -53,6 +53,7 @@ MASKED = (
     *("/proc/latency_stats", "/proc/sched_debug", "/proc/scsi", "/proc/timer_list"),
     *("/proc/timer_stats", "/sys"),
 )
+NAMES = "/etc/resolv.conf"  # docker puts the machine's there
 _OWN = "rw,exec,nosuid,nodev"
 
 
@@ -119,7 +120,7 @@ class Docker:
                 **_separated(),
                 "Mounts": self._mounts(workspace),
                 "Tmpfs": {**self._covered(), **_writable(disk_bytes)},
-                "MaskedPaths": [*MASKED, *(["/etc"] if self.image is None else [])],
+                "MaskedPaths": [*MASKED, "/etc" if self.image is None else NAMES],
             },
         }
 

@@ -16,6 +16,7 @@ assert sys.platform == "linux"  # noqa: S101 the only system that has such conta
 
 FIRST, MOST = 3, 16  # where descriptors go, and how many there may be
 ABOVE = 64  # where they wait, clear of the numbers that they will get
+ENVIRONMENT = ("PATH", "LANG", "HOME", "TMPDIR", "LMBOOT_FD")
 PR_SET_SECCOMP, MODE_FILTER = 22, 2
 
 
@@ -61,7 +62,8 @@ def main(arguments: list[str]) -> None:
         os._exit(1)
     python = sys.executable or "/proc/self/exe"
     flags = ("-I", "-S", "-B", "-u", "-X", "utf8")
-    os.execv(python, [python, *flags, *command])  # noqa: S606 (no shell: the aim)
+    own = {name: os.environ[name] for name in ENVIRONMENT}  # and nothing that an image sets
+    os.execve(python, [python, *flags, *command], own)  # noqa: S606 (no shell: the aim)
 
 
 if __name__ == "__main__":
