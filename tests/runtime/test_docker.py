@@ -7,7 +7,9 @@ tried by `python -m tests.soak docker`.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -483,11 +485,10 @@ async def test_the_hand_over_gives_away_the_probe_s_sixteen_properties(fake: Fak
     proven = await prove(docker.find())
 
     assert (proven.usable, proven.reason) == (True, "")
-    # Without groups of the service's, who looks bounds memory; for a plain user, processes too.
-    assert {name for name, level in proven.properties.items() if level != "enforced"} <= {
-        "mem_total",
-        "pids",
-    }
+    # Without groups of the service's, memory and processes are bounded by looking. On a busy machine
+    # a look at the processes may come when the disk is tried already.
+    short = {name for name, level in proven.properties.items() if level != "enforced"}
+    assert short <= {"mem_total", "pids", "disk_total"}, json.dumps(dict(proven.tried))
 
 
 @pytest_sandbox
@@ -765,6 +766,7 @@ def test_a_container_ends_by_itself_when_all_that_watched_it_are_killed(
         lmboot.wait()
 
         assert leaks.wait_until(lambda: fake.containers == {}, 20)
+    asyncio.run(run("print('who comes next removes what the dead have left')", sandbox="docker"))
 
 
 @pytest_sandbox
