@@ -4,7 +4,7 @@ warm = true                  # read the primer into a loaded model's cache ahead
 trigger = "### GO ###"       # a trigger of your own, beside the built-in ones
 passphrase = "..."           # only a trigger followed by these words starts a bootstrap
 context = 8192               # tokens that lmboot's own engine loads a .gguf with
-container_image = "python"   # one of yours, for podman; left out: made of this machine's /usr
+container_image = "python"   # one of yours, for podman or docker; else your own /usr
 
 [limits]                     # ceilings for every runtime; they can only be lowered
 memory_mb = 256

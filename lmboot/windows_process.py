@@ -46,9 +46,10 @@ if sys.platform == "win32":
             *,
             enclosed: bool = False,
             places: Sequence[Place] = (),
+            service: str | None = None,
         ) -> Supervisor:
             """Return one; what Windows has no like of is refused: its job takes their place."""
-            if uid is not None or enclosed or places:
+            if uid is not None or enclosed or places or service:
                 raise StartFailed("Windows has no users to run as, enclosures or control groups")
             return cls()
 

@@ -261,7 +261,7 @@ class SettingsWindow:
 
     def _sandbox(self) -> None:
         rows = self._group("Sandbox")
-        note = "One of podman's that you have, with Python in it; it is never fetched."
+        note = "One of podman's or docker's that you have, with Python in it; never fetched."
         own = "this machine's own programs"
         self._row(rows, "container_image", "Container image", Typed, own, note=note)
 

@@ -120,6 +120,7 @@ async def _probe(
     """
     watched: dict[str, str] = {}
     contained = any("memory" in place.uses for place in places)
+    contained = contained or getattr(backend, "limited", False)  # by groups that are not ours
     while True:
         box = await Box.open(backend, PROBE_LIMITS, places)
         unwatched = ("memory",) if contained else ()

@@ -49,7 +49,7 @@ BACKENDS: dict[str, Entry] = {
     "wasm": Entry("wasm", systems=("linux", "darwin", "win32"), prepared=True),
     "wasm in bubblewrap": Entry("wasm", walls=2, finder="find_within", prepared=True),
     "podman": Entry("container", takes_image=True),
-    "docker": Entry("docker"),
+    "docker": Entry("docker", takes_image=True, prepared=True),
     "firejail": Entry("firejail"),
     "seatbelt": Entry("seatbelt", systems=("darwin",)),
     "appcontainer": Entry("appcontainer", systems=("win32",)),

@@ -96,7 +96,8 @@ def _reasons() -> list[str]:
     """Return why something is not held, or not tried; what has one reason stands in one line."""
     numbers = defaultdict(list)
     for (number, backend), exempt in sorted(EXEMPT.items()):
-        numbers[backend, exempt.level, exempt.reason].append(str(number))
+        if backend in COLUMNS:
+            numbers[backend, exempt.level, exempt.reason].append(str(number))
     said = [
         f"- {level} with {backend}, {', '.join(which)}: {reason}."
         for (backend, level, reason), which in numbers.items()
