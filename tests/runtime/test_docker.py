@@ -566,7 +566,7 @@ async def test_another_process_than_the_service_tells_of_is_refused_and_not_kill
 
 
 @pytest_sandbox
-@pytest.mark.parametrize("pid", [0, os.getpid(), 4_000_000])
+@pytest.mark.parametrize("pid", [0, os.getpid(), 4_000_000], ids=["none", "our own", "nobody"])
 async def test_a_number_that_is_no_container_s_here_is_refused_at_once(
     fake: FakeDocker, pid: int
 ) -> None:
