@@ -105,6 +105,34 @@ async def test_all_of_it_is_on_file_and_the_file_is_whole(bench: Bench) -> None:
     assert (await bench.run("audit", "verify", str(log))).code == 0
 
 
+FAULTS = """\
+import os
+print("ready", flush=True)
+input()
+os.write(int(os.environ["LMBOOT_FD"]), b"{}\\n" * 20)
+print("sent", flush=True)
+input()
+print("still here", flush=True)
+raise SystemExit(3)
+"""
+
+
+async def test_a_breach_and_the_end_are_on_the_screen_and_on_file(bench: Bench) -> None:
+    file = bench.payload(FAULTS, routes=HOSTS)
+    lines = [":rt go", ":rt on"]
+    done = await bench.run("boot", "--payload", file, "--yes", "--json", lines=lines)
+    shown = await bench.run("audit", "show", "last")
+
+    told = [text for text in done.pane("sys") if "no requests" in text]
+    assert told == [
+        "the runtime sent its host many lines that are no requests: "
+        "nothing more is done for it; it runs on"
+    ]
+    assert "still here" in done.pane("rt")
+    (end,) = [line for line in shown.out.splitlines() if "event run" in line]
+    assert "ended     with status 3, with no limit reached; nothing of it is left" in end
+
+
 async def test_without_a_log_it_runs_and_nothing_is_done_for_it(bench: Bench) -> None:
     state = Path(bench.env["XDG_STATE_HOME"]) / "lmboot"
     state.mkdir(parents=True)
