@@ -227,6 +227,8 @@ class Border:
         await show("sys", text, "route", op=op, route=route)
 
     def _revoke(self, text: str) -> None:
+        if not text:
+            raise UsageFault("say what is taken back", hint=":revoke NAME; :grant shows the names")
         if not self.granting.revoke(text):
             raise UsageFault(f"nothing is granted by the name {brief(text, 60)!r}")
 

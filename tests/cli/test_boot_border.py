@@ -216,6 +216,7 @@ async def test_a_folder_that_was_granted_for_writing_is_written_and_taken_back(
         ":revoke notes/",
         ':rt fs.read_text {"path": "notes/b.txt"}',
         ":revoke notes",
+        ":revoke",
     ]
     done = await talked(bench, *lines, routes=FILES)
 
@@ -228,6 +229,7 @@ async def test_a_folder_that_was_granted_for_writing_is_written_and_taken_back(
     ]
     assert f"write   notes/ ({notes})" in done.pane("sys")
     assert "nothing is granted by the name 'notes'." in [x.strip() for x in done.pane("sys")]
+    assert "say what is taken back. :revoke NAME; :grant shows the names" in done.pane("sys")
 
 
 @pytest.mark.parametrize(
