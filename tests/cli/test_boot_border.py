@@ -393,11 +393,11 @@ async def test_a_program_that_was_granted_runs_in_a_sandbox_of_its_own(
     assert before == "HostError spawn: spawn /usr/bin/sort is not granted"
     assert json.loads(sorted_) == {"code": 0, "stdout": "elm\noak\n", "stderr": ""}
     assert json.loads(read)["stdout"] == "own"
-    assert shell.startswith("HostError spawn: a shell or an interpreter")
+    assert shell.startswith("HostError spawn: a program that runs others")
     told = "\n".join(done.pane("sys"))
     assert "`:grant spawn /usr/bin/sort` allows it" in told
     assert "mind that /usr/bin/env runs whatever" in told
-    assert "which runs whatever it is told to; only `:grant spawn" in told
+    assert "which is a shell; only `:grant spawn" in told
     assert "spawn   /usr/bin/sort" in done.pane("sys")
 
 
