@@ -65,15 +65,15 @@ _REASONS: Mapping[str, str] = {
     ),
     "builds or installs, by scripts": (
         "ant autoconf automake autoreconf bazel bundle bundler c++ c89 c99 cabal cargo cc "
-        "clang clang++ cmake composer conda corepack cpack cpp ctest dmake dpkg- "
-        "buildpackage easy_install fakeroot-tcp g++ gcc gem gfortran gmake gradle imake "
-        "just libtool make meson mvn ninja npm npx opam pdm pip pipenv pipx pnpm poetry "
-        "pytest qmake rake rustup scons task tox uv uvx virtualenv waf yarn"
+        "clang clang++ cmake composer conda corepack cpack cpp ctest dmake "
+        "dpkg-buildpackage easy_install fakeroot-tcp g++ gcc gem gfortran gmake gradle "
+        "imake just libtool make meson mvn ninja npm npx opam pdm pip pipenv pipx pnpm "
+        "poetry pytest qmake rake rustup scons task tox uv uvx virtualenv waf yarn"
     ),
     "sets up a sandbox or a machine, and runs programs in it": (
-        "apptainer buildah bwrap crun ctr debootstrap docker kubectl lxc lxc-attach lxc- "
-        "start machinectl minijail0 nerdctl nsjail podman qemu qemu-system-x86 runc runsc "
-        "schroot singularity systemd-nspawn vagrant virsh wine wine64 youki"
+        "apptainer buildah bwrap crun ctr debootstrap docker kubectl lxc lxc-attach "
+        "lxc-start machinectl minijail0 nerdctl nsjail podman qemu qemu-system-x86 runc "
+        "runsc schroot singularity systemd-nspawn vagrant virsh wine wine64 youki"
     ),
     "traces or measures another program, or reaches into it": (
         "bpftrace dtrace gcore gdb gdbserver heaptrack lldb ltrace perf rr stap strace "
@@ -81,8 +81,8 @@ _REASONS: Mapping[str, str] = {
     ),
     "runs programs elsewhere": (
         "ansible at atq autossh batch crontab dbclient dropbear incrontab mosh nc ncat "
-        "netcat nmap pdsh pssh rcp rexec rlogin scp slogin ssh sshpass systemctl systemd- "
-        "run telinit"
+        "netcat nmap pdsh pssh rcp rexec rlogin scp slogin ssh sshpass systemctl "
+        "systemd-run telinit"
     ),
 }
 _BY_NAME: Mapping[str, str] = {
