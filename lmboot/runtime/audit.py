@@ -211,9 +211,18 @@ class AuditLog:
         with self._telling_why():
             self._vault.keep_head(first_head(self.path.name, self._run, self._key))
             self._vault.reserve(self.path.name)
-        fields = {"log": self.path.name, "key": key_id(self._key), "payload": payload}
-        self._write("genesis", {**fields, "posture": posture, "versions": versions})
+        fields: dict[str, Any] = {
+            "log": self.path.name,
+            "key": key_id(self._key),
+            "payload": payload,
+        }
+        fields |= {"posture": posture, "versions": versions}
         with self._telling_why():
+            self._row = self._vault.enlist(
+                self._key,
+                self.path.name,
+                lambda begun: self._write("genesis", {**fields, **begun.fields()}),
+            )
             self._keep_head()
 
     def _end(self) -> None:
@@ -309,6 +318,7 @@ class AuditLog:
 
     def _keep_up(self) -> None:
         """Keep head and summaries no older than HEAD_SECONDS, in a thread of its own."""
+        self._vault.keep_row_apart(self._row)
         ended = False
         while not ended:
             self._changed.wait()
