@@ -30,6 +30,8 @@ MOST_ITEMS = 16
 DEEPEST = 4
 _SCANNED = 4096  # characters of a text in which secrets are looked for; the rest is left out
 
+_LONGEST_WORD = 1024  # of a command line
+
 _BODY_KEYS = frozenset(
     [
         "body",
@@ -130,10 +132,10 @@ def _argv(value: object, depth: int) -> Any:
     if not isinstance(value, list | tuple):
         return _shown(value, depth)
     words = [
-        each if isinstance(each, str) and len(each) <= _SCANNED else size_of(each)
+        each if isinstance(each, str) and len(each) <= _LONGEST_WORD else size_of(each)
         for each in value[:MOST_ITEMS]
     ]
-    shown = [one_line(word) for word in scrubbed_argv(words)]
+    shown = [one_line(word, scrub=str) for word in scrubbed_argv(words)]
     return shown if len(value) <= MOST_ITEMS else [*shown, f"{len(value) - MOST_ITEMS} more"]
 
 

@@ -26,7 +26,9 @@ _NAMED = re.compile(
     {_VALUE}""",
     re.IGNORECASE | re.VERBOSE,
 )
-_OPTION = re.compile(rf"(--?[\w-]{{0,20}}(?:{_WORDS})[\w-]{{0,20}}\s+){_VALUE}", re.IGNORECASE)
+_OPTION = re.compile(
+    rf"((?<![\w-])--?[\w-]{{0,20}}(?:{_WORDS})[\w-]{{0,20}}\s+){_VALUE}", re.IGNORECASE
+)
 _QUERY = re.compile(r"([?&][^\s=&]{1,64}=)[^\s&\"']+")
 _HEADER = re.compile(r"((?:cookie|authorization)\s{0,4}:)[^\r\n]+", re.IGNORECASE)
 _SCHEME = re.compile(r"\b(bearer|basic|digest|negotiate)\s+[^\s\"',;]+", re.IGNORECASE)

@@ -284,7 +284,8 @@ class Vault:
 
     def _row_to_go_on(self, key: bytes, new: str) -> Row:
         """Return the row that a new log follows; begun anew where it can't be believed."""
-        row, apart, begun = self._genuine_row(key), self._apart(key), self._begun(key)
+        row, apart = self._genuine_row(key), self._apart(key)
+        begun = self._begun(key, {entry.log for entry in row.logs} if row else ())
         row = row and with_orphan(row, begun)
         if not any(gap.code == "row" for gap in judge(row, apart, begun, ())):
             return row or Row(key_id(key))
@@ -298,9 +299,10 @@ class Vault:
         number, _, sign = (self.keychain.recall(_row_name(key_id(key))) or "").partition(" ")
         return (int(number), sign) if number.isdecimal() else None
 
-    def _begun(self, key: bytes) -> list[Begun]:
-        """Return what the logs of a key that are there say of their places."""
-        firsts = (first_record(_first_line(log), key) for log in self.folder.glob("*.jsonl"))
+    def _begun(self, key: bytes, known: Collection[str] = ()) -> list[Begun]:
+        """Return what the logs of a key that are there say of their places, but the known ones."""
+        logs = (log for log in self.folder.glob("*.jsonl") if log.name not in known)
+        firsts = (first_record(_first_line(log), key) for log in logs)
         return [begun for first in firsts if first and (begun := Begun.read(first))]
 
     def _before(self, row: Row, key: bytes) -> Before | None:

@@ -256,6 +256,18 @@ def test_of_files_names_and_sizes_are_shown() -> None:
 SECRETS = st.text(st.characters(min_codepoint=33, max_codepoint=0x2FF), min_size=8, max_size=40)
 HEX = st.text("0123456789abcdef", min_size=16, max_size=64)
 TOKENS = st.binary(min_size=16, max_size=48).map(lambda data: b64(data).decode().rstrip("="))
+# What a careless pattern would take the square of its length for.
+LONG = ["-" * 4096, "--password " * 370, "token" * 800, "?a" * 2000, "x'" * 2000, "/*" * 2000]
+
+
+@pytest.mark.parametrize("name", ["argv", "note", "sql", "url"])
+@pytest.mark.parametrize("text", LONG, ids=lambda text: text[:4])
+def test_texts_that_are_made_to_take_long_are_shown_in_part(name: str, text: str) -> None:
+    shown = preview({name: [text] * 16 if name == "argv" else text})
+
+    assert len(json.dumps(shown)) <= MOST_BYTES
+
+
 PLACES: dict[str, tuple[st.SearchStrategy[str], Callable[[str], dict[str, Any]]]] = {
     "a file": (SECRETS, lambda x: {"files": {"a": x}}),
     "parameters": (SECRETS, lambda x: {"parameters": [x, {"deep": x}]}),

@@ -144,16 +144,13 @@ def _existing(path):
     return name
 
 
-def _is_folder(name):
-    return any(each.startswith(name + "/") for each in _files)
+def _inside(folder):
+    return [name[len(folder) + 1 :] for name in _files if name.startswith(folder + "/")]
 
 
 def _new(path):
-    """Return the name of a file that is there, or that there is room for."""
     name = _name(path)
-    parts = name.split("/")
-    above = ["/".join(parts[:n]) for n in range(1, len(parts))]
-    if _is_folder(name) or any(each in _files for each in above):
+    if _inside(name) or any(name.startswith(each + "/") for each in _files):
         raise OSError(f"{name} is a folder, or lies beneath a file")
     return name
 
@@ -177,18 +174,18 @@ def _write_text(path, text, overwrite=True):
 
 
 def _list(path=""):
-    folder = _name(path) + "/" if str(path).strip("/") else ""
-    inside = [name[len(folder) :] for name in _files if name.startswith(folder)]
+    folder = _name(path) if str(path).strip("/") else ""
+    inside = _inside(folder) if folder else _files
     if folder and not inside:
         raise OSError(f"no folder {folder}")
     return sorted({"".join(name.partition("/")[:2]) for name in inside})
 
 
 def _stat(path):
-    name, kind, size = _name(path), "folder", 0
-    if not _is_folder(name):
-        kind, size = "file", len(_files[_existing(name)].encode("utf-8", "surrogatepass"))
-    return {"kind": kind, "size": size, "modified": NO_TIME}
+    name = _name(path)
+    folder = bool(_inside(name))
+    size = 0 if folder else len(_files[_existing(name)].encode("utf-8", "surrogatepass"))
+    return {"kind": "folder" if folder else "file", "size": size, "modified": NO_TIME}
 
 
 def _remove(path):
