@@ -43,8 +43,10 @@ def scrubbed(text: str) -> str:
     for pattern in (_HEADER, _NAMED, _OPTION):
         text = pattern.sub(rf"\1{GONE}", text)
     text = _SCHEME.sub(rf"\1 {GONE}", text)
-    text = _ADDRESS.sub(lambda found: f"://{_beyond_scheme(found[0][3:])}", text)
-    text = _QUERY.sub(rf"\1{GONE}", text)
+    if "://" in text:
+        text = _ADDRESS.sub(lambda found: f"://{_beyond_scheme(found[0][3:])}", text)
+    if "=" in text:
+        text = _QUERY.sub(rf"\1{GONE}", text)
     return _RUN.sub(_judged, _PREFIXED.sub(GONE, text))
 
 

@@ -155,6 +155,7 @@ def test_a_text_of_many_megabytes_is_looked_at_only_at_its_beginning() -> None:
         ("https://medium.com/@ada/notes-1", "https://medium.com/@ada/notes-1"),
         ("https://x.org/bot12:AAExyz-hunter2/send", "https://x.org/[redacted]/send"),
         ("https://x.org/bot12%3AAAExyz-hunter2/send", "https://x.org/[redacted]/send"),
+        ("https://x.org/bot12:hunterhunter/send", "https://x.org/[redacted]/send"),
         ("https://x.org/d/0123456789abcdef0123", "https://x.org/d/[redacted]"),
         ("https://x.org/123e4567-e89b-12d3-a456-426614174000", "https://x.org/[redacted]"),
         ("https://x.org/hooks/T0/B0/aB3dE5gH7jK9mN1pQ", "https://x.org/hooks/T0/B0/[redacted]"),
