@@ -19,6 +19,7 @@ MOST_LINES_OF_A_FUNCTION = 50
 LARGER = {  # one format, one protocol, one tree: in two files they would be harder to read
     "gguf.py": 600,
     "process.py": 550,
+    "runtime/guest/guest_sys.py": 500,
     "supervisor.py": 550,
     "workspace.py": 550,
 }

@@ -30,7 +30,7 @@ from lmboot.runtime.broker import Audit, Broker, Flip
 from lmboot.runtime.granted import operations
 from lmboot.runtime.grants import Grants
 from lmboot.runtime.lasting import Lasting
-from lmboot.runtime.launcher import Runtime
+from lmboot.runtime.launcher import Ended, Runtime
 from lmboot.runtime.operations import Env, Notify, Operation, Time
 from lmboot.runtime.permits import Ask, Permits
 from lmboot.runtime.policy import ALIASES, Limits, Route, Rule, ceiling_of, unasked
@@ -40,6 +40,12 @@ from lmboot.runtime.vault import Vault
 from lmboot.text import brief
 
 NO_BORDER = "there is no border: what the host would do for the runtime is denied"
+# What a runtime did on its channel to the host that ended it, by the channel's word.
+BREACHES: Mapping[str, str] = {
+    "too_large": "the runtime sent its host a line without end",
+    "too_many_faults": "the runtime sent its host many lines that are no requests",
+    "too_slow": "the runtime began a line to its host and did not end it",
+}
 
 
 def agreed_routes(
@@ -127,7 +133,8 @@ class Border:
         self._permits = Permits(self.grants, self.granting, unasked(session.rules))
         self._routes = routes
         self._broker: Broker | None = None
-        self._serving: asyncio.Task[str] | None = None
+        self._tell = session.tell
+        self._serving: asyncio.Task[None] | None = None
 
     @classmethod
     async def open(
@@ -182,7 +189,12 @@ class Border:
             self._routes, self._operations, self._audit, gate=self._permits
         )
         self.granting.on_end = self._broker.end_permit
-        self._serving = asyncio.create_task(self._broker.serve())
+        self._serving = asyncio.create_task(self._serve(self._broker))
+
+    async def _serve(self, broker: Broker) -> None:
+        """Answer until the channel ends; tell of a runtime that broke its rules, once."""
+        if breach := BREACHES.get(await broker.serve()):
+            self._tell(f"{breach}: nothing more is done for it; it runs on")
 
     def flip(self, op: str, route: Route) -> Flip:
         """Set the user's own route of an operation, at once.
@@ -221,13 +233,18 @@ class Border:
         await show("sys", text, "route", op=op, route=route)
 
     def _revoke(self, text: str) -> None:
+        if not text:
+            raise UsageFault("say what is taken back", hint=":revoke NAME; :grant shows the names")
         if not self.granting.revoke(text):
             raise UsageFault(f"nothing is granted by the name {brief(text, 60)!r}")
 
-    def hang_up(self) -> None:
-        """Let nothing more be asked or done: the runtime has ended. Idempotent."""
+    def end(self, ended: Ended) -> None:
+        """Let nothing more be asked or done: the runtime has ended, and how is recorded."""
         if self._broker is not None:
             self._broker.close()
+        if self._log is not None:
+            with contextlib.suppress(AuditFault):  # its log then has no end: `verify` tells
+                self._log.run_ended(ended.code, ended.limit, clean=ended.clean)
 
     async def close(self) -> None:
         """Hang up, and end the log; idempotent. Whether its end was written, `verify` tells."""

@@ -168,7 +168,8 @@ class Folder:
     def list(self, relative: str = "") -> list[str]:
         """Return the names in a folder, sorted; a folder's own ends with a slash.
 
-        What could not be opened by the rules is not named.
+        What could not be opened by the rules is not named: links, files with a second name,
+        other file systems, what is neither file nor folder.
         """
         with self._folder(relative) as descriptor, os.scandir(descriptor) as entries:
             names = [name for name in map(self._shown, _bounded(entries, relative)) if name]
@@ -231,11 +232,13 @@ class Folder:
     def exists(self, relative: str) -> bool:
         """Say whether anything at all has that name; it need not be a file."""
         self._check(relative)
-        with self._parent(relative) as (parent, name):
-            try:
+        try:
+            with self._parent(relative) as (parent, name), _told(relative):
                 os.stat(name, dir_fd=parent, follow_symlinks=False)
-            except FileNotFoundError:
+        except OperationRefused as refused:
+            if refused.code == "not_found":  # its folder, too, may be yet to be made
                 return False
+            raise
         return True
 
     # ------------------------------------------------------------ private
@@ -301,9 +304,13 @@ class Folder:
         hidden = entry.name.startswith(".") and not self._dotfiles
         if hidden or problem_with(entry.name) is not None:
             return None
-        if entry.is_dir(follow_symlinks=False):
-            return entry.name + "/"
-        return entry.name if entry.is_file(follow_symlinks=False) else None
+        try:
+            found = entry.stat(follow_symlinks=False)
+        except FileNotFoundError:  # it has gone meanwhile
+            return None
+        if stat.S_ISDIR(found.st_mode):
+            return f"{entry.name}/" if found.st_dev == self.identity[0] else None
+        return entry.name if stat.S_ISREG(found.st_mode) and found.st_nlink == 1 else None
 
 
 def _refusal(relative: str, code: str, why: str) -> OperationRefused:

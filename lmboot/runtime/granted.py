@@ -79,8 +79,11 @@ def _remove(folder: Folder, rest: str, args: dict[str, Any]) -> Any:
 
 
 def _open(folder: Folder, rest: str, args: dict[str, Any]) -> Any:
-    """Make sure that a file exists, as the emulator does."""
-    if not folder.exists(rest):
+    """Make sure that a file exists, and is one that can be read, as the emulator does."""
+    if folder.exists(rest):
+        with folder.opened(rest):
+            pass
+    else:
         folder.write_text(rest, "")
     return f"ok, handle: host.{args['path']}"
 

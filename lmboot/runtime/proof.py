@@ -41,6 +41,8 @@ from lmboot.workspace import private_folder
 PROBE_SECONDS = 30.0
 _TOO_MUCH = int(PROBE_LIMITS.memory_mb * 2.5) << 20  # more than a group may have, files and all
 _PROBED_CALLS = ("ptrace", "keyctl", "add_key", "io_uring_setup", "unshare", "bpf", "memfd_create")
+_REMEDY = "`lmboot doctor --probe` shows what got through; --sandbox auto takes one that holds."
+_REMEDIES = {"bubblewrap": "If bubblewrap is not your distribution's own, reinstall it. "}
 PROBE = Path(__file__).parent / "guest" / "probe.py"
 
 
@@ -94,7 +96,8 @@ async def _prove(backend: Backend, places: Sequence[Place]) -> Posture:
         channel=CHANNEL,
         contained=contained,
     )
-    tried["ended"] = f"by {'the kernel' if contained else 'looking'}: {ended.limit}"
+    who = "the kernel" if contained else "looking"
+    tried["ended"] = f"by {who}: {ended.limit}" if ended.limit else "by no limit"
     tried["left"] = "nothing" if ended.clean else "something"
     missing = lacking(properties)
     if missing:
@@ -147,7 +150,7 @@ def _unusable(
         name,
         usable=False,
         reason=f"{name} starts on this machine, but {why}",
-        remedy="Run `lmboot doctor`; if bubblewrap is not your distribution's own, reinstall it.",
+        remedy=_REMEDIES.get(name, "") + _REMEDY,
         properties=dict(properties),
         tried=tried or {},
     )

@@ -108,7 +108,7 @@ PROOFS: Mapping[str, tuple[str, ...]] = {
     "signals": ("kill_host", "renice_host", "limit_host"),
     "syscalls": (),
     "pids": ("forks",),
-    "mem_total": ("ended",),
+    "mem_total": ("memory", "ended"),
     "disk_total": ("disk", "shm", "tmp"),
     "tree_kill": ("left",),
     "env": ("env",),

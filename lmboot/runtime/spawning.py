@@ -20,7 +20,7 @@ from lmboot.runtime.asking import Question
 from lmboot.runtime.grants import Grants
 from lmboot.runtime.operations import Argument, Context, Files, Refused, Text, Texts
 from lmboot.runtime.policy import Limits
-from lmboot.runtime.programs import located, runs_others
+from lmboot.runtime.programs import check_options, located, runs_others
 from lmboot.runtime.run import Job, Runtime
 
 MOST_LIVE = 4
@@ -73,21 +73,22 @@ class Spawn:
             raise Refused("bad_argument", "argv names no program")
         path = args["argv"][0]
         real = located(path)
+        check_options(real, args["argv"][1:])
         question = Question(self.name, real)
-        if runs_others(path) or runs_others(real):
-            self._check_typed(question)
+        if why := runs_others(path) or runs_others(real):
+            self._check_typed(question, why)
         return question
 
-    def _check_typed(self, question: Question) -> None:
+    def _check_typed(self, question: Question, why: str) -> None:
         if self._grants.covering(question) is not None:
             return
         if question.what not in self._warned:
             self._warned.add(question.what)
             self._tell(
-                f"the runtime asked for {question.what}, which runs whatever it is told to; "
+                f"the runtime asked for {question.what}, which {why}; "
                 f"only `:grant spawn {question.what}` allows that"
             )
-        raise Refused("not_granted", "a shell or an interpreter is never granted by asking")
+        raise Refused("not_granted", "a program that runs others is never granted by asking")
 
     async def perform(self, args: dict[str, Any], context: Context) -> dict[str, Any]:
         """Run it; return its status and what it printed, as the guest's own emulator does."""

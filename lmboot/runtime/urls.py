@@ -244,6 +244,7 @@ _V6 = {
 _V6_TOLD = {  # for the reason's sake
     "::/128": "unspecified",
     "::1/128": "loopback",
+    "64:ff9b::/96": "a translation, which leads to any other",
     "64:ff9b:1::/48": "a translation of this network's own",
     "fc00::/7": "private",
     "fe80::/10": "link-local",
@@ -251,12 +252,19 @@ _V6_TOLD = {  # for the reason's sake
     "ff00::/8": "multicast",
 }
 _GIVEN_OUT = IPv6Network("2000::/3")
-# What ends in an IPv4 address and is as good as that one.
-_EMBEDDING = (IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96"))
+_MAPPED = IPv6Network("::ffff:0:0/96")  # as good as the IPv4 address that it ends in
+_TRANSLATED = IPv6Network("64:ff9b::/96")  # ends in one, but who translates it decides
 _FORBIDDEN: dict[int, list[tuple[IPv4Network | IPv6Network, str]]] = {
     4: [(ip_network(block), why) for block, why in _V4.items()],
     6: [(ip_network(block), why) for block, why in (_V6 | _V6_TOLD).items()],
 }
+
+
+def embedded(address: Address) -> Address:
+    """Return the IPv4 address that an IPv6 one leads to, else the address itself."""
+    if isinstance(address, IPv6Address) and (address in _MAPPED or address in _TRANSLATED):
+        return IPv4Address(int(address) & 0xFFFF_FFFF)
+    return address
 
 
 def check_address(address: Address) -> str | None:
@@ -264,8 +272,8 @@ def check_address(address: Address) -> str | None:
     if isinstance(address, IPv6Address):
         if address.scope_id is not None:
             return "is link-local"
-        if any(address in block for block in _EMBEDDING):
-            return check_address(IPv4Address(int(address) & 0xFFFF_FFFF))
+        if address in _MAPPED:
+            return check_address(embedded(address))
     for block, why in _FORBIDDEN[address.version]:
         if address in block:
             return f"is {why}"

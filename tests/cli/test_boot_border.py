@@ -105,6 +105,34 @@ async def test_all_of_it_is_on_file_and_the_file_is_whole(bench: Bench) -> None:
     assert (await bench.run("audit", "verify", str(log))).code == 0
 
 
+FAULTS = """\
+import os
+print("ready", flush=True)
+input()
+os.write(int(os.environ["LMBOOT_FD"]), b"{}\\n" * 20)
+print("sent", flush=True)
+input()
+print("still here", flush=True)
+raise SystemExit(3)
+"""
+
+
+async def test_a_breach_and_the_end_are_on_the_screen_and_on_file(bench: Bench) -> None:
+    file = bench.payload(FAULTS, routes=HOSTS)
+    lines = [":rt go", ":rt on"]
+    done = await bench.run("boot", "--payload", file, "--yes", "--json", lines=lines)
+    shown = await bench.run("audit", "show", "last")
+
+    told = [text for text in done.pane("sys") if "no requests" in text]
+    assert told == [
+        "the runtime sent its host many lines that are no requests: "
+        "nothing more is done for it; it runs on"
+    ]
+    assert "still here" in done.pane("rt")
+    (end,) = [line for line in shown.out.splitlines() if "event run" in line]
+    assert "ended     with status 3, with no limit reached; nothing of it is left" in end
+
+
 async def test_without_a_log_it_runs_and_nothing_is_done_for_it(bench: Bench) -> None:
     state = Path(bench.env["XDG_STATE_HOME"]) / "lmboot"
     state.mkdir(parents=True)
@@ -188,6 +216,7 @@ async def test_a_folder_that_was_granted_for_writing_is_written_and_taken_back(
         ":revoke notes/",
         ':rt fs.read_text {"path": "notes/b.txt"}',
         ":revoke notes",
+        ":revoke",
     ]
     done = await talked(bench, *lines, routes=FILES)
 
@@ -200,6 +229,7 @@ async def test_a_folder_that_was_granted_for_writing_is_written_and_taken_back(
     ]
     assert f"write   notes/ ({notes})" in done.pane("sys")
     assert "nothing is granted by the name 'notes'." in [x.strip() for x in done.pane("sys")]
+    assert "say what is taken back. :revoke NAME; :grant shows the names" in done.pane("sys")
 
 
 @pytest.mark.parametrize(
@@ -363,11 +393,11 @@ async def test_a_program_that_was_granted_runs_in_a_sandbox_of_its_own(
     assert before == "HostError spawn: spawn /usr/bin/sort is not granted"
     assert json.loads(sorted_) == {"code": 0, "stdout": "elm\noak\n", "stderr": ""}
     assert json.loads(read)["stdout"] == "own"
-    assert shell.startswith("HostError spawn: a shell or an interpreter")
+    assert shell.startswith("HostError spawn: a program that runs others")
     told = "\n".join(done.pane("sys"))
     assert "`:grant spawn /usr/bin/sort` allows it" in told
     assert "mind that /usr/bin/env runs whatever" in told
-    assert "which runs whatever it is told to; only `:grant spawn" in told
+    assert "which is a shell; only `:grant spawn" in told
     assert "spawn   /usr/bin/sort" in done.pane("sys")
 
 

@@ -272,6 +272,7 @@ def test_own_addresses_are_known() -> None:
             if each.family == socket.AF_INET:
                 assert is_own(ip_address(each.address))
     assert is_own(ip_address("::ffff:127.0.0.1"))
+    assert is_own(ip_address("64:ff9b::7f00:1"))
     assert not is_own(ip_address(PUBLIC))
     assert not is_own(ip_address(OTHER))
 

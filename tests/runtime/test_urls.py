@@ -17,6 +17,7 @@ from lmboot.runtime.urls import (
     check_address,
     check_redirect,
     check_url,
+    embedded,
 )
 
 ANY = FetchPolicy(hosts=frozenset({"*"}), ports=frozenset({80, 443, 8080}))
@@ -235,7 +236,7 @@ def test_what_lies_beside_a_special_block_is_reached_if_it_is_given_out(address:
 @pytest.mark.parametrize(
     "text",
     ["8.8.8.8", "1.1.1.1", "93.184.216.34", "223.255.255.255", "2606:4700::1", "2a00:1450::5",
-     "::ffff:8.8.8.8", "64:ff9b::8.8.8.8"],
+     "::ffff:8.8.8.8"],
 )  # fmt: skip
 def test_public_addresses_are_reached(text: str) -> None:
     assert check_address(ip_address(text)) is None
@@ -245,7 +246,8 @@ def test_public_addresses_are_reached(text: str) -> None:
     "text",
     ["::ffff:7f00:1", "::ffff:10.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "::7f00:1",
      "64:ff9b:1::808:808", "2002:7f00:1::", "2001:0:7f00:1::", "fe80::1%eth0", "::ffff:0:7f00:1",
-     "fd00:ec2::254", "168.63.129.16", "100.100.100.200", "ff0e::1", "2000::1%1"],
+     "fd00:ec2::254", "64:ff9b::8.8.8.8", "64:ff9b::",
+     "168.63.129.16", "100.100.100.200", "ff0e::1", "2000::1%1"],
 )  # fmt: skip
 @pytest.mark.case(85)
 def test_addresses_within_addresses_are_judged_by_what_is_within(text: str) -> None:
@@ -254,15 +256,20 @@ def test_addresses_within_addresses_are_judged_by_what_is_within(text: str) -> N
 
 
 @given(st.integers(0, (1 << 32) - 1))
-def test_an_embedded_address_is_as_good_as_itself(number: int) -> None:
-    plain = check_address(IPv4Address(number))
+def test_a_mapped_address_is_as_good_as_itself_and_a_translated_one_is_refused(
+    number: int,
+) -> None:
+    plain, mapped, translated = IPv4Address(number), 0xFFFF << 32, 0x64_FF9B << 96
 
-    for prefix in (0xFFFF << 32, 0x64_FF9B << 96):
-        assert check_address(IPv6Address(prefix | number)) == plain
+    assert check_address(IPv6Address(mapped | number)) == check_address(plain)
+    assert check_address(IPv6Address(translated | number)) is not None
+    assert embedded(IPv6Address(mapped | number)) == plain
+    assert embedded(IPv6Address(translated | number)) == plain
+    assert embedded(plain) == plain
 
 
 @given(st.ip_addresses())
 def test_whatever_python_holds_for_special_is_refused(address: Address) -> None:
     inside = getattr(address, "ipv4_mapped", None)
-    if inside is None and address not in ip_network("64:ff9b::/96") and not address.is_global:
+    if inside is None and not address.is_global:
         assert check_address(address) is not None

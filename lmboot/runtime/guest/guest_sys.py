@@ -39,6 +39,7 @@ ALIASES = {
 BROKER_SECONDS = 5.0  # for a broker to tell its table, which is the first that it does
 MAX_FRAME_BYTES = 1 << 20
 MAX_ROWS = 1000  # of one answer of a database
+NO_TIME = 946684800.0  # 2000-01-01T00:00:00Z: here there is no clock
 
 _PORTABLE = sys.platform == "wasi"
 _files = {}  # path -> text; gone with the process
@@ -105,12 +106,12 @@ def write(path, text):
 
 
 def list(path=""):
-    """Return the names of the files beneath a folder, sorted."""
+    """Return the names in a folder, sorted; a folder's own ends with a slash."""
     return call("fs.list", path=path)
 
 
 def stat(path):
-    """Return {"size": characters} of a file."""
+    """Return {"kind": "file" or "folder", "size": bytes, "modified": seconds since 1970}."""
     return call("fs.stat", path=path)
 
 
@@ -148,8 +149,19 @@ def _existing(path):
     return name
 
 
-def _open(path):
+def _inside(folder):
+    return [name[len(folder) + 1 :] for name in _files if name.startswith(folder + "/")]
+
+
+def _new(path):
     name = _name(path)
+    if _inside(name) or any(name.startswith(each + "/") for each in _files):
+        raise OSError(f"{name} is a folder, or lies beneath a file")
+    return name
+
+
+def _open(path):
+    name = _new(path)
     _files.setdefault(name, "")
     return f"ok, handle: vfs.{name}"
 
@@ -158,18 +170,27 @@ def _read_text(path):
     return _files[_existing(path)]
 
 
-def _write_text(path, text):
-    _files[_name(path)] = str(text)
+def _write_text(path, text, overwrite=True):
+    name = _new(path)
+    if name in _files and not overwrite:
+        raise OSError(f"{name} exists already")
+    _files[name] = str(text)
     return len(str(text))
 
 
 def _list(path=""):
-    folder = str(path).strip("/")
-    return sorted(name for name in _files if not folder or name.startswith(folder + "/"))
+    folder = _name(path) if str(path).strip("/") else ""
+    inside = _inside(folder) if folder else _files
+    if folder and not inside:
+        raise OSError(f"no folder {folder}")
+    return sorted({"".join(name.partition("/")[:2]) for name in inside})
 
 
 def _stat(path):
-    return {"size": len(_files[_existing(path)])}
+    name = _name(path)
+    folder = bool(_inside(name))
+    size = 0 if folder else len(_files[_existing(name)].encode("utf-8", "surrogatepass"))
+    return {"kind": "folder" if folder else "file", "size": size, "modified": NO_TIME}
 
 
 def _remove(path):
