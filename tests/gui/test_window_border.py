@@ -124,7 +124,8 @@ def test_what_is_granted_can_be_taken_back(stand: Stand) -> None:
         "notes/",
         "example.org",
     ]
-    assert "fetch from  ·  for a while, 12:52 min left" in shown
+    assert "Fetch from it  ·  for a while, 12:52 min left" in shown
+    assert "Read everything in it, databases too  ·  until it ends" in shown
     _, revoke = revokes(stand)
 
     revoke.invoke()
@@ -143,7 +144,7 @@ def test_a_grant_that_only_grows_older_keeps_its_row(stand: Stand) -> None:
     stand.tell(b.Bordered(BORDER._replace(grants=(NOTES, HOST._replace(seconds=9)))))
 
     assert before.winfo_exists()
-    assert "fetch from  ·  for a while, 0:09 min left" in texts(column(stand).grants)
+    assert "Fetch from it  ·  for a while, 0:09 min left" in texts(column(stand).grants)
 
 
 def test_a_host_is_granted_by_its_name(stand: Stand) -> None:
@@ -165,7 +166,7 @@ def test_nothing_is_granted_where_no_host_was_named(stand: Stand) -> None:
     assert stand.keyboard == "Grant a folder…"
 
 
-@pytest.mark.parametrize(("words", "verb"), [("Read", "read"), ("Read and write", "write")])
+@pytest.mark.parametrize(("words", "verb"), [("Read", "read"), ("Read, change, remove", "write")])
 def test_a_folder_is_granted_by_choosing_it(
     stand: Stand, monkeypatch: pytest.MonkeyPatch, words: str, verb: str
 ) -> None:
