@@ -13,6 +13,7 @@ from lmboot.gui import bordermessages as b
 from lmboot.gui.bordercolumn import BorderColumn
 from lmboot.gui.routes import Pills
 from lmboot.gui.watching import posture, shown_routes
+from lmboot.runtime.kinds import may
 from lmboot.runtime.policy import Route, effective_routes
 from lmboot.runtime.properties import IN_WORDS
 from lmboot.runtime.routes import Routes
@@ -166,7 +167,7 @@ def test_nothing_is_granted_where_no_host_was_named(stand: Stand) -> None:
     assert stand.keyboard == "Grant a folder…"
 
 
-@pytest.mark.parametrize(("words", "verb"), [("Read", "read"), ("Read, change, remove", "write")])
+@pytest.mark.parametrize(("words", "verb"), [("Read", "read"), ("Change too", "write")])
 def test_a_folder_is_granted_by_choosing_it(
     stand: Stand, monkeypatch: pytest.MonkeyPatch, words: str, verb: str
 ) -> None:
@@ -175,6 +176,8 @@ def test_a_folder_is_granted_by_choosing_it(
     choices = [each for each in mapped(column(stand).grants) if isinstance(each, ttk.Radiobutton)]
     (choice,) = [each for each in choices if each["text"] == words]
     choice.invoke()
+    (note,) = [each for each in texts(column(stand).grants) if "Names that begin" in each]
+    assert may(verb, "this folder") in note
     stand.press("Choose folder…")
 
     assert changed(stand) == [("grant", f"{verb} /home/me/my notes /")]
@@ -261,4 +264,12 @@ def test_nothing_is_cut_off(session_root: tk.Tk, scale: float, wide: int) -> Non
         assert column(stand).winfo_ismapped()
         assert clipped(stand.root) == []
         stand.press("Grant a folder…")
+        assert clipped(stand.root) == []
+        (change,) = (
+            each
+            for each in mapped(column(stand).grants)
+            if isinstance(each, ttk.Radiobutton) and each["text"] == "Change too"
+        )
+        change.invoke()
+        settle(stand.root)
         assert clipped(stand.root) == []
