@@ -36,13 +36,13 @@ def _clean(own_cache: Path, request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(params=FULL)
+@pytest.fixture(params=(guests.INSTEAD,) if guests.INSTEAD else FULL)
 def sandbox(
     own_cache: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> str:
     """Run an attack in every back end that takes its program; one not usable here is skipped.
 
-    `--require=sandbox` turns that into a failure.
+    `--require=sandbox` turns that into a failure. LMBOOT_TEST_SANDBOX names one to try instead.
     """
     name = str(request.param)
     if why_not := unusable(name):
