@@ -15,14 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from lmboot.app.granting import Granting, Tell
-from lmboot.app.model_operations import (
-    InjectPrompt,
-    Logits,
-    Model,
-    QueryModel,
-    ReloadModel,
-    Tokenize,
-)
+from lmboot.app.model_operations import Model, of_the_model
 from lmboot.app.view import Pane
 from lmboot.errors import AuditFault, LmbootError, UsageFault
 from lmboot.runtime.audit import AuditLog
@@ -260,13 +253,9 @@ class Border:
 
 
 def _own(session: Beside) -> list[Operation]:
-    """Return the operations that need no grants but of their own name."""
+    """Return the operations that are granted by their name, or a variable's."""
 
     def notify(text: str) -> None:
         session.tell(f"the runtime notes: {text}")
 
-    model = session.model
-    asking: list[Operation] = [
-        QueryModel(model), InjectPrompt(model, session.inject), Logits(model), ReloadModel(model)
-    ]  # fmt: skip
-    return [Time(), Env(), Notify(notify), Tokenize(model), *asking]
+    return [Time(), Env(), Notify(notify), *of_the_model(session.model, session.inject)]

@@ -94,7 +94,10 @@ class TerminalView:
             auto_suggest=AutoSuggestFromHistory(),
             output=create_output(sys.stdout if sys.stdout.isatty() else sys.stderr),
         )
-        self._asking = Asking(self._prompt.default_buffer, self._redraw)
+        output = self._prompt.output
+        self._asking = Asking(
+            self._prompt.default_buffer, self._redraw, columns=lambda: output.get_size().columns
+        )
         self._give_ctrl_d_back = _take_ctrl_d()
         self._waiting: list[str] = []
         self._length = 0

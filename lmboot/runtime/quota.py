@@ -5,7 +5,9 @@ and a pace.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from threading import Lock
 from time import monotonic
 
@@ -16,7 +18,7 @@ class QuotaSpent(Refused):
     """There is less left than was asked for; nothing was taken."""
 
     def __init__(self) -> None:
-        super().__init__("quota", "this runtime has used up what it may have")
+        super().__init__("quota", "this is more than what is left for this runtime")
 
 
 class Quota:
@@ -45,6 +47,15 @@ class Quota:
             self._taken += amount
         return Reservation(self, amount)
 
+    @contextmanager
+    def spending(self, most: int) -> Iterator[Spent]:
+        """Take the most that one effect may use; afterwards only what it did use is gone."""
+        reservation, spent = self.reserve(most), Spent()
+        try:
+            yield spent
+        finally:
+            reservation.settle(spent.used)
+
     def _give_back(self, amount: int) -> None:
         with self._lock:
             self._taken -= amount
@@ -59,11 +70,18 @@ class Reservation:
         self._open = Lock()  # held from the first settling on
 
     def settle(self, actual: int) -> None:
-        """Give back what was not used; once only. Raises ValueError where more was used."""
-        if not 0 <= actual <= self._amount:
-            raise ValueError("more was used than was reserved")
+        """Give back what was not used; once only. What was used beyond it is gone as well."""
+        if actual < 0:
+            raise ValueError("nobody uses less than nothing")
         if self._open.acquire(blocking=False):
             self._quota._give_back(self._amount - actual)
+
+
+@dataclass(slots=True)
+class Spent:
+    """How much one effect has used so far; whoever causes it keeps this true, however it ends."""
+
+    used: int = 0
 
 
 class TooOften(Refused):

@@ -94,11 +94,45 @@ def host_to_grant(text: str, policy: FetchPolicy) -> str | None:
     target = check_url(text, replace(policy, hosts=frozenset({"*"})))
     if policy.names(target.host):
         return None
-    with suppress(ValueError):  # a name; what it means is judged when it is resolved
-        address = ip_address(target.host)
-        if address not in policy.addresses and (why := check_address(address)):
-            raise OperationRefused(f"{target.host} {why}", code="address_refused")
+    _check_host(target.host, policy)
     return target.host
+
+
+def host_named(text: str) -> str:
+    """Return the host that a person names, or `.host` (it and all beneath it), as URLs have it.
+
+    Refuses what no grant opens, in any spelling, and what names more than one could oversee: `*`,
+    or all beneath a label such as `.org`.
+    """
+    if text == "*":
+        raise _not_granted("every host is too much to grant")
+    beneath, name = text.startswith("."), text.removeprefix(".")
+    try:
+        host = _address(_unwrapped(name), 6) if ":" in name else _name(name)
+    except OperationRefused:
+        raise _not_granted(_SPELLING if _ends_in_a_number(name) else _NO_HOST) from None
+    _check_host(host, FetchPolicy())
+    if beneath and ("." not in host or ":" in host or _ends_in_a_number(host)):
+        raise _not_granted("what lies beneath it does not belong together")
+    return "." * beneath + host
+
+
+def _unwrapped(name: str) -> str:
+    return name[1:-1] if (name[:1], name[-1:]) == ("[", "]") else name
+
+
+def _ends_in_a_number(name: str) -> bool:
+    return _NUMBER.fullmatch(name.lower().removesuffix(".").split(".")[-1]) is not None
+
+
+def _check_host(host: str, policy: FetchPolicy) -> None:
+    """Refuse what is never fetched from; other names are judged by what they resolve to."""
+    if any(host == own or host.endswith(f".{own}") for own in _OWN_NAMES):
+        raise OperationRefused(f"{host} is {_OWN}", code="address_refused")
+    with suppress(ValueError):
+        address = ip_address(host)
+        if address not in policy.addresses and (why := check_address(address)):
+            raise OperationRefused(f"{host} {why}", code="address_refused")
 
 
 def check_redirect(base: Target, location: str, policy: FetchPolicy) -> Target:
@@ -171,7 +205,7 @@ def _name(text: str) -> str:
         raise _bad("has a host with letters beyond ASCII; write it in its xn-- form")
     name = text.lower().removesuffix(".")
     labels = name.split(".")
-    if _NUMBER.fullmatch(labels[-1]):
+    if _ends_in_a_number(name):
         return _address(name, 4)
     if len(name) > MAX_HOST_CHARACTERS or not all(map(_LABEL.fullmatch, labels)):
         raise _bad("has a host that is no name")
@@ -252,6 +286,15 @@ _V6_TOLD = {  # for the reason's sake
     "ff00::/8": "multicast",
 }
 _GIVEN_OUT = IPv6Network("2000::/3")
+# Names that stand for this machine or its network wherever they are resolved (RFC 6761, 6762,
+# 8375; `.internal` by ICANN's resolution of 2024; the others are in Linux' tables of hosts).
+_OWN_NAMES = (
+    *("localhost", "localhost.localdomain", "localdomain", "ip6-localhost", "ip6-loopback"),
+    *("local", "internal", "home.arpa"),
+)
+_NO_HOST = "a host is named alone: no scheme, no port, no path, its letters in ASCII (xn-- form)"
+_SPELLING = "this spelling of an address is never fetched; it is four numbers, as 9.9.9.9"
+_OWN = "a name of this machine or its network, which is never fetched from"
 _MAPPED = IPv6Network("::ffff:0:0/96")  # as good as the IPv4 address that it ends in
 _TRANSLATED = IPv6Network("64:ff9b::/96")  # ends in one, but who translates it decides
 _FORBIDDEN: dict[int, list[tuple[IPv4Network | IPv6Network, str]]] = {

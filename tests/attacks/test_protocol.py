@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from lmboot.runtime.asking import Question
 from lmboot.runtime.channel import IN_FLIGHT
+from lmboot.runtime.kinds import consent
 from lmboot.runtime.operations import Time
 from lmboot.runtime.policy import OPERATIONS
 from tests.bench import memory
@@ -99,7 +100,8 @@ def test_case_123_a_question_is_one_short_line_that_hides_nothing(what: str) -> 
     assert words.startswith("The runtime asks for fetch ")
     assert words.endswith(". Allow it?")
     assert words.isprintable()
-    assert len(words) < 260
+    assert len(words) < 260 + len(consent("fetch"))
+    assert consent("fetch") in words
 
 
 @pytest.mark.case(123)

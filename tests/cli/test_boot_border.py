@@ -42,7 +42,7 @@ def records(log: Path, *kinds: str) -> list[dict[str, object]]:
 
 
 async def test_what_the_host_performs_is_real_and_what_is_emulated_is_not(bench: Bench) -> None:
-    done = await talked(bench, ":rt time", ':rt env {"name": "HOME"}')
+    done = await talked(bench, ":grant time", ":rt time", ':rt env {"name": "HOME"}')
 
     _, time, home = done.pane("rt")
     assert json.loads(time)["unix"] > 1_600_000_000
@@ -51,14 +51,32 @@ async def test_what_the_host_performs_is_real_and_what_is_emulated_is_not(bench:
 
 
 async def test_a_notice_is_shown_as_the_runtimes_own_and_can_not_draw(bench: Bench) -> None:
-    done = await talked(bench, ':rt notify {"text": "over\\u001b[2J\\u202e"}')
+    done = await talked(bench, ":grant notify", ':rt notify {"text": "over\\u001b[2J\\u202e"}')
 
     assert [text for text in done.pane("sys") if "notes" in text] == ["the runtime notes: over"]
 
 
+async def test_the_clock_and_notices_are_asked_for_and_nobody_has_granted_them(
+    bench: Bench,
+) -> None:
+    """`--yes` agrees to writing and running, and grants nothing."""
+    done = await talked(bench, ":rt time", ':rt notify {"text": "seen"}', ":rt time")
+
+    assert done.pane("rt")[1:] == [
+        "HostError time: time is not granted",
+        "HostError notify: notify is not granted",
+        "HostError time: time is not granted",
+    ]
+    told = done.pane("sys")
+    assert not any("seen" in text for text in told)
+    assert [text.rpartition("; ")[2] for text in told if "can be asked here" in text] == [
+        "`:grant time` allows it", "`:grant notify` allows it",
+    ]  # fmt: skip
+
+
 async def test_a_route_is_changed_while_it_runs_and_never_beyond_the_payload(bench: Bench) -> None:
     lines = [":route time DENY", ":rt time", ":route time HOST", ":rt time", ":route fetch host"]
-    done = await talked(bench, *lines)
+    done = await talked(bench, ":grant time", *lines)
 
     _, denied, told = done.pane("rt")
     assert denied == "Denied time is denied"
@@ -69,7 +87,7 @@ async def test_a_route_is_changed_while_it_runs_and_never_beyond_the_payload(ben
 
 @pytest.mark.parametrize("wrong", ["nonsense HOST", "time", "time HOSTS", "time  ", "\x00 HOST"])
 async def test_a_wrong_route_is_told_and_nothing_is_changed(bench: Bench, wrong: str) -> None:
-    done = await talked(bench, f":route {wrong}", ":rt time")
+    done = await talked(bench, ":grant time", f":route {wrong}", ":rt time")
 
     assert "unix" in done.pane("rt")[-1]
     assert "route" not in done.events
@@ -91,7 +109,7 @@ async def test_after_the_end_there_are_no_routes(bench: Bench) -> None:
 
 
 async def test_all_of_it_is_on_file_and_the_file_is_whole(bench: Bench) -> None:
-    await talked(bench, ":rt time", ":route time DENY", ":rt time")
+    await talked(bench, ":grant time", ":rt time", ":route time DENY", ":rt time")
     log = log_of(bench)
 
     (consent,) = records(log, "consent")
@@ -227,19 +245,53 @@ async def test_a_folder_that_was_granted_for_writing_is_written_and_taken_back(
         "null",
         "HostError fs.read_text: no folder 'notes' was granted",
     ]
-    assert f"write   notes/ ({notes})" in done.pane("sys")
+    assert (
+        f"write   notes/ ({notes}): it may read, change and remove everything in it and add to "
+        "it, databases too"
+    ) in done.pane("sys")
+    assert any(
+        text.startswith("the runtime may read, change and remove everything in ")
+        for text in done.pane("sys")
+    )
     assert "nothing is granted by the name 'notes'." in [x.strip() for x in done.pane("sys")]
     assert "say what is taken back. :revoke NAME; :grant shows the names" in done.pane("sys")
 
 
 @pytest.mark.parametrize(
-    "wrong", ["read", "read /no/such", "own /tmp", "read /proc", "fetch a b", "fetch ../x", "x"]
-)
+    "wrong",
+    [
+        "read", "read /no/such", "own /tmp", "read /proc", "fetch a b", "fetch ../x", "x",
+        "fetch 127.0.0.1", "fetch 2130706433", "fetch localhost", "fetch nas.local", "fetch *",
+        "time now", "query_model x", "tokenize",
+    ],
+)  # fmt: skip
 async def test_a_wrong_grant_is_told_and_nothing_is_granted(bench: Bench, wrong: str) -> None:
     done = await talked(bench, f":grant {wrong}", ":grant", routes=FILES)
 
     assert "nothing of this machine is granted" in done.pane("sys")
     assert "grant" not in done.events
+    kinds = ("read", "own", "x")  # these are on file as attempts to open a folder, or not at all
+    if wrong.split()[0] not in kinds:
+        assert records(log_of(bench), "grant") == []
+
+
+@pytest.mark.parametrize(
+    ("host", "why"),
+    [
+        ("127.0.0.1", "127.0.0.1 is loopback"),
+        ("0x7f.1", "this spelling of an address is never fetched"),
+        ("localhost", "a name of this machine or its network"),
+        ("*", "every host is too much to grant"),
+    ],
+)
+async def test_a_host_that_is_not_granted_is_told_at_once_with_the_reason(
+    bench: Bench, host: str, why: str
+) -> None:
+    done = await talked(bench, f":grant fetch {host}", routes={"fetch": "HOST"})
+
+    (told,) = [text for text in done.pane("sys") if "can't be granted" in text]
+    assert why in told
+    assert "example.org" in told
 
 
 async def test_only_from_a_host_that_was_granted_anything_is_fetched(bench: Bench) -> None:
@@ -251,7 +303,7 @@ async def test_only_from_a_host_that_was_granted_anything_is_fetched(bench: Benc
     assert before.startswith("HostError")
     assert after.startswith("HostError")
     assert before != after
-    assert "fetch   nowhere.invalid" in done.pane("sys")
+    assert "fetch   nowhere.invalid: it may fetch from it" in done.pane("sys")
 
 
 async def test_a_database_in_a_granted_folder_answers_and_changes_only_where_that_may_be(
@@ -283,16 +335,18 @@ OF_THE_MODEL = {"query_model": "HOST", "tokenize": "HOST"}
 @pytest.mark.case(92)
 async def test_the_runtime_asks_the_sessions_model_within_its_budget(bench: Bench) -> None:
     reply = payload(ASKS, routes=OF_THE_MODEL)
-    ask = ':rt query_model {"prompt": "A wood?", "max_tokens": 2048}'
+    short = ':rt query_model {"prompt": "A wood?", "max_tokens": 2048}'
+    long = f':rt query_model {{"prompt": "{"wood " * 12_100}", "max_tokens": 1}}'
     with running("plain", replies=[reply, "Oak, say."]) as base:
-        lines = [":grant query_model", *[ask] * 10, ':rt tokenize {"text": "oak"}']
+        count = ':rt tokenize {"text": "oak"}'
+        lines = [":grant query_model", *[short] * 12, count, long, short]
         words = ["boot", "--server", base, "--model", "acme/tiny-4b", "--yes", "--json"]
         done = await bench.run(*words, lines=lines)
 
-    *answers, spent, counted = done.pane("rt")[1:]
-    assert answers == ['{"text": "Oak, say."}'] * 9
-    assert spent == "HostError query_model: this runtime has used up what it may have"
+    *answers, counted, too_long, last = done.pane("rt")[1:]
+    assert [*answers, last] == ['{"text": "Oak, say."}'] * 13
     assert json.loads(counted)["tokens"] > 0
+    assert too_long == "HostError query_model: this is more than what is left for this runtime"
 
 
 async def test_without_a_model_there_is_none_to_ask(bench: Bench) -> None:
@@ -398,7 +452,7 @@ async def test_a_program_that_was_granted_runs_in_a_sandbox_of_its_own(
     assert "`:grant spawn /usr/bin/sort` allows it" in told
     assert "mind that /usr/bin/env runs whatever" in told
     assert "which is a shell; only `:grant spawn" in told
-    assert "spawn   /usr/bin/sort" in done.pane("sys")
+    assert "spawn   /usr/bin/sort: it may run it in a sandbox of its own" in done.pane("sys")
 
 
 # ---------------------------------------------------------------- without a border

@@ -27,7 +27,7 @@ async def test_a_session_in_docker_asks_its_broker_and_is_quit(
     file = bench.payload(ASKS, routes={"time": "HOST"})
     words = ["boot", "--payload", file, "--yes", "--json", "--sandbox", "docker"]
 
-    done = await bench.run(*words, lines=[":rt time", ":quit"])
+    done = await bench.run(*words, lines=[":grant time", ":rt time", ":quit"])
 
     assert json.loads(done.pane("rt")[1])["unix"] > 1_600_000_000
     assert "runtime started in docker" in done.pane("sys")

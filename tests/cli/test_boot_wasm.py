@@ -60,7 +60,7 @@ for line in sys.stdin:
     file = bench.payload(asks, routes={"time": "HOST", "fs.list": "EMULATE"})
     words = ("boot", "--payload", file, "--sandbox", "wasm", "--yes", "--json")
 
-    lines = [":rt time", ":route time DENY", ":rt time", ":rt fs.list", ":rt fetch"]
+    lines = [":grant time", ":rt time", ":route time DENY", ":rt time", ":rt fs.list", ":rt fetch"]
     done = await bench.run(*words, lines=lines)
 
     _, granted, denied, empty, fetch = done.pane("rt")

@@ -13,6 +13,7 @@ from lmboot.gui import bordermessages as b
 from lmboot.gui.bordercolumn import BorderColumn
 from lmboot.gui.routes import Pills
 from lmboot.gui.watching import posture, shown_routes
+from lmboot.runtime.kinds import may
 from lmboot.runtime.policy import OPERATIONS, Route, effective_routes
 from lmboot.runtime.properties import IN_WORDS
 from tests.gui.tkroot import clipped, mapped, settle
@@ -123,7 +124,8 @@ def test_what_is_granted_can_be_taken_back(stand: Stand) -> None:
         "notes/",
         "example.org",
     ]
-    assert "fetch from  ·  for a while, 12:52 min left" in shown
+    assert "Fetch from it  ·  for a while, 12:52 min left" in shown
+    assert "Read everything in it, databases too  ·  until it ends" in shown
     _, revoke = revokes(stand)
 
     revoke.invoke()
@@ -142,7 +144,7 @@ def test_a_grant_that_only_grows_older_keeps_its_row(stand: Stand) -> None:
     stand.tell(b.Bordered(BORDER._replace(grants=(NOTES, HOST._replace(seconds=9)))))
 
     assert before.winfo_exists()
-    assert "fetch from  ·  for a while, 0:09 min left" in texts(column(stand).grants)
+    assert "Fetch from it  ·  for a while, 0:09 min left" in texts(column(stand).grants)
 
 
 def test_a_host_is_granted_by_its_name(stand: Stand) -> None:
@@ -164,7 +166,7 @@ def test_nothing_is_granted_where_no_host_was_named(stand: Stand) -> None:
     assert stand.keyboard == "Grant a folder…"
 
 
-@pytest.mark.parametrize(("words", "verb"), [("Read", "read"), ("Read and write", "write")])
+@pytest.mark.parametrize(("words", "verb"), [("Read", "read"), ("Change too", "write")])
 def test_a_folder_is_granted_by_choosing_it(
     stand: Stand, monkeypatch: pytest.MonkeyPatch, words: str, verb: str
 ) -> None:
@@ -173,6 +175,8 @@ def test_a_folder_is_granted_by_choosing_it(
     choices = [each for each in mapped(column(stand).grants) if isinstance(each, ttk.Radiobutton)]
     (choice,) = [each for each in choices if each["text"] == words]
     choice.invoke()
+    (note,) = [each for each in texts(column(stand).grants) if "Names that begin" in each]
+    assert may(verb, "this folder") in note
     stand.press("Choose folder…")
 
     assert changed(stand) == [("grant", f"{verb} /home/me/my notes /")]
@@ -259,4 +263,12 @@ def test_nothing_is_cut_off(session_root: tk.Tk, scale: float, wide: int) -> Non
         assert column(stand).winfo_ismapped()
         assert clipped(stand.root) == []
         stand.press("Grant a folder…")
+        assert clipped(stand.root) == []
+        (change,) = (
+            each
+            for each in mapped(column(stand).grants)
+            if isinstance(each, ttk.Radiobutton) and each["text"] == "Change too"
+        )
+        change.invoke()
+        settle(stand.root)
         assert clipped(stand.root) == []

@@ -18,6 +18,8 @@ from lmboot.runtime.urls import (
     check_redirect,
     check_url,
     embedded,
+    host_named,
+    host_to_grant,
 )
 
 ANY = FetchPolicy(hosts=frozenset({"*"}), ports=frozenset({80, 443, 8080}))
@@ -170,6 +172,58 @@ def test_any_text_is_a_canonical_target_or_refused(text: str) -> None:
     assert check_url(target.url, ANY) == target
     assert target.url.isascii()
     assert not {"\r", "\n", " ", "\\"} & set(target.url)
+
+
+# ---------------------------------------------------------------- what may be granted
+
+
+@pytest.mark.parametrize(
+    ("text", "host"),
+    [
+        ("example.org", "example.org"), ("Example.ORG.", "example.org"),
+        (".Example.org", ".example.org"), ("a_b.example", "a_b.example"),
+        ("9.9.9.9", "9.9.9.9"), ("9.9.9.9.", "9.9.9.9"),
+        ("2620:fe::0:fe", "2620:fe::fe"), ("[2620:fe::fe]", "2620:fe::fe"),
+    ],
+)  # fmt: skip
+def test_a_host_is_granted_by_the_name_that_an_address_of_it_has(text: str, host: str) -> None:
+    assert host_named(text) == host
+    beneath = f"www{host}" if host.startswith(".") else f"[{host}]" if ":" in host else host
+
+    assert host_to_grant(f"https://{beneath}/", FetchPolicy(frozenset({host}))) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "127.0.0.1", "127.1", "0x7f.1", "0x7f000001", "2130706433", "0177.0.0.1", "127.0.0.1.",
+        "10.0.0.1", "192.168.1.9", "172.16.0.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "0",
+        "::1", "[::1]", "::", "::ffff:127.0.0.1", "::ffff:a00:1", "fe80::1", "fe80::1%eth0",
+        "fd00::1", "localhost", "LocalHost", "localhost.", "a.localhost", ".localhost",
+        "localdomain", "ip6-localhost", "nas.local", ".local", "printer.LOCAL.",
+        "router.home.arpa", "metadata.google.internal", "134744072", "8.8.2056", "08.8.8.8",
+        "１２７.0.0.1",
+        "*", "*.example.org", ".", "..", "", " ", ".org", ".9.9.9.9", ".::1", "a..b",
+        "a b", "a/b", "a@b", "https://example.org/", "example.org:443", "[9.9.9.9]",
+        "[2620:fe::fe", "2620:fe::fe]", "exämple.org", "a\u202eb.org", "a\nb.org",
+        "a" * 64 + ".org", "a." * 130 + "org",
+    ],
+)  # fmt: skip
+def test_what_can_never_be_fetched_from_is_not_granted_in_any_spelling(text: str) -> None:
+    with pytest.raises(OperationRefused):
+        host_named(text)
+
+
+@given(st.text(max_size=60) | st.ip_addresses().map(str))
+def test_whatever_is_granted_can_be_asked_for_and_nothing_else_is_raised(text: str) -> None:
+    try:
+        host = host_named(text)
+    except OperationRefused:
+        return
+    inside = host.removeprefix(".")
+
+    url = f"http://[{inside}]/" if ":" in inside else f"http://{inside}/"
+    assert host_to_grant(url, FetchPolicy()) == inside
 
 
 # ---------------------------------------------------------------- addresses
