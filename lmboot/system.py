@@ -117,7 +117,8 @@ else:
             if sys.platform == "darwin":
                 told = fcntl.fcntl(descriptor, fcntl.F_GETPATH, bytes(1024))
                 return os.fsdecode(told.partition(b"\0")[0])
-            return os.readlink(f"/proc/self/fd/{descriptor}")
+            else:
+                return os.readlink(f"/proc/self/fd/{descriptor}")
         except OSError:
             return None
 
