@@ -12,6 +12,7 @@ import pytest
 
 from lmboot.errors import SandboxFault
 from lmboot.runtime.posture import choose
+from tests import portable
 from tests.attacks.cases import FULL
 from tests.leaks import nothing_left
 from tests.runtime import guests
@@ -42,9 +43,12 @@ def sandbox(
 ) -> str:
     """Run an attack in every back end that takes its program; one not usable here is skipped.
 
-    `--require=sandbox` turns that into a failure.
+    `--require=sandbox` turns that into a failure. A program that the portable sandbox takes too
+    is given COLUMNS: `parametrize("sandbox", COLUMNS, indirect=True)`.
     """
     name = str(request.param)
+    if name == "wasm":
+        portable.lend(own_cache)
     if why_not := unusable(name):
         pytest.skip(f"{name}: {why_not}")
     monkeypatch.setattr(guests, "SANDBOX", name)

@@ -473,8 +473,8 @@ async def test_a_podman_that_starts_what_it_is_given_is_refused(tmp_path: Path) 
 
 @pytest.mark.sandbox
 @pytest.mark.case(29, 30, 113, sandbox="podman")
-async def test_of_the_system_only_what_each_process_may_set_of_itself_is_left() -> None:
-    """Neither /proc nor /sys can be left out of a container; what is in them leads nowhere."""
+async def test_proc_can_be_read_and_sys_is_empty() -> None:
+    """Neither can be left out of a container; what is in them leads nowhere."""
     program = """
         import os
 
@@ -488,23 +488,14 @@ async def test_of_the_system_only_what_each_process_may_set_of_itself_is_left() 
         print(os.listdir("/sys"), [name for name in ("boot", "home", "root", "srv", "var")
                                    if os.path.exists("/" + name) and os.listdir("/" + name)])
         for path in ("sys/kernel/core_pattern", "sys/kernel/modprobe", "sysrq-trigger", "kcore",
-                     "sys/vm/overcommit_memory", "irq/0/smp_affinity", "1/oom_score_adj", "1/mem"):
-            print(outcome("/proc/" + path) != "open")
-        with open("/proc/self/oom_score_adj") as file:
-            least = int(file.read())
-        try:
-            with open("/proc/self/oom_score_adj", "w") as file:
-                file.write(str(least - 1))
-        except OSError:
-            print("no less than it has")
-        try:
-            with open("/proc/self/uid_map", "w") as file:
-                file.write("0 0 1")
-        except OSError:
-            print("nobody else")
+                     "sys/vm/overcommit_memory", "irq/0/smp_affinity", "1/oom_score_adj", "1/mem",
+                     "self/oom_score_adj", "self/uid_map", "self/mem", "self/comm",
+                     "thread-self/timerslack_ns", "self/coredump_filter"):
+            print(outcome("/proc/" + path))
         """
     guest = await run(program, sandbox="podman")
 
     first, *others = guest.text.splitlines()
     assert first == "[] []"
-    assert others == ["True"] * 8 + ["no less than it has", "nobody else"]
+    assert set(others) <= {"OSError", "PermissionError", "FileNotFoundError"}
+    assert others[-6:] == ["OSError"] * 6  # EROFS

@@ -26,7 +26,7 @@ from lmboot.runtime.desktop import addresses, like, unwritten
         (
             {
                 "WAYLAND_DISPLAY": "/run/wl",
-                "DBUS_SESSION_BUS_ADDRESS": "unix:abstract=/tmp/dbus-q,guid=1;unix:path=/b;tcp:x=1",
+                "DBUS_SESSION_BUS_ADDRESS": "unix:abstract=/tmp/dbus-q,guid=1;unix:path=/b;tcp:x",
             },
             ["X1"],
             [
