@@ -490,7 +490,7 @@ async def test_proc_can_be_read_and_sys_is_empty() -> None:
         for path in ("sys/kernel/core_pattern", "sys/kernel/modprobe", "sysrq-trigger", "kcore",
                      "sys/vm/overcommit_memory", "irq/0/smp_affinity", "1/oom_score_adj", "1/mem",
                      "self/oom_score_adj", "self/uid_map", "self/mem", "self/comm",
-                     "thread-self/timerslack_ns", "self/coredump_filter"):
+                     "self/timerslack_ns", "self/coredump_filter"):
             print(outcome("/proc/" + path))
         """
     guest = await run(program, sandbox="podman")
