@@ -27,7 +27,7 @@ async def test_firejail_proves_itself_here() -> None:
     assert (proven.usable, proven.reason, proven.remedy) == (True, "", "")
     assert "absent" not in proven.properties.values()
     watched = {"pids", "mem_total", "disk_total", "cpu_rate"}
-    assert in_part == {*watched, "own_paths"}
+    assert in_part == {*watched, "fs_write", "own_paths"}
 
 
 async def test_without_our_filter_firejail_is_not_enough() -> None:

@@ -73,6 +73,7 @@ def test_podman_is_told_exactly_this() -> None:
             *("--cap-drop", "all", "--security-opt", "no-new-privileges"),
             *("--security-opt", "label=disable"),
             *("--security-opt", "mask=/sys:/run/.containerenv"),
+            *("--security-opt", "proc-opts=ro,nosuid,nodev,noexec"),
             *("--annotation", f"run.oci.seccomp_bpf_data={base64.b64encode(b'FILTER').decode()}"),
             *("--cgroups", "disabled", "--ulimit", "nofile=256:256"),
             *("--log-driver", "none", "--hostname", "lmboot", "--no-hosts", "--http-proxy=false"),
