@@ -52,9 +52,9 @@ class Bait:
 
         What cannot be made there, cannot be made by a desktop of this user's either.
         """
-        for address in desktop.like(os.environ, secrets.token_hex(8)):
-            if sys.platform == "linux" or not address.startswith("@"):
-                with contextlib.suppress(OSError, AttributeError):  # no such folder, or no sockets
+        if sys.platform != "win32":
+            for address in desktop.like(os.environ, secrets.token_hex(8)):
+                with contextlib.suppress(OSError):  # no such folder, or no such sockets
                     self._servers.append(_listening(socket.AF_UNIX, desktop.unwritten(address)))
                     self._paths += [] if address.startswith("@") else [Path(address)]
                     yield address

@@ -16,6 +16,7 @@ import platform
 import stat
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from lmboot import system
 
@@ -155,6 +156,21 @@ def _open_last(parent: int, part: str, flags: int, mount: tuple[int, str]) -> in
         os.close(descriptor)
         raise
     return descriptor
+
+
+def lies_at(descriptor: int, path: Path) -> str | None:
+    """Return where what was opened by a path really lies; None where that can't be told.
+
+    Where the system does not tell it by descriptor, the path's own answer counts, if it leads
+    there even now.
+    """
+    if real := system.path_of(descriptor):
+        return real
+    try:
+        found = os.path.realpath(path, strict=True)
+        return found if os.path.samestat(os.stat(found), os.fstat(descriptor)) else None
+    except OSError:
+        return None
 
 
 def _stay(held: bool, problem: int) -> None:

@@ -24,7 +24,7 @@ from typing import NamedTuple, Self
 from lmboot import system
 from lmboot.errors import OperationRefused, UsageFault
 from lmboot.paths import problem_with
-from lmboot.runtime.beneath import Opener, open_beneath
+from lmboot.runtime.beneath import Opener, lies_at, open_beneath
 from lmboot.runtime.quota import Quota
 from lmboot.text import brief
 
@@ -316,20 +316,11 @@ class Folder:
 
 def _check_of_the_user(descriptor: int, path: Path) -> None:
     """Refuse a folder that belongs to the system, or of which nobody can tell whether it does."""
-    real = system.path_of(descriptor) or _real_path(descriptor, path)
+    real = lies_at(descriptor, path)
     if real is None:
         raise UsageFault(f"{path} has just been moved", hint="Try again.")
     if f"{real}/".startswith(tuple(f"{folder}/" for folder in _SYSTEM)):
         raise UsageFault(f"{path} belongs to the system", hint="Name a folder of yours.")
-
-
-def _real_path(descriptor: int, path: Path) -> str | None:
-    """Return where a path leads, if that is what the descriptor is open on even now."""
-    try:
-        real = os.path.realpath(path, strict=True)
-        return real if os.path.samestat(os.stat(real), os.fstat(descriptor)) else None
-    except OSError:
-        return None
 
 
 def _refusal(relative: str, code: str, why: str) -> OperationRefused:
