@@ -9,8 +9,11 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import stat
+import subprocess
 import sys
 
+REPARSE_POINT = 0x400  # Windows' FILE_ATTRIBUTE_REPARSE_POINT
 LINUX: bool = sys.platform == "linux"  # by its type not a constant: both ways are checked
 KILL = 9  # SIGKILL, which Windows does not name
 
@@ -20,6 +23,7 @@ if sys.platform == "win32":
     O_DIRECTORY = O_NOFOLLOW = O_NONBLOCK = O_NOCTTY = O_PATH = O_TMPFILE = 0
     O_CLOEXEC = os.O_NOINHERIT | os.O_BINARY
     O_ACCMODE = 3
+    NO_WINDOW = subprocess.CREATE_NO_WINDOW  # of a console's, for a program that the window starts
 
     def lock(descriptor: int, *, wait: bool) -> None:
         """Lock a file for oneself, until its descriptor is closed; OSError where it is taken."""
@@ -80,11 +84,16 @@ if sys.platform == "win32":
         """Return how many bytes a file takes."""
         return found.st_size
 
+    def python() -> str:
+        """Return the interpreter itself; a virtual environment's would start it as its child."""
+        return str(getattr(sys, "_base_executable", sys.executable))
+
 else:
     import fcntl
 
     O_DIRECTORY, O_NOFOLLOW, O_CLOEXEC = os.O_DIRECTORY, os.O_NOFOLLOW, os.O_CLOEXEC
     O_NONBLOCK, O_NOCTTY, O_ACCMODE = os.O_NONBLOCK, os.O_NOCTTY, os.O_ACCMODE
+    NO_WINDOW = 0
     if sys.platform == "linux":
         O_PATH, O_TMPFILE = os.O_PATH, os.O_TMPFILE
     else:
@@ -149,6 +158,16 @@ else:
     def size_on_disk(found: os.stat_result) -> int:
         """Return how many bytes a file takes."""
         return found.st_blocks * 512
+
+    def python() -> str:
+        """Return the interpreter."""
+        return sys.executable
+
+
+def leads_elsewhere(found: os.stat_result) -> bool:
+    """Say whether something is a junction, a link, or another point that leads elsewhere."""
+    attributes = getattr(found, "st_file_attributes", 0)
+    return bool(attributes & REPARSE_POINT) or stat.S_ISLNK(found.st_mode)
 
 
 # A handle says what something is and opens nothing, so that it has no effect; where there are

@@ -66,8 +66,8 @@ def test_types_fit_on_other_systems(system: str) -> None:
 NOT_ON_WINDOWS = {"fcntl", "grp", "pty", "pwd", "readline", "resource", "syslog", "termios", "tty"}
 NEVER_ON_WINDOWS = {
     *("supervisor.py", "enclosure.py", "holdings.py", "inside.py", "keeper.py", "spawning.py"),
+    *("control.py", "lentgroup.py", "served.py", "runtime/guest/admit.py"),
     *("runtime/guest/become.py", "runtime/guest/confine.py", "runtime/guest/serve.py"),
-    "runtime/wasm/host.py",
 }
 
 
@@ -137,6 +137,7 @@ def test_the_guest_needs_nothing_but_the_standard_library(module: Path) -> None:
 
 PARTS = (
     *("census", "cgroups", "enclosure", "holdings", "inside", "keeper"),
+    *("control", "lentgroup", "served", "service"),
     *("libproc", "spawning", "supervisor", "system"),
 )
 

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -33,18 +33,23 @@ from lmboot.runtime.lasting import Lasting
 from lmboot.runtime.launcher import Runtime
 from lmboot.runtime.operations import Env, Notify, Operation, Time
 from lmboot.runtime.permits import Ask, Permits
-from lmboot.runtime.policy import ALIASES, OPERATIONS, Limits, Route
+from lmboot.runtime.policy import ALIASES, Limits, Route, Rule, ceiling_of, unasked
 from lmboot.runtime.routes import Routes
 from lmboot.runtime.spawning import Sandbox, Spawn
 from lmboot.runtime.vault import Vault
 from lmboot.text import brief
 
-CEILING: Mapping[str, Route] = dict.fromkeys(OPERATIONS, "HOST")  # no policy forbids any by name
+NO_BORDER = "there is no border: what the host would do for the runtime is denied"
 
 
-def agreed_routes(asked: Mapping[str, Route]) -> Routes:
-    """Return the routes of a start, for a payload that asked for these."""
-    return Routes.agreed(CEILING, asked)
+def agreed_routes(
+    asked: Mapping[str, Route], rules: Mapping[str, Rule], backend: str = ""
+) -> Routes:
+    """Return the routes of a start: what a payload asked for, within the user's policy.
+
+    In the back end `none` the host does nothing.
+    """
+    return Routes.agreed(ceiling_of(rules), asked, bordered=backend != "none")
 
 
 class Show(Protocol):
@@ -62,7 +67,8 @@ class Beside:
 
     `model` gives its connection, `tell` shows something on `sys`, `inject` adds a text to the
     conversation with the model. `ask` None: nobody can be asked. `sandbox` sets up one more
-    sandbox for a program of the host's; where there is none to be had, it is why not.
+    sandbox for a program of the host's; where there is none to be had, it is why not. `rules` is
+    the policy.
     """
 
     model: Model
@@ -71,6 +77,7 @@ class Beside:
     ask: Ask | None
     sandbox: Callable[[Limits], Awaitable[Sandbox]] | str
     limits: Limits
+    rules: Mapping[str, Rule] = field(default_factory=dict)
 
 
 class Unrecorded:
@@ -118,7 +125,7 @@ class Border:
         self.granting = Granting(self.grants, self._audit, session.tell, session.ask, lasting)
         self._spawn = Spawn(self.grants, session.sandbox, session.limits, self.granting.tell)
         self._operations = [*_own(session), self._spawn, *operations(self.grants)]
-        self._permits = Permits(self.grants, self.granting)
+        self._permits = Permits(self.grants, self.granting, unasked(session.rules))
         self._routes = routes
         self._broker: Broker | None = None
         self._serving: asyncio.Task[str] | None = None
@@ -127,7 +134,7 @@ class Border:
     async def open(
         cls,
         folder: Path,
-        asked: Mapping[str, Route],
+        routes: Routes,
         *,
         payload: str,
         backend: str,
@@ -136,7 +143,7 @@ class Border:
         session: Beside,
         grants: Path,
     ) -> Border:
-        """Begin a log for a payload (its hash) that asked for these routes, with the consent.
+        """Begin a log for a payload (its hash) that starts with these routes, with the consent.
 
         `grants` is the folder of what payloads were granted for always; this one's holds again.
         Not to be cancelled: whoever has no use for it any more closes it.
@@ -148,12 +155,14 @@ class Border:
                 run = secrets.token_hex(8)
                 log = AuditLog(Vault(folder), run, posture=posture, payload=payload)
                 log.note("consent", "run", decision="agreed", reason=agreed, payload=payload)
+                if not routes.bordered:
+                    log.note("event", "border", decision="none", reason=NO_BORDER)
             except AuditFault as fault:
                 return fault
             return log
 
         log = await asyncio.to_thread(begin)
-        border = cls(log, agreed_routes(asked), session, Lasting(grants, payload))
+        border = cls(log, routes, session, Lasting(grants, payload))
         border.backend, border.properties = backend, dict(properties)
         await border.granting.restore()
         return border

@@ -254,7 +254,7 @@ class TerminalView:
         await self._settle()
         self._console.print(
             "Without a sandbox the program can do whatever you can: read and remove your files, "
-            "use your network.",
+            "use your network. What lmboot would do for it (HOST) is denied.",
             style="bold red",
         )
         return await self._ask(f"Type `{_NO_BORDER}` to run it all the same: ") == _NO_BORDER

@@ -47,17 +47,19 @@ class Bait:
             "desktop": "\n".join([*self._like_a_desktop(), *_of_the_desktop()]),
         }
 
-    def _like_a_desktop(self) -> Iterator[str]:
-        """Listen where a desktop's servers would, so that there is one to be reached; yield where.
+    def _like_a_desktop(self) -> list[str]:
+        """Listen where a desktop's servers would, so that one is there to be reached; return where.
 
         What cannot be made there, cannot be made by a desktop of this user's either.
         """
+        made: list[str] = []
         if sys.platform != "win32":
             for address in desktop.like(os.environ, secrets.token_hex(8)):
                 with contextlib.suppress(OSError):  # no such folder, or no such sockets
                     self._servers.append(_listening(socket.AF_UNIX, desktop.unwritten(address)))
                     self._paths += [] if address.startswith("@") else [Path(address)]
-                    yield address
+                    made.append(address)
+        return made
 
     def visited(self) -> bool:
         """Say whether anybody came to one of the servers."""

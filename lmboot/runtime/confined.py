@@ -24,6 +24,7 @@ from typing import NamedTuple, Self
 from lmboot import system
 from lmboot.errors import OperationRefused, UsageFault
 from lmboot.paths import problem_with
+from lmboot.runtime.autorun import runs_by_itself
 from lmboot.runtime.beneath import Opener, lies_at, open_beneath
 from lmboot.runtime.quota import Quota
 from lmboot.text import brief
@@ -37,9 +38,6 @@ RUN_BYTES = 64 << 20
 _FOLDER = os.O_RDONLY | system.O_DIRECTORY | system.O_NOFOLLOW | system.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | system.O_NOFOLLOW | system.O_CLOEXEC
 _SYSTEM = ("/proc", "/sys", "/dev")  # their files are no files: reading or opening has effects
-# What a desktop or a system runs, or obeys, without being asked to.
-_AUTORUN_NAMES = frozenset({"autorun.inf", "desktop.ini", "folder.htt"})
-_AUTORUN_ENDS = (".desktop", ".lnk", ".url", ".scf", ".pth", ".library-ms", ".search-ms")
 
 _CODES = {
     errno.ENOENT: ("not_found", "does not exist"),
@@ -222,6 +220,8 @@ class Folder:
         """Do what `write_text` does, with bytes; `charge` is spent if it is not their number."""
         charge = len(data) if charge is None else charge
         self._check(relative, writing=True)
+        if runs_by_itself(relative):
+            raise _refusal(relative, "bad_path", "has a name that systems obey unasked")
         if len(data) > limit:
             raise _refusal(relative, "too_large", f"would be larger than {limit:,} bytes")
         taken = self._quota.reserve(charge)
@@ -255,8 +255,6 @@ class Folder:
             raise _refusal(relative, "hidden", "has a part that begins with a dot")
         if writing and not self.writable:
             raise _refusal(relative, "read_only", "lies in a folder that was granted for reading")
-        if writing and _runs_by_itself(relative):
-            raise _refusal(relative, "bad_path", "has a name that systems obey unasked")
 
     @contextlib.contextmanager
     def _root(self) -> Iterator[int]:
@@ -346,11 +344,6 @@ def _check_file(relative: str, found: os.stat_result) -> None:
         raise _refusal(relative, "not_a_file", "is no regular file")
     if found.st_nlink != 1:
         raise _refusal(relative, "link", "has another name, which may lie outside the folder")
-
-
-def _runs_by_itself(relative: str) -> bool:
-    name = relative.rpartition("/")[2].casefold()
-    return name in _AUTORUN_NAMES or name.endswith(_AUTORUN_ENDS)
 
 
 def _bounded(entries: Iterator[os.DirEntry[str]], relative: str) -> Iterator[os.DirEntry[str]]:

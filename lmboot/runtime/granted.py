@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
+from lmboot.errors import OperationRefused
 from lmboot.paths import problem_with
 from lmboot.runtime.asking import Question
 from lmboot.runtime.confined import MAX_FILE_BYTES, Folder
 from lmboot.runtime.database import query
-from lmboot.runtime.fetching import fetch
+from lmboot.runtime.fetching import FetchLimits, fetch
 from lmboot.runtime.grants import Grants, Held
 from lmboot.runtime.operations import (
     Argument,
@@ -27,12 +28,17 @@ from lmboot.runtime.operations import (
     Text,
     Values,
 )
+from lmboot.runtime.quota import Quota, Rate
 from lmboot.runtime.urls import FetchPolicy, host_to_grant
 from lmboot.text import brief
 
 PATH = Text(most=500)
 URL = Text(most=8192)
 ANYWHERE = Text(most=500, default="")
+
+MOST_FETCHES, FETCH_SECONDS = 30, 60.0
+FETCHED_BYTES = 64 << 20  # of one run, unpacked
+_CAME_IN_PART = ("bad_answer", "timeout", "too_large")  # nobody knows how much it was
 
 Work = Callable[[Folder, str, dict[str, Any]], Any]
 
@@ -169,10 +175,15 @@ class _OnFiles:
 
 @dataclass
 class Fetch:
-    """The text behind an address of a granted host."""
+    """The text behind an address of a granted host; of one run so many a minute, and so much.
+
+    What broke off counts as if as much had come as one answer may have.
+    """
 
     grants: Grants
     get: Callable[..., Any] = fetch
+    rate: Rate = field(default_factory=lambda: Rate(MOST_FETCHES, FETCH_SECONDS))
+    volume: Quota = field(default_factory=lambda: Quota(FETCHED_BYTES))
     name: ClassVar[str] = "fetch"
     arguments: ClassVar[Mapping[str, Argument]] = {"url": URL}
     emulates: ClassVar[bool] = False
@@ -185,8 +196,16 @@ class Fetch:
 
     async def perform(self, args: dict[str, Any], context: Context) -> dict[str, Any]:
         """Ask for it, and tell status, headers and text."""
-        context.commit()
-        answer = await self.get(args["url"], self._policy(context))
+        self.rate.take()
+        taken = self.volume.reserve(FetchLimits().body_bytes)
+        try:
+            context.commit()
+            answer = await self.get(args["url"], self._policy(context))
+        except OperationRefused as refused:
+            if refused.code not in _CAME_IN_PART:
+                taken.settle(0)
+            raise
+        taken.settle(len(answer.body))
         return {"status": answer.status, "headers": dict(answer.headers), "text": answer.text}
 
     def _policy(self, context: Context) -> FetchPolicy:

@@ -7,7 +7,7 @@ A guest that goes on asking for other things is cut off, so that nobody answers 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -62,10 +62,14 @@ class _Open:
 class Permits:
     """The gate of one run's broker."""
 
-    def __init__(self, grants: Grants, person: Person) -> None:
-        self._grants, self._person = grants, person
+    def __init__(
+        self, grants: Grants, person: Person, unasked: Collection[str] = frozenset()
+    ) -> None:
+        """Judge by these grants; for the operations in `unasked` the person is never asked."""
+        self._grants, self._person, self._unasked = grants, person, unasked
         self._open: dict[_Key, _Open] = {}
         self._refused: set[_Key] = set()
+        self._told: set[_Key] = set()
         self._asked = self._in_a_row = 0
         self._cut_off = False
 
@@ -76,7 +80,22 @@ class Permits:
         question = operation.needs(args)
         if question is None:
             return None
-        return self._grants.covering(question) or await self._wait(question)
+        held = self._grants.covering(question)
+        if held is None and question.op in self._unasked:
+            self._tell_unasked(question)
+            raise refusal(question)
+        return held or await self._wait(question)
+
+    def _tell_unasked(self, question: Question) -> None:
+        """Say what the runtime did without, once for each thing and some few times in all."""
+        key = _key(question)
+        if key in self._told or len(self._told) >= MOST_REFUSED:
+            return
+        self._told.add(key)
+        self._person.tell(
+            f"the runtime asked for {_in_words(question)}, which the policy refuses without a "
+            f"question; `{command_for(question)}` allows it"
+        )
 
     async def _wait(self, question: Question) -> Held:
         """Wait for the answer; what it grants once goes to the request that asked first."""

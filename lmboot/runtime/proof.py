@@ -51,6 +51,7 @@ while True:
 class Posture:
     """One back end as it is on this machine; `reason` and `remedy` say why it is not usable.
 
+    Of one that is, `reason` says what no property tells, if there is something.
     `grouped`: the proof is of runs that have a control group. `tried` is what came of each
     attempt of the probe, the proof itself.
     """
@@ -104,7 +105,12 @@ async def _prove(backend: Backend, places: Sequence[Place]) -> Posture:
         why = f"it does not enforce {', '.join(missing)}"
         return _unusable(backend.name, why, properties, tried)
     return Posture(
-        backend.name, usable=True, properties=properties, grouped=bool(places), tried=tried
+        backend.name,
+        usable=True,
+        reason=getattr(backend, "remark", ""),
+        properties=properties,
+        grouped=bool(places),
+        tried=tried,
     )
 
 
@@ -118,6 +124,7 @@ async def _probe(
     """
     watched: dict[str, str] = {}
     contained = any("memory" in place.uses for place in places)
+    contained = contained or getattr(backend, "limited", False)  # by groups that are not ours
     while True:
         box = await Box.open(backend, PROBE_LIMITS, places)
         unwatched = ("memory",) if contained else ()

@@ -1,8 +1,13 @@
-"""A sum that all users of one run share: taken before an effect, given back in part after it."""
+"""What all users of one run share: a sum, taken before an effect and given back in part after it,
+and a pace.
+"""
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable
 from threading import Lock
+from time import monotonic
 
 from lmboot.runtime.operations import Refused
 
@@ -59,3 +64,31 @@ class Reservation:
             raise ValueError("more was used than was reserved")
         if self._open.acquire(blocking=False):
             self._quota._give_back(self._amount - actual)
+
+
+class TooOften(Refused):
+    """There were so many already that this one has to wait; it was not counted."""
+
+    def __init__(self, most: int, seconds: float, wait: float) -> None:
+        super().__init__(
+            "rate", f"at most {most} in {seconds:g} s; the next one is possible in {wait:.0f} s"
+        )
+
+
+class Rate:
+    """At most so many in any stretch of so many seconds; safe from any thread and task."""
+
+    def __init__(self, most: int, seconds: float, clock: Callable[[], float] = monotonic) -> None:
+        self.most, self.seconds, self._clock = most, seconds, clock
+        self._times: deque[float] = deque(maxlen=most)
+        self._lock = Lock()
+
+    def take(self) -> None:
+        """Count one, or raise TooOften."""
+        with self._lock:
+            now = self._clock()
+            if len(self._times) == self.most:
+                wait = self._times[0] + self.seconds - now
+                if wait > 0:
+                    raise TooOften(self.most, self.seconds, wait)
+            self._times.append(now)  # the oldest of them is forgotten

@@ -59,12 +59,14 @@ class Entry:
 BACKENDS: dict[str, Entry] = {
     "bubblewrap": Entry("bubblewrap"),
     "landlock": Entry("landlock"),
-    "wasm": Entry("wasm", systems=("linux", "darwin"), has_processes=False, prepared=True),
+    "wasm": Entry(
+        "wasm", systems=("linux", "darwin", "win32"), has_processes=False, prepared=True
+    ),
     "wasm in bubblewrap": Entry(
         "wasm", walls=2, has_processes=False, finder="find_within", prepared=True
     ),
     "podman": Entry("container", takes_image=True),
-    "docker": Entry("docker"),
+    "docker": Entry("docker", takes_image=True, prepared=True),
     "firejail": Entry("firejail"),
     "seatbelt": Entry("seatbelt", systems=("darwin",)),
     "appcontainer": Entry("appcontainer", systems=("win32",)),

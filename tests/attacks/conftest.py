@@ -37,14 +37,14 @@ def _clean(own_cache: Path, request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(params=FULL)
+@pytest.fixture(params=(guests.INSTEAD,) if guests.INSTEAD else FULL)
 def sandbox(
     own_cache: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> str:
     """Run an attack in every back end that takes its program; one not usable here is skipped.
 
-    `--require=sandbox` turns that into a failure. A program that the portable sandbox takes too
-    is given COLUMNS: `parametrize("sandbox", COLUMNS, indirect=True)`.
+    `--require=sandbox` turns that into a failure. LMBOOT_TEST_SANDBOX names one to try instead. A
+    program that the portable sandbox takes too is given `tests.attacks.probes.EVERYWHERE`.
     """
     name = str(request.param)
     if name == "wasm":

@@ -17,7 +17,7 @@ from lmboot.runtime.broker import Broker
 from lmboot.runtime.channel import IN_FLIGHT
 from lmboot.runtime.operations import Time
 from tests import leaks, portable
-from tests.attacks.cases import COLUMNS, FULL
+from tests.attacks.probes import EVERYWHERE, WITH_SOCKETS
 from tests.runtime.brokers import Record, all_routes, codes, scene, until
 from tests.runtime.guests import Guest, started
 
@@ -27,8 +27,8 @@ pytestmark = [
     pytest.mark.usefixtures("sandbox"),
     pytest.mark.timeout(portable.SECONDS),
 ]
-everywhere = pytest.mark.parametrize("sandbox", COLUMNS, indirect=True)
-with_sockets = pytest.mark.parametrize("sandbox", FULL, indirect=True)
+everywhere = pytest.mark.parametrize("sandbox", EVERYWHERE, indirect=True)
+with_sockets = pytest.mark.parametrize("sandbox", WITH_SOCKETS, indirect=True)
 
 RAW = r"""
 import json, os, sys

@@ -371,12 +371,94 @@ async def test_a_program_that_was_granted_runs_in_a_sandbox_of_its_own(
     assert "spawn   /usr/bin/sort" in done.pane("sys")
 
 
-async def test_without_a_sandbox_no_program_is_run_for_it(bench: Bench) -> None:
-    file = bench.payload(ASKS, routes={"spawn": "HOST"})
-    words = ["boot", "--payload", file, "--yes", "--no-border", "--sandbox", "none", "--json"]
-    done = await bench.run(*words, lines=[':rt spawn {"argv": ["/usr/bin/sort"]}'])
+# ---------------------------------------------------------------- without a border
 
-    assert done.pane("rt")[-1].startswith("HostUnavailable spawn: without a sandbox")
+NONE = ["--yes", "--no-border", "--sandbox", "none", "--json"]
+
+
+async def test_without_a_border_the_host_does_nothing_and_that_is_said_and_on_file(
+    bench: Bench,
+) -> None:
+    file = bench.payload(ASKS, routes={"spawn": "HOST", "time": "HOST", "env": "EMULATE"})
+    lines = [
+        ':rt spawn {"argv": ["/usr/bin/sort"]}',
+        ":rt time",
+        ':rt env {"name": "USER"}',
+        ":route time HOST",
+        ":rt time",
+    ]
+    done = await bench.run("boot", "--payload", file, *NONE, lines=lines)
+
+    _, spawned, denied, user, emulated = done.pane("rt")
+    assert (spawned, denied, user) == (
+        "Denied spawn is denied",
+        "Denied time is denied",
+        '"guest"',
+    )
+    assert json.loads(emulated)["unix"] == 946684800
+    told = done.pane("sys")
+    assert "there is no border: what the host would do for the runtime is denied" in told
+    assert "time is EMULATE now: without a border the host performs nothing" in told
+    (event,) = [each for each in records(log_of(bench), "event") if each["op"] == "border"]
+    assert (event["decision"], done.code) == ("none", 0)
+
+
+# ---------------------------------------------------------------- the user's own policy
+
+
+async def test_the_policy_of_the_settings_is_the_ceiling_of_every_run(bench: Bench) -> None:
+    bench.settings.write_text('[routes]\ntime = "DENY"\nenv = "EMULATE"\nfs.list = "ASK"\n')
+    lines = [
+        ":rt time",
+        ':rt env {"name": "USER"}',
+        ":route env HOST",
+        ":route code.exec_python HOST",
+    ]
+    routes = {**dict.fromkeys(["time", "env"], "HOST"), "code.exec_python": "EMULATE"}
+    done = await talked(bench, *lines, routes=routes)
+
+    _, denied, user = done.pane("rt")
+    assert (denied, user) == ("Denied time is denied", '"guest"')
+    told = done.pane("sys")
+    assert "env is EMULATE now: the policy allows no more than EMULATE" in told
+    assert "code.exec_python is EMULATE now: the host never performs it" in told
+
+
+async def test_a_policy_can_have_nobody_asked(bench: Bench, notes: Path) -> None:
+    bench.settings.write_text('[routes]\nfs.read_text = "HOST"\n')
+    read = ':rt fs.read_text {"path": "notes/a.txt"}'
+    done = await talked(bench, read, f":grant read {notes}", read, routes=FILES)
+
+    _, refused, granted = done.pane("rt")
+    assert refused.startswith("HostError fs.read_text: no folder 'notes' was granted")
+    assert granted == '"oak"'
+    assert any("refuses without a question" in text for text in done.pane("sys"))
+
+
+# ---------------------------------------------------------------- what requires its broker
+
+
+async def test_a_payload_that_requires_its_broker_is_not_run_without_one(bench: Bench) -> None:
+    state = Path(bench.env["XDG_STATE_HOME"]) / "lmboot"
+    state.mkdir(parents=True)
+    (state / "audit").write_text("a file where the folder belongs")
+    file = bench.payload("print('ran')", requires_broker=True)
+
+    done = await bench.run("boot", "--payload", file, "--yes", "--json")
+
+    assert done.code == 4
+    assert done.err.count("the payload requires the broker") == 1
+    assert done.pane("rt") == []
+    assert done.events == ["payload", "error"]
+
+
+@pytest.mark.parametrize("options", [["--yes", "--json"], NONE])
+async def test_where_its_broker_can_be_had_it_runs(bench: Bench, options: list[str]) -> None:
+    file = bench.payload("print('ran')", requires_broker=True)
+
+    done = await bench.run("boot", "--payload", file, *options)
+
+    assert (done.pane("rt"), done.code) == (["ran"], 0)
 
 
 # ---------------------------------------------------------------- the level that is asked for

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from lmboot.app.border import CEILING, Beside, Border
+from lmboot.app.border import Beside, Border, agreed_routes
 from lmboot.errors import AuditFault
 from lmboot.gui import bordermessages as b
 from lmboot.gui import messages as m
 from lmboot.gui.outbox import Budget, Outbox
 from lmboot.gui.watching import BorderWatch, posture, shown_border, shown_routes
-from lmboot.runtime.policy import OPERATIONS, Limits, Route, effective_routes
+from lmboot.runtime.policy import OPERATIONS, Limits, Route, Rule, effective_routes
 from lmboot.runtime.routes import Routes
 
 ALL = Budget(1 << 30, 1 << 30, 1e9)
@@ -29,8 +29,8 @@ ALONE = Beside(
 )
 
 
-def routes(**ceiling: Route) -> Routes:
-    return Routes.agreed({**CEILING, **ceiling}, effective_routes(ASKED))
+def routes(**rules: Rule) -> Routes:
+    return agreed_routes(effective_routes(ASKED), rules)
 
 
 def border(fault: AuditFault | None = None) -> Border:

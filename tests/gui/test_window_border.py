@@ -8,14 +8,13 @@ from tkinter import filedialog, ttk
 
 import pytest
 
-from lmboot.app.border import CEILING
+from lmboot.app.border import agreed_routes
 from lmboot.gui import bordermessages as b
 from lmboot.gui.bordercolumn import BorderColumn
 from lmboot.gui.routes import Pills
 from lmboot.gui.watching import posture, shown_routes
-from lmboot.runtime.policy import Route, effective_routes
+from lmboot.runtime.policy import OPERATIONS, Route, effective_routes
 from lmboot.runtime.properties import IN_WORDS
-from lmboot.runtime.routes import Routes
 from tests.gui.tkroot import clipped, mapped, settle
 from tests.gui.windows import STARTED, Stand, ended, reach, texts
 
@@ -25,7 +24,7 @@ ASKED: dict[str, Route] = {
     "fetch": "HOST",
     "query_model": "HOST",
 }
-ROUTES = Routes.agreed(CEILING, effective_routes(ASKED))
+ROUTES = agreed_routes(effective_routes(ASKED), {})
 LEVELS = {**dict.fromkeys(IN_WORDS, "enforced"), "unix_path": "absent", "mem_total": "partial"}
 NOTES = b.Grant("read", "notes", "notes/", "until it ends")
 HOST = b.Grant("fetch", "example.org", "example.org", "for a while", 772)
@@ -73,7 +72,7 @@ def test_what_can_be_done_to_an_operation_is_shown_the_rest_is_one_row(stand: St
     assert {op: each.route for op, each in pills(stand).items()} == ASKED
     stand.press("and 14 more, all DENY")
 
-    assert len(pills(stand)) == len(CEILING)
+    assert len(pills(stand)) == len(OPERATIONS)
     assert pills(stand)["spawn"].route == "DENY"
     stand.press("Show fewer")
     assert set(pills(stand)) == set(ASKED)

@@ -66,7 +66,10 @@ def an_image(folder: Path) -> Path:
         return None if any(part in entry.name for part in skipped) else entry
 
     (folder / "passwd").write_text("root:x:0:0:::\n")
+    folders = {str(above) for path in (program, library, *shared) for above in Path(path).parents}
     with tarfile.open(folder / "image.tar", "w", dereference=True) as tar:
+        for path in sorted(folders - {"/"}):  # else they are root's alone
+            tar.add(path, path, recursive=False, filter=root)
         tar.add(program, "usr/bin/python3", filter=root)
         tar.add(library, library, filter=root)
         for path in sorted(shared):

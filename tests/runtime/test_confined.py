@@ -224,9 +224,17 @@ def test_what_begins_with_a_dot_is_out_of_reach_unless_granted(
         assert folder.read_text(path).text == "secret"
 
 
-@pytest.mark.parametrize("name", ["autorun.inf", "Desktop.INI", "run.desktop", "x.lnk", "e.pth"])
-def test_names_that_systems_obey_are_not_written(granted: Folder, name: str) -> None:
+@pytest.mark.parametrize("name", ["autorun.inf", "deep/run.desktop", "x.lnk", "e.pth", "run.sh"])
+def test_names_that_systems_obey_are_not_written_but_can_be_removed(
+    root: Path, granted: Folder, name: str
+) -> None:
     assert code(lambda: granted.write_text(name, "x")) == "bad_path"
+    assert not (root / name).exists()
+    (root / name).write_text("of the person's")
+    assert code(lambda: granted.write_text(name, "x", overwrite=True)) == "bad_path"
+    assert granted.read_text(name).text == "of the person's"
+    granted.remove(name)
+    assert not (root / name).exists()
 
 
 # ---------------------------------------------------------------- what lies in the folder

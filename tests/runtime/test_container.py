@@ -19,10 +19,10 @@ import pytest
 
 from lmboot.errors import SandboxFault
 from lmboot.runtime import seccomp
-from lmboot.runtime.backends import Plan, container, docker
+from lmboot.runtime.backends import Plan, container
 from lmboot.runtime.backends.bubblewrap import Kernel
 from lmboot.runtime.backends.container import HYBRID, Podman, Store, diagnose
-from lmboot.runtime.posture import choose, prove
+from lmboot.runtime.posture import prove
 from lmboot.runtime.run import Box
 from tests import leaks
 from tests.runtime.guests import run, started
@@ -210,15 +210,6 @@ def test_as_root_an_image_is_refused_with_the_reason() -> None:
         container.find("mine")
 
     assert "container_image" in caught.value.hint
-
-
-async def test_docker_is_refused_with_the_reason_and_another_way() -> None:
-    with pytest.raises(SandboxFault, match="runs as root") as caught:
-        await choose("docker", no_border=False)
-
-    assert "--sandbox podman" in caught.value.hint
-    with pytest.raises(SandboxFault, match="docker"):
-        docker.find()
 
 
 # ---------------------------------------------------------------- for real

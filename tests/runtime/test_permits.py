@@ -382,3 +382,39 @@ async def test_no_grant_is_left_to_nobody_when_the_request_goes_as_the_answer_co
         await asyncio.sleep(0)
 
         assert it.grants.folders == {}
+
+
+# ---------------------------------------------------------------- where nobody is to be asked
+
+
+async def test_what_the_policy_lets_nobody_be_asked_for_is_refused_and_told_once() -> None:
+    wanting = Wanting()
+    async with asked(wanting, unasked={"query_model"}) as it:
+        answers = [await it.scene.guest.call("query_model") for _ in range(3)]
+
+        assert codes(answers) == ["not_granted"] * 3
+        assert it.person.asked == []
+        (told,) = it.person.told
+        assert told.endswith("refuses without a question; `:grant query_model` allows it")
+
+
+async def test_a_grant_counts_where_nobody_is_to_be_asked() -> None:
+    wanting = Wanting()
+    wanting.gate.set()
+    async with asked(wanting, unasked={"query_model"}) as it:
+        it.grants.add("query_model", "query_model")
+
+        assert codes([await it.scene.guest.call("query_model")]) == ["ok"]
+        assert (it.person.asked, it.person.told) == ([], [])
+
+
+async def test_what_was_refused_unasked_is_not_held_against_a_question(notes: Path) -> None:
+    async with asked(unasked={"fs.read_text"}) as it:
+        for number in range(2 * MOST_REFUSED):
+            await it.scene.guest.call("fs.read_text", path=f"n{number}/a.txt")
+        await it.scene.guest.ask("fs.list", path="n0")
+        assert await question(it) == Question("fs.list", "n0", chooses_folder=True)
+        it.person.answer(Answer("while", str(notes)))
+
+        assert codes([await it.scene.guest.answer()]) == ["ok"]
+        assert len(it.person.told) == MOST_REFUSED

@@ -9,7 +9,8 @@
     DENY      not at all: raises Denied
 
 `routes()` tells the route of every operation; an operation that it does not list is denied. The
-user may change a route at any time. Arguments and results of the broker are JSON values.
+user may change a route at any time: `reply(op, **args)` tells with the result who was asked.
+Arguments and results of the broker are JSON values.
 The short names below (`read("a.txt")`) are the same calls. Standard library only, Python 3.9+.
 
 Descriptor LMBOOT_FD is the socket to the broker (on Windows two, to read from and to write to):
@@ -37,7 +38,6 @@ ALIASES = {
 
 BROKER_SECONDS = 5.0  # for a broker to tell its table, which is the first that it does
 MAX_FRAME_BYTES = 1 << 20
-
 MAX_ROWS = 1000  # of one answer of a database
 
 _PORTABLE = sys.platform == "wasi"
@@ -74,11 +74,16 @@ def routes():
 
 def call(op, **args):
     """Perform one operation and return its result; raise an OSError that says why it was not."""
+    return reply(op, **args)["result"]
+
+
+def reply(op, **args):
+    """Do what `call` does; return {"result", "route", "emulated"}: who did it, too."""
     op = ALIASES.get(op, op)
     _broker.listen()
     route = _routes.get(op, "DENY")
     if route == "EMULATE" and op in _EMULATORS:
-        return _EMULATORS[op](**args)
+        return {"result": _EMULATORS[op](**args), "route": route, "emulated": True}
     if route == "HOST" or (route == "EMULATE" and _broker.connected):
         return _broker.ask(op, args)
     raise Denied(f"{op} is denied")
@@ -343,7 +348,7 @@ class _Broker:
                 self._lock.release()
 
     def ask(self, op, args):
-        """Have an operation performed; return its result, or raise what the broker answered."""
+        """Have an operation performed; return what `reply` does, or raise what was answered."""
         if os.getpid() != self._process:
             raise HostUnavailable(f"{op}: only the process that lmboot started can ask the host")
         if self._asking == get_ident():  # a signal handler, while the same thread asks
@@ -364,7 +369,7 @@ class _Broker:
         while self.connected:
             for told in self._receive():
                 if told.get("id", 0) in (self._id, None):  # None: our line was not understood
-                    return _result(op, told)
+                    return _checked(op, told)
         raise HostError("lost", f"{op}: the broker hung up; it may be done or not")
 
     def _greeted(self):
@@ -422,15 +427,13 @@ def _frame(number, op, args):
     except (TypeError, ValueError, RecursionError) as error:
         raise HostError("bad_argument", f"{op}: an argument is not JSON: {error}") from None
     if len(frame) > MAX_FRAME_BYTES:
-        raise HostError(
-            "too_large", f"{op}: the arguments are longer than {MAX_FRAME_BYTES} bytes"
-        )
+        raise HostError("too_large", f"{op}: the arguments are over {MAX_FRAME_BYTES} bytes")
     return frame
 
 
-def _result(op, told):
+def _checked(op, told):
     if told["ok"]:
-        return told["result"]
+        return {key: told[key] for key in ("result", "route", "emulated")}
     code, message = told["error"]["code"], f"{op}: {told['error']['message']}"
     if code not in ("denied", "route_changed", "unavailable"):
         raise HostError(code, message)
