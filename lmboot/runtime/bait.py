@@ -48,7 +48,7 @@ class Bait:
         }
 
     def _like_a_desktop(self) -> list[str]:
-        """Listen where a desktop's servers would, so that one is there to be reached; return where.
+        """Listen where a desktop's servers would, so that one is there to reach; return where.
 
         What cannot be made there, cannot be made by a desktop of this user's either.
         """
