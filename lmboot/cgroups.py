@@ -54,6 +54,9 @@ LIMITS = {
 _SETTINGS = {
     (1, "memory"): {"memory.swappiness": b"0"},
     (2, "memory"): {"memory.swap.max": b"0", "memory.oom.group": b"1"},
+    # As much of the processors as one program has, however many the tree is.
+    (1, "cpu"): {"cpu.shares": b"1024"},
+    (2, "cpu"): {"cpu.weight": b"100"},
 }
 EVENTS = {1: "memory.oom_control", 2: "memory.events"}
 _IN_MEMORY = {1: (b"rss", b"shmem"), 2: (b"anon", b"shmem")}  # of memory.stat: not on any disk

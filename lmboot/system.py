@@ -64,6 +64,10 @@ if sys.platform == "win32":
         """Refuse: nobody can tell here how a descriptor was opened."""
         raise OSError("Windows does not tell how a descriptor was opened")
 
+    def path_of(descriptor: int) -> str | None:
+        """Return None: nothing is asked for by descriptor here."""
+        return None
+
     def is_of_fixed_size(descriptor: int) -> bool:
         """Say whether it is a file in memory whose size is sealed: there are none."""
         return False
@@ -112,6 +116,20 @@ else:
     def flags_of(descriptor: int) -> int:
         """Return the flags that a descriptor was opened with."""
         return fcntl.fcntl(descriptor, fcntl.F_GETFL)
+
+    def path_of(descriptor: int) -> str | None:
+        """Return where that lies what a descriptor is open on; None where nobody tells.
+
+        Linux tells by /proc, which may not be there; macOS does for what has a name.
+        """
+        try:
+            if sys.platform == "darwin":
+                told = fcntl.fcntl(descriptor, fcntl.F_GETPATH, bytes(1024))
+                return os.fsdecode(told.partition(b"\0")[0])
+            else:
+                return os.readlink(f"/proc/self/fd/{descriptor}")
+        except OSError:
+            return None
 
     def is_of_fixed_size(descriptor: int) -> bool:
         """Say whether it is a file in memory whose size is sealed; only Linux has such files."""

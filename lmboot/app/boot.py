@@ -306,7 +306,7 @@ class Boot:
             tell=self.talk.say,
             inject=inject,
             ask=self.view.ask if self.options.can_ask else None,
-            sandbox=launcher.beside if launcher.backend != "none" else None,
+            sandbox=launcher.no_programs or launcher.beside,
             limits=limits,
             rules=self.settings.routes,
         )

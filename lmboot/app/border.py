@@ -66,14 +66,15 @@ class Beside:
 
     `model` gives its connection, `tell` shows something on `sys`, `inject` adds a text to the
     conversation with the model. `ask` None: nobody can be asked. `sandbox` sets up one more
-    sandbox for a program of the host's, None: there is none to be had. `rules` is the policy.
+    sandbox for a program of the host's; where there is none to be had, it is why not. `rules` is
+    the policy.
     """
 
     model: Model
     tell: Tell
     inject: Callable[[str], None]
     ask: Ask | None
-    sandbox: Callable[[Limits], Awaitable[Sandbox]] | None
+    sandbox: Callable[[Limits], Awaitable[Sandbox]] | str
     limits: Limits
     rules: Mapping[str, Rule] = field(default_factory=dict)
 

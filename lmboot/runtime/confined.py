@@ -25,7 +25,7 @@ from lmboot import system
 from lmboot.errors import OperationRefused, UsageFault
 from lmboot.paths import problem_with
 from lmboot.runtime.autorun import runs_by_itself
-from lmboot.runtime.beneath import Opener, open_beneath
+from lmboot.runtime.beneath import Opener, lies_at, open_beneath
 from lmboot.runtime.quota import Quota
 from lmboot.text import brief
 
@@ -50,6 +50,7 @@ _CODES = {
     errno.ENOSPC: ("quota", "does not fit on the disk"),
     errno.EDQUOT: ("quota", "does not fit on the disk"),
     errno.EROFS: ("read_only", "lies on a file system that is read-only"),
+    errno.EOPNOTSUPP: ("not_a_file", "is no regular file"),  # a socket, where macOS is asked
 }
 
 
@@ -106,19 +107,23 @@ class Folder:
             )
         try:
             descriptor = os.open(path, _FOLDER)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # a ValueError: no path can be written like that
+            why = getattr(error, "strerror", "") or "is no path"
             raise UsageFault(
-                f"{path}: {error.strerror}", hint="Name a folder, not a link."
+                f"{brief(str(path))}: {why}", hint="Name a folder, not a link."
             ) from None
-        real = os.readlink(f"/proc/self/fd/{descriptor}") + "/"
-        if real.startswith(tuple(f"{folder}/" for folder in _SYSTEM)):
+        try:
+            _check_of_the_user(descriptor, path)
+            return cls(
+                descriptor, writable=writable, dotfiles=dotfiles, quota=quota, opener=opener
+            )
+        except BaseException:
             os.close(descriptor)
-            raise UsageFault(f"{path} belongs to the system", hint="Name a folder of yours.")
-        return cls(descriptor, writable=writable, dotfiles=dotfiles, quota=quota, opener=opener)
+            raise
 
     def again(self, *, writable: bool) -> Self:
         """Hold the same folder once more, wherever its path may lead by now."""
-        with self._root() as root:
+        with self._root() as root, _told(""):
             return type(self)(
                 os.dup(root),
                 writable=writable,
@@ -260,7 +265,8 @@ class Folder:
         with self._lock:
             if self._descriptor < 0:
                 raise OperationRefused("the folder is not granted any more", code="closed")
-            descriptor = os.dup(self._descriptor)
+            with _told(""):
+                descriptor = os.dup(self._descriptor)
         try:
             yield descriptor
         finally:
@@ -311,6 +317,15 @@ class Folder:
         if stat.S_ISDIR(found.st_mode):
             return f"{entry.name}/" if found.st_dev == self.identity[0] else None
         return entry.name if stat.S_ISREG(found.st_mode) and found.st_nlink == 1 else None
+
+
+def _check_of_the_user(descriptor: int, path: Path) -> None:
+    """Refuse a folder that belongs to the system, or of which nobody can tell whether it does."""
+    real = lies_at(descriptor, path)
+    if real is None:
+        raise UsageFault(f"{path} has just been moved", hint="Try again.")
+    if f"{real}/".startswith(tuple(f"{folder}/" for folder in _SYSTEM)):
+        raise UsageFault(f"{path} belongs to the system", hint="Name a folder of yours.")
 
 
 def _refusal(relative: str, code: str, why: str) -> OperationRefused:
@@ -398,12 +413,13 @@ def _mode_to_keep(parent: int, name: str, *, overwrite: bool, relative: str) -> 
 
 def _new_file(parent: int, passing: str) -> tuple[int, bool]:
     """Open a file that vanishes if we do; where the system can't, one with the passing name."""
-    try:
-        flags = os.O_WRONLY | (system.O_TMPFILE or os.O_EXCL | os.O_CREAT) | system.O_CLOEXEC
-        return os.open(".", flags, 0o666, dir_fd=parent), False
-    except OSError as error:
-        if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.EEXIST):
-            raise
+    if system.O_TMPFILE and system.path_of(parent):  # it gets its name through /proc
+        try:
+            flags = os.O_WRONLY | system.O_TMPFILE | system.O_CLOEXEC
+            return os.open(".", flags, 0o666, dir_fd=parent), False
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
+                raise
     return os.open(passing, _NEW, 0o666, dir_fd=parent), True
 
 

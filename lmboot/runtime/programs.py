@@ -109,9 +109,12 @@ def located(path: str) -> str:
     except (OSError, ValueError):
         raise Refused("not_found", "there is no such program") from None
     try:
-        problem = _problem(os.fstat(descriptor), os.readlink(f"/proc/self/fd/{descriptor}"))
+        found, lies = os.fstat(descriptor), system.path_of(descriptor)
     finally:
         os.close(descriptor)
+    if lies is None:
+        raise Refused("unavailable", "where a program lies can't be told without /proc")
+    problem = _problem(found, lies)
     if problem:
         raise Refused("bad_program", f"this program {problem}")
     return real

@@ -246,6 +246,12 @@ class Box:
         await box._stand(_disk_bytes(limits or Limits()))
         return box
 
+    @property
+    def grouped(self) -> bool:
+        """Whether the sandbox that stands is in a control group of lmboot's own."""
+        there = self._standby is not None and self._standby.plan.grouped
+        return there and bool(self._places)
+
     async def another(self, limits: Limits) -> Box:
         """Set up one more sandbox of the same kind; raise SandboxFault."""
         return await Box.open(self.backend, limits, self._places)

@@ -54,11 +54,11 @@ class Spawn:
     def __init__(
         self,
         grants: Grants,
-        sandbox: Callable[[Limits], Awaitable[Sandbox]] | None,
+        sandbox: Callable[[Limits], Awaitable[Sandbox]] | str,
         limits: Limits,
         tell: Callable[[str], None],
     ) -> None:
-        """Take what sets up a sandbox (None: there is none to be had), and the run's limits."""
+        """Take what sets up a sandbox (or why there is none to be had), and the run's limits."""
         self._grants, self._sandbox, self._tell = grants, sandbox, tell
         wall = min(limits.wall_seconds or WALL_SECONDS, WALL_SECONDS)
         self._limits = replace(limits, wall_seconds=wall)
@@ -67,8 +67,8 @@ class Spawn:
 
     def needs(self, args: dict[str, Any]) -> Question | None:
         """Ask for a program by where it really lies; of one that runs others nobody is asked."""
-        if self._sandbox is None:
-            raise Refused("unavailable", "without a sandbox no program is run for a runtime")
+        if isinstance(self._sandbox, str):
+            raise Refused("unavailable", self._sandbox)
         if not args["argv"]:
             raise Refused("bad_argument", "argv names no program")
         path = args["argv"][0]
@@ -120,7 +120,7 @@ class Spawn:
         return Job((*own, *given), (f"{stem}.py", program, *argv[1:]), self._limits, {})
 
     async def _run(self, job: Job) -> dict[str, Any]:
-        assert self._sandbox is not None  # noqa: S101 - `needs` has seen to that
+        assert not isinstance(self._sandbox, str)  # noqa: S101 - `needs` has seen to that
         try:
             sandbox = await self._sandbox(self._limits)
             try:

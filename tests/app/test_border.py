@@ -28,7 +28,7 @@ ALONE = Beside(
     tell=lambda text, event=None, **details: None,
     inject=lambda text: None,
     ask=None,
-    sandbox=None,
+    sandbox="not here",
     limits=Limits(),
 )
 

@@ -12,6 +12,7 @@ import pytest
 
 from lmboot.errors import SandboxFault
 from lmboot.runtime.posture import choose
+from tests import portable
 from tests.attacks.cases import FULL
 from tests.leaks import nothing_left
 from tests.runtime import guests
@@ -42,9 +43,12 @@ def sandbox(
 ) -> str:
     """Run an attack in every back end that takes its program; one not usable here is skipped.
 
-    `--require=sandbox` turns that into a failure. LMBOOT_TEST_SANDBOX names one to try instead.
+    `--require=sandbox` turns that into a failure. LMBOOT_TEST_SANDBOX names one to try instead. A
+    program that the portable sandbox takes too is given `tests.attacks.probes.EVERYWHERE`.
     """
     name = str(request.param)
+    if name == "wasm":
+        portable.lend(own_cache)
     if why_not := unusable(name):
         pytest.skip(f"{name}: {why_not}")
     monkeypatch.setattr(guests, "SANDBOX", name)

@@ -24,7 +24,7 @@ ALONE = Beside(
     tell=lambda text, event=None, **details: None,
     inject=lambda text: None,
     ask=None,
-    sandbox=None,
+    sandbox="there is none",
     limits=Limits(),
 )
 

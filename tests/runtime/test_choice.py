@@ -77,6 +77,26 @@ def test_every_level_has_its_walls_and_its_remedy() -> None:
     assert set(WALLS) == set(LEVEL_REMEDIES) == {"low", "medium", "high"}
 
 
+# ---------------------------------------------------------------- programs of the host's
+
+
+@pytest.mark.parametrize("name", sorted(BACKENDS))
+def test_a_program_of_the_host_s_runs_where_there_are_processes(name: str) -> None:
+    portable = "wasm" in name
+
+    assert ("no processes" in posture.no_programs(name, None)) is portable
+    assert bool(posture.no_programs(name, None)) is portable
+
+
+@pytest.mark.parametrize("name", [n for n, entry in BACKENDS.items() if entry.takes_image])
+def test_in_an_image_no_program_of_the_host_s_is_run(name: str) -> None:
+    assert "made of an image" in posture.no_programs(name, "python")
+
+
+def test_without_a_border_no_program_is_run_for_a_runtime() -> None:
+    assert "without a sandbox" in posture.no_programs("none", None)
+
+
 # ---------------------------------------------------------------- the order
 
 TABLE = {

@@ -166,6 +166,8 @@ def _separated(program: bytes) -> tuple[str, ...]:
         *("--network", "none", "--ipc", "private", "--pid", "private", "--uts", "private"),
         *("--cap-drop", "all", "--security-opt", "no-new-privileges"),
         *("--security-opt", "label=disable", "--security-opt", f"mask={':'.join(_HIDDEN)}"),
+        # What the kernel lets every process set of itself there, it need not.
+        *("--security-opt", "proc-opts=ro,nosuid,nodev,noexec"),
         *("--annotation", f"run.oci.seccomp_bpf_data={encoded}"),
         *("--cgroups", "disabled", "--ulimit", f"nofile={OPEN_FILES}:{OPEN_FILES}"),
         *("--log-driver", "none", "--hostname", "lmboot", "--no-hosts", "--http-proxy=false"),
