@@ -132,7 +132,7 @@ def main() -> int:
     """Try every case and write the table; return 1 when one was not held."""
     results = Results()
     pytest.main(
-        ["-n", "0", "-m", "case", "--require=sandbox", "-q", "--timeout=300", "--durations=15"],
+        ["-m", "case", "--require=sandbox", "-q", "--timeout=300", "--durations=15"],
         plugins=[results],
     )
     table = block(results.verdict)

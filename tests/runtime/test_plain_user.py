@@ -27,7 +27,7 @@ cp "$1/pyproject.toml" "$2/checkout"
 mount --bind "$2/passwd" /etc/passwd
 cd "$2/checkout"
 exec setpriv --reuid "$3" --regid "$3" --clear-groups -- \\
-    .venv/bin/python -m pytest -q -n 0 -p no:cacheprovider --basetemp "$2/tmp" \\
+    .venv/bin/python -m pytest -q -p no:cacheprovider --basetemp "$2/tmp" \\
     -m "attack or not attack" "$4"
 """
 
