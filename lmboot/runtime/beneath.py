@@ -49,15 +49,18 @@ def open_beneath(root: int, path: str, flags: int) -> int:
     return by_walking(root, path, flags)
 
 
-def by_openat2(root: int, path: str, flags: int) -> int:
-    """Open a path in one system call; OSError ENOSYS where there is none."""
+def by_openat2(root: int, path: str, flags: int, resolve: int = 0) -> int:
+    """Open a path in one system call; OSError ENOSYS where there is none.
+
+    `resolve` are conditions of openat2 beside those that always hold.
+    """
     if platform.machine() not in _ARCHITECTURES:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
     # Without NOFOLLOW: with it, a link in the place of a folder would be told as no folder.
     how = _How(
         _with_safety(flags) & ~system.O_NOFOLLOW,
         0,
-        _BENEATH | _NO_MAGICLINKS | _NO_SYMLINKS | _NO_XDEV,
+        _BENEATH | _NO_MAGICLINKS | _NO_SYMLINKS | _NO_XDEV | resolve,
     )
     for _ in range(_TRIES):
         descriptor, problem = _call_openat2(root, _encoded(path), how)

@@ -19,7 +19,7 @@ from lmboot.errors import OperationRefused, RuntimeFault
 from lmboot.runtime import frames
 from lmboot.runtime.channel import Channel, Event
 from lmboot.runtime.frames import Closed, Fault, Request
-from lmboot.runtime.operations import Operation, Permit, Refused, RouteChanged, checked
+from lmboot.runtime.operations import Operation, Permit, Ready, Refused, RouteChanged, checked
 from lmboot.runtime.policy import ALIASES, Route
 from lmboot.runtime.routes import Routes, below, stricter
 
@@ -61,6 +61,9 @@ class Gate(Protocol):
         None: it needs nothing. Cancelled when nobody waits for the answer any more.
         """
 
+    def permit_at_once(self, operation: Operation, args: dict[str, Any]) -> Permit | None:
+        """Do the same, or raise BlockingIOError where the person would have to be asked."""
+
 
 @dataclass(frozen=True, slots=True)
 class Flip:
@@ -97,6 +100,16 @@ class _Flight:
         if self.task is not None and (self.operation.cancellable or self.asking):
             self.task.cancel()
 
+    def at_once(self, ready: Ready | None) -> Any:
+        """Do it here and now, or raise BlockingIOError where it might have to wait."""
+        if ready is None or self.route != "HOST":
+            raise BlockingIOError
+        self.permit = self.broker._gate.permit_at_once(self.operation, self.args)
+        result = ready.at_once(self.args, self)
+        if not self.version:
+            self.commit()
+        return result
+
     async def go(self) -> Any:
         """Do it, unless the route became stricter since the admission, or does on the way."""
         self.task = asyncio.current_task()
@@ -128,6 +141,9 @@ class _Open:
     async def permit(self, operation: Operation, args: dict[str, Any]) -> Permit | None:
         return None
 
+    def permit_at_once(self, operation: Operation, args: dict[str, Any]) -> Permit | None:
+        return None
+
 
 class Broker:
     """One run's broker: `serve` until the guest hangs up, `flip` at any time.
@@ -148,6 +164,8 @@ class Broker:
     ) -> None:
         self._gate = gate or _Open()
         self._operations = {operation.name: operation for operation in operations}
+        every = self._operations.items()
+        self._ready = {name: each for name, each in every if isinstance(each, Ready)}
         self._routes = routes
         self._swapping = Lock()
         self._audit = audit
@@ -306,10 +324,18 @@ class Broker:
         return operation
 
     def _begin(self, flight: _Flight) -> None:
+        """Do a request at once where that is possible, else let it take its time."""
         self._flights[flight.request.id] = flight
-        task = asyncio.get_running_loop().create_task(self._fly(flight))
-        self._tasks.add(task)
-        task.add_done_callback(self._landed)
+        try:
+            frame = self._success(flight, flight.at_once(self._ready.get(flight.request.op)))
+        except BlockingIOError:
+            task = asyncio.get_running_loop().create_task(self._fly(flight))
+            self._tasks.add(task)
+            task.add_done_callback(self._landed)
+        except Exception as error:  # noqa: BLE001 an operation's fault is an answer, not our end
+            self._fail(flight, error)
+        else:
+            self._answer(flight, frame, "ok")
 
     def _landed(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -317,22 +343,29 @@ class Broker:
 
     async def _fly(self, flight: _Flight) -> None:
         """Do what a request asks for, and answer it."""
-        frame, code = b"", "lost"
         try:
-            frame, code = self._success(flight, await flight.go()), "ok"
-        except OperationRefused as refused:
-            frame, code = self._failure(flight, refused), refused.code
+            frame = self._success(flight, await flight.go())
         except asyncio.CancelledError:  # the flight ends here and now, whoever cancelled it
-            reason = flight.stopped or Refused("failed", "the operation was cancelled")
-            frame, code = self._failure(flight, reason), reason.code
+            self._fail(flight, flight.stopped or Refused("failed", "the operation was cancelled"))
         except Exception as error:  # noqa: BLE001 an operation's fault is an answer, not our end
-            frame = self._failure(flight, Refused("failed", "the operation failed"))
+            self._fail(flight, error)
+        else:
+            self._answer(flight, frame, "ok")
+
+    def _fail(self, flight: _Flight, error: Exception) -> None:
+        """Answer a request with what went wrong; what is no refusal is not told."""
+        if isinstance(error, OperationRefused):
+            refused, code = error, error.code
+        else:
+            refused = Refused("failed", "the operation failed")
             code = f"failed: {type(error).__name__}"
-        finally:
-            if flight.permit is not None:
-                flight.permit.done()
-            del self._flights[flight.request.id]
-            self._record(flight, code)
+        self._answer(flight, self._failure(flight, refused), code)
+
+    def _answer(self, flight: _Flight, frame: bytes, code: str) -> None:
+        if flight.permit is not None:
+            flight.permit.done()
+        del self._flights[flight.request.id]
+        self._record(flight, code)
         self._channel.send(frame)
 
     def _success(self, flight: _Flight, result: Any) -> bytes:

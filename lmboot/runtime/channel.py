@@ -49,6 +49,7 @@ class Channel(asyncio.BufferedProtocol):
         self._buffer = bytearray(PIECE_BYTES)
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._soon = False  # whether more will be taken in the loop's next turn
         self._at_end = False  # the guest has said its last
 
     async def open(self, connection: socket.socket, already: bytes = b"") -> None:
@@ -65,8 +66,7 @@ class Channel(asyncio.BufferedProtocol):
 
     def go_on(self) -> None:
         """Take what there is room for; read on when all of it was taken."""
-        while self._events and self._has_room():
-            self._take(self._events.popleft())
+        self._take_some()
         if self._transport is None or self._transport.is_closing():
             return
         if self._at_end:
@@ -79,6 +79,20 @@ class Channel(asyncio.BufferedProtocol):
             if self._timer is not None:  # the guest has its time from now on
                 self._stop_timer()
                 self._start_timer()
+
+    def _take_some(self) -> None:
+        """Take what there is room for, a few at a time: others want the loop too."""
+        for _ in range(IN_FLIGHT):
+            if not (self._events and self._has_room()):
+                return
+            self._take(self._events.popleft())
+        if self._events and not self._soon:
+            self._soon = True
+            self._loop.call_soon(self._go_on_again)
+
+    def _go_on_again(self) -> None:
+        self._soon = False
+        self.go_on()
 
     def end(self, reason: str) -> None:
         """Hang up; the guest has a second to read the last answers. Idempotent."""

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from lmboot.paths import problem_with
 from lmboot.runtime.asking import Question
-from lmboot.runtime.confined import MAX_FILE_BYTES, Folder
+from lmboot.runtime.confined import MAX_FILE_BYTES, Folder, Part
 from lmboot.runtime.database import query
 from lmboot.runtime.fetching import fetch
 from lmboot.runtime.grants import Grants, Held
@@ -53,7 +53,14 @@ def _list(folder: Folder, rest: str, args: dict[str, Any]) -> Any:
 
 
 def _read_text(folder: Folder, rest: str, args: dict[str, Any]) -> Any:
-    part = folder.read_text(rest)
+    return _whole(folder.read_text(rest))
+
+
+def _read_text_at_once(folder: Folder, rest: str, args: dict[str, Any]) -> Any:
+    return _whole(folder.read_text_at_once(rest))
+
+
+def _whole(part: Part) -> str:
     if part.next_offset < part.size:
         raise Refused("too_large", "the file is larger than what one reading takes")
     return part.text
@@ -66,6 +73,10 @@ def _write_text(folder: Folder, rest: str, args: dict[str, Any]) -> Any:
 
 def _stat(folder: Folder, rest: str, args: dict[str, Any]) -> Any:
     return folder.stat(rest)
+
+
+def _stat_at_once(folder: Folder, rest: str, args: dict[str, Any]) -> Any:
+    return folder.stat_at_once(rest)
 
 
 def _remove(folder: Folder, rest: str, args: dict[str, Any]) -> Any:
@@ -112,8 +123,14 @@ _ON_FILES: tuple[tuple[str, Mapping[str, Argument], Work, bool], ...] = (
 )
 
 
+_AT_ONCE: Mapping[str, Work] = {"fs.read_text": _read_text_at_once, "fs.stat": _stat_at_once}
+
+
 class _OnFiles:
-    """One operation on granted folders, done in a thread; the guest's library emulates it."""
+    """One operation on granted folders; the guest's library emulates it.
+
+    It is done in a thread, but for what can be had without waiting.
+    """
 
     emulates: ClassVar[bool] = False
     cancellable: ClassVar[bool] = False
@@ -141,6 +158,14 @@ class _OnFiles:
         if not known and (problem := problem_with(name)):
             raise Refused("bad_path", f"the name of the folder {problem}")
         return Question(self.name, name, chooses_folder=not known)
+
+    def at_once(self, args: dict[str, Any], context: Context) -> Any:
+        """Look at what the kernel has in memory; what is more takes a thread."""
+        work = _AT_ONCE.get(self.name)
+        if work is None:
+            raise BlockingIOError
+        name, rest = _split(args["path"])
+        return work(self._folder(name, context), rest, args)
 
     async def perform(self, args: dict[str, Any], context: Context) -> Any:
         """Do it; what changes a file commits before it touches the disk."""

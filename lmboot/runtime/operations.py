@@ -89,6 +89,17 @@ class Operation(Protocol):
 
 
 @runtime_checkable
+class Ready(Protocol):
+    """An operation that can often be performed without waiting for anything."""
+
+    def at_once(self, args: dict[str, Any], context: Context) -> Any:
+        """Do what `perform` does, in the event loop.
+
+        Raises BlockingIOError where that could mean waiting: then nothing has happened.
+        """
+
+
+@runtime_checkable
 class Needing(Protocol):
     """An operation that is performed only where a person has granted it; others need nothing."""
 
