@@ -12,6 +12,7 @@ import json
 import math
 import re
 from bisect import bisect_left
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -140,6 +141,33 @@ def quick(text: str, longest: int = QUICK_CHARACTERS) -> dict[str, Any] | None:
     except ValueError:
         return None
     return value if isinstance(value, dict) else None
+
+
+def encoder(
+    *,
+    ascii_only: bool = True,
+    sort_keys: bool = False,
+    allow_nan: bool = False,
+    default: Callable[[object], object] | None = None,
+) -> Callable[[object], str]:
+    """Return what writes JSON without spaces; unless allowed, NaN and infinities are ValueError.
+
+    It is what `json.JSONEncoder` would make anew for each value: for short ones the most of its
+    time. A value that contains itself is a RecursionError.
+    """
+    usual = json.JSONEncoder(
+        ensure_ascii=ascii_only,
+        allow_nan=allow_nan,
+        sort_keys=sort_keys,
+        separators=(",", ":"),
+        default=default,
+    )
+    make = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return usual.encode
+    text = json.encoder.encode_basestring_ascii if ascii_only else json.encoder.encode_basestring
+    made = make(None, usual.default, text, None, ":", ",", sort_keys, False, allow_nan)
+    return lambda value: "".join(made(value, 0))
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

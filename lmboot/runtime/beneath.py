@@ -15,6 +15,7 @@ import os
 import platform
 import stat
 from collections.abc import Callable
+from typing import cast
 
 from lmboot import system
 
@@ -56,14 +57,9 @@ def by_openat2(root: int, path: str, flags: int, resolve: int = 0) -> int:
     """
     if platform.machine() not in _ARCHITECTURES:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-    # Without NOFOLLOW: with it, a link in the place of a folder would be told as no folder.
-    how = _How(
-        _with_safety(flags) & ~system.O_NOFOLLOW,
-        0,
-        _BENEATH | _NO_MAGICLINKS | _NO_SYMLINKS | _NO_XDEV | resolve,
-    )
+    how, encoded = _how(flags, resolve), _encoded(path)
     for _ in range(_TRIES):
-        descriptor, problem = _call_openat2(root, _encoded(path), how)
+        descriptor, problem = _call_openat2(root, encoded, how)
         if problem not in (errno.EAGAIN, errno.EINTR):
             break
     if descriptor < 0:
@@ -71,22 +67,28 @@ def by_openat2(root: int, path: str, flags: int, resolve: int = 0) -> int:
     return descriptor
 
 
-def _call_openat2(root: int, path: bytes, how: _How) -> tuple[int, int]:
-    descriptor = _libc().syscall(
-        ctypes.c_long(_OPENAT2),
-        ctypes.c_int(root),
-        ctypes.c_char_p(path),
-        ctypes.byref(how),
-        ctypes.c_size_t(ctypes.sizeof(how)),
+@functools.cache
+def _how(flags: int, resolve: int) -> _How:
+    # Without NOFOLLOW: with it, a link in the place of a folder would be told as no folder.
+    return _How(
+        _with_safety(flags) & ~system.O_NOFOLLOW,
+        0,
+        _BENEATH | _NO_MAGICLINKS | _NO_SYMLINKS | _NO_XDEV | resolve,
     )
-    return int(descriptor), ctypes.get_errno() if descriptor < 0 else 0
+
+
+def _call_openat2(root: int, path: bytes, how: _How) -> tuple[int, int]:
+    descriptor = int(_syscall()(_OPENAT2, root, path, ctypes.byref(how), ctypes.sizeof(how)))
+    return descriptor, ctypes.get_errno() if descriptor < 0 else 0
 
 
 @functools.cache
-def _libc() -> ctypes.CDLL:
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.syscall.restype = ctypes.c_long
-    return libc
+def _syscall() -> Callable[..., int]:
+    syscall = ctypes.CDLL(None, use_errno=True).syscall
+    syscall.restype = ctypes.c_long
+    how = ctypes.POINTER(_How)
+    syscall.argtypes = (ctypes.c_long, ctypes.c_int, ctypes.c_char_p, how, ctypes.c_size_t)
+    return cast(Callable[..., int], syscall)
 
 
 def _with_safety(flags: int) -> int:

@@ -362,11 +362,12 @@ class Broker:
         self._answer(flight, self._failure(flight, refused), code)
 
     def _answer(self, flight: _Flight, frame: bytes, code: str) -> None:
+        """Send an answer, then record it: the guest need not wait for what is done in any case."""
         if flight.permit is not None:
             flight.permit.done()
         del self._flights[flight.request.id]
-        self._record(flight, code)
         self._channel.send(frame)
+        self._record(flight, code)
 
     def _success(self, flight: _Flight, result: Any) -> bytes:
         emulated, version = flight.route == "EMULATE", flight.version

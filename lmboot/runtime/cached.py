@@ -11,7 +11,6 @@ import functools
 import os
 import sys
 
-from lmboot import system
 from lmboot.runtime.beneath import by_openat2
 
 _RESOLVE_CACHED = 0x20  # Linux 5.12: EAGAIN, also for what has to be looked up on the disk

@@ -163,13 +163,16 @@ class Folder:
     ) -> Part:
         """Do what `read_text` does, where no more than AT_ONCE_BYTES are to be read."""
         self._check(relative)
-        with self._opened_at_once(relative, os.O_RDONLY) as descriptor:
+        descriptor = self._opened_at_once(relative, os.O_RDONLY)
+        try:
             found = os.fstat(descriptor)
             _check_file(relative, found)
             count = min(length, found.st_size - offset)
             if not 0 <= count <= AT_ONCE_BYTES or offset < 0:
                 raise BlockingIOError
             data = read_cached(descriptor, count, offset)
+        finally:
+            os.close(descriptor)
         return _part(relative, data, offset, found.st_size, whole=length > count)
 
     def write_text(self, relative: str, text: str, overwrite: bool = False) -> int:
@@ -204,8 +207,11 @@ class Folder:
     def stat_at_once(self, relative: str = "") -> dict[str, str | int | float]:
         """Do what `stat` does."""
         self._check(relative, root=True)
-        with self._opened_at_once(relative, system.HANDLE) as descriptor:
+        descriptor = self._opened_at_once(relative, system.HANDLE)
+        try:
             found = os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
         return _described(relative, found)
 
     def remove(self, relative: str) -> None:
@@ -296,16 +302,11 @@ class Folder:
             finally:
                 os.close(descriptor)
 
-    @contextlib.contextmanager
-    def _opened_at_once(self, relative: str, flags: int) -> Iterator[int]:
+    def _opened_at_once(self, relative: str, flags: int) -> int:
         with self._lock:
             if not self._is_local or self._descriptor < 0:
                 raise BlockingIOError
-            descriptor = open_cached(self._descriptor, relative, flags)
-        try:
-            yield descriptor
-        finally:
-            os.close(descriptor)
+            return open_cached(self._descriptor, relative, flags)
 
     def _folder(self, relative: str) -> contextlib.AbstractContextManager[int]:
         self._check(relative, root=True)

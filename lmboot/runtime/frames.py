@@ -13,14 +13,13 @@ Nothing raises. `id` null in an error: the line was refused before it had a usab
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from lmboot.runtime.policy import Route
-from lmboot.strictjson import MAX_INTEGER, Broken, Budget, decode, quick
+from lmboot.strictjson import MAX_INTEGER, Broken, Budget, decode, encoder, quick
 from lmboot.text import brief
 
 MAX_FRAME_BYTES = 1 << 20
@@ -29,8 +28,8 @@ MAX_VALUES = 10_000  # of one frame: no operation takes more, and so many are re
 
 _OPERATION = re.compile(r"[a-z][a-z0-9_.]{0,63}")
 _FIELDS = ("id", "op", "args")
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-_encode_ascii = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
+_encode = encoder(ascii_only=False)
+_encode_ascii = encoder()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +91,9 @@ class Frames:
 
     def _lines(self, data: bytes) -> Iterator[bytes | None]:
         """Yield each line that ends in these bytes; None for one that is too long."""
+        if not self._pending and data.find(b"\n") == len(data) - 1 < MAX_FRAME_BYTES:
+            yield data[:-1]  # one line, as most come
+            return
         start = 0
         while (end := data.find(b"\n", start)) >= 0:
             whole = len(self._pending) + end - start

@@ -7,7 +7,7 @@ runs. An operation that one of the three does not name is DENY in it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from lmboot.errors import UsageFault
@@ -25,10 +25,17 @@ class Routes:
     manifest: Mapping[str, Route]
     live: Mapping[str, Route]
     version: int = 1
+    _effective: Mapping[str, Route] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name in ("ceiling", "manifest", "live"):  # a copy: nobody can change it behind us
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+        tables = (self.ceiling, self.manifest, self.live)
+        effective = {
+            op: min((table.get(op, "DENY") for table in tables), key=_RANK.__getitem__)
+            for op in OPERATIONS
+        }
+        object.__setattr__(self, "_effective", effective)
 
     @classmethod
     def agreed(cls, ceiling: Mapping[str, Route], manifest: Mapping[str, Route]) -> Routes:
@@ -37,14 +44,11 @@ class Routes:
 
     def effective(self, op: str) -> Route:
         """Return who performs an operation; DENY when nobody knows it."""
-        if op not in OPERATIONS:
-            return "DENY"
-        tables = (self.ceiling, self.manifest, self.live)
-        return min((table.get(op, "DENY") for table in tables), key=_RANK.__getitem__)
+        return self._effective.get(op, "DENY")
 
     def table(self) -> dict[str, Route]:
         """Return the effective route of every known operation."""
-        return {op: self.effective(op) for op in OPERATIONS}
+        return dict(self._effective)
 
     def held_back(self, op: str, wanted: Route) -> str:
         """Return what keeps an operation from a route whatever the user sets; "" for nothing."""
