@@ -14,6 +14,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from json.scanner import make_scanner
 from typing import Any, NamedTuple
 
 from lmboot.text import brief
@@ -137,10 +138,10 @@ def quick(text: str, longest: int = QUICK_CHARACTERS) -> dict[str, Any] | None:
     if text.count("{") + text.count("[") > MAX_DEPTH:
         return None
     try:
-        value = _quick_decoder.decode(text)
-    except ValueError:
+        value, end = _scan(text, 0)
+    except (ValueError, StopIteration):
         return None
-    return value if isinstance(value, dict) else None
+    return value if isinstance(value, dict) and end == len(text) else None
 
 
 def encoder(
@@ -197,6 +198,7 @@ def _never(name: str) -> None:
 _quick_decoder = json.JSONDecoder(
     object_pairs_hook=_unique, parse_int=_bounded, parse_float=_finite, parse_constant=_never
 )
+_scan = make_scanner(_quick_decoder)  # what `decode` calls between two looks for white space
 
 
 @dataclass(slots=True)

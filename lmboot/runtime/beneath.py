@@ -39,6 +39,9 @@ class _How(ctypes.Structure):
     )
 
 
+_HOW_BYTES = ctypes.sizeof(_How)
+
+
 def open_beneath(root: int, path: str, flags: int) -> int:
     """Open a path by openat2 where that works here, else part by part."""
     try:
@@ -78,7 +81,7 @@ def _how(flags: int, resolve: int) -> _How:
 
 
 def _call_openat2(root: int, path: bytes, how: _How) -> tuple[int, int]:
-    descriptor = int(_syscall()(_OPENAT2, root, path, ctypes.byref(how), ctypes.sizeof(how)))
+    descriptor = _syscall()(_OPENAT2, root, path, how, _HOW_BYTES)
     return descriptor, ctypes.get_errno() if descriptor < 0 else 0
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Lock
 from time import monotonic
@@ -387,9 +388,9 @@ class Broker:
         """Record how it ended; what is done is done, so a fault of the audit changes nothing."""
         milliseconds = (monotonic() - flight.began) * 1e3
         decision, reason = ("ok", "") if code == "ok" else ("error", code)
-        self._note(
-            lambda: self._audit.outcome(flight.intent, decision, reason, ms=milliseconds)
-        )  # where that can't be, the next intent meets the same fault and is denied
+        # Where that can't be, the next intent meets the same fault and is denied.
+        with suppress(Exception):
+            self._audit.outcome(flight.intent, decision, reason, ms=milliseconds)
 
     def _note(self, write: Callable[[], None]) -> bool:
         """Record what has happened, or will in any case; say whether that was possible."""

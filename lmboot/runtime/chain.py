@@ -69,6 +69,7 @@ _any = encoder(sort_keys=True, allow_nan=True, default=_foreign)
 
 
 def _code(key: bytes, message: bytes) -> str:
+    """Return HMAC-SHA256 in hexadecimal digits."""
     code = _keyed(key).copy()
     code.update(message)
     return code.hexdigest()
@@ -76,7 +77,7 @@ def _code(key: bytes, message: bytes) -> str:
 
 @lru_cache(maxsize=4)
 def _keyed(key: bytes) -> hmac.HMAC:
-    return hmac.new(key, digestmod="sha256")  # half of the work, done once
+    return hmac.new(key, digestmod="sha256")  # a half of each code's work, done once
 
 
 def key_id(key: bytes) -> str:

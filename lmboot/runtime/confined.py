@@ -272,7 +272,7 @@ class Folder:
         problem = problem_with(relative)
         if problem is not None:
             raise _refusal(relative, "bad_path", problem)
-        if not self._dotfiles and any(part.startswith(".") for part in relative.split("/")):
+        if not self._dotfiles and (relative.startswith(".") or "/." in relative):
             raise _refusal(relative, "hidden", "has a part that begins with a dot")
         if writing and not self.writable:
             raise _refusal(relative, "read_only", "lies in a folder that was granted for reading")

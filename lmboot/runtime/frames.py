@@ -27,7 +27,7 @@ MAX_FAULTS = 20
 MAX_VALUES = 10_000  # of one frame: no operation takes more, and so many are read in little time
 
 _OPERATION = re.compile(r"[a-z][a-z0-9_.]{0,63}")
-_FIELDS = ("id", "op", "args")
+_FIELDS = frozenset({"id", "op", "args"})
 _encode = encoder(ascii_only=False)
 _encode_ascii = encoder()
 
@@ -159,8 +159,9 @@ def _members(line: bytes) -> dict[str, Any]:
 
 def _request(number: int, members: dict[str, Any]) -> Request:
     """Return the request that an object with a valid id is; raise _Refused."""
-    if unknown := sorted(set(members) - set(_FIELDS)):
-        raise _Refused("unknown_field", f"there is no field {brief(unknown[0], 60)!r}")
+    if not members.keys() <= _FIELDS:
+        unknown = min(members.keys() - _FIELDS)
+        raise _Refused("unknown_field", f"there is no field {brief(unknown, 60)!r}")
     op, args = members.get("op"), members.get("args")
     if not isinstance(op, str) or not _OPERATION.fullmatch(op):
         shown = brief(op, 60) if isinstance(op, str) else "no text"
@@ -173,8 +174,9 @@ def _request(number: int, members: dict[str, Any]) -> Request:
 def reply(number: int, result: Any, route: Route, *, emulated: bool, version: int) -> bytes:
     """Return a result's frame; one that can't be told, or is too large, becomes an error."""
     message = {"id": number, "ok": True, "result": result, "route": route}
+    message |= {"emulated": emulated, "version": version}
     try:
-        frame = _frame({**message, "emulated": emulated, "version": version})
+        frame = _frame(message)
     except (TypeError, ValueError, RecursionError):
         return error(number, "failed", "the result can't be written as JSON", version=version)
     if len(frame) > MAX_FRAME_BYTES:

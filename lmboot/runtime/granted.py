@@ -154,7 +154,7 @@ class _OnFiles:
         name, _ = _split(args["path"])
         if not name and self.name == "fs.list":
             return None
-        known = name in self._grants.folders
+        known = self._grants.has_folder(name)
         if not known and (problem := problem_with(name)):
             raise Refused("bad_path", f"the name of the folder {problem}")
         return Question(self.name, name, chooses_folder=not known)

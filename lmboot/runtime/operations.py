@@ -222,8 +222,9 @@ Argument = Text | Whole | Flag | Texts | Values | Files
 
 def checked(arguments: Mapping[str, Argument], given: Mapping[str, Any]) -> dict[str, Any]:
     """Return every argument, defaults filled in; raise Refused for the first that does not fit."""
-    if unknown := sorted(set(given) - set(arguments)):
-        raise Refused("bad_argument", f"there is no argument {brief(unknown[0], 60)!r}")
+    if not given.keys() <= arguments.keys():
+        unknown = min(given.keys() - arguments.keys())
+        raise Refused("bad_argument", f"there is no argument {brief(unknown, 60)!r}")
     values: dict[str, Any] = {}
     for name, argument in arguments.items():
         values[name] = given.get(name, argument.default)
