@@ -14,8 +14,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from json.scanner import make_scanner
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from lmboot.text import brief
 
@@ -198,7 +197,7 @@ def _never(name: str) -> None:
 _quick_decoder = json.JSONDecoder(
     object_pairs_hook=_unique, parse_int=_bounded, parse_float=_finite, parse_constant=_never
 )
-_scan = make_scanner(_quick_decoder)  # what `decode` calls between two looks for white space
+_scan = cast(Any, _quick_decoder).scan_once  # what `decode` calls between two looks for white space
 
 
 @dataclass(slots=True)

@@ -294,6 +294,7 @@ class Boot:
         return Beside(
             model=lambda: self.connection,
             tell=self.talk.say,
+            note=self.talk.note,
             inject=inject,
             ask=self.view.ask if self.options.can_ask else None,
             sandbox=launcher.beside if launcher.backend != "none" else None,

@@ -60,13 +60,15 @@ class Show(Protocol):
 class Beside:
     """What a border reaches of the session around it.
 
-    `model` gives its connection, `tell` shows something on `sys`, `inject` adds a text to the
+    `model` gives its connection, `tell` shows something on `sys`, `note` what the runtime notes,
+    and waits until it was shown, counted as what the runtime prints is. `inject` adds a text to the
     conversation with the model. `ask` None: nobody can be asked. `sandbox` sets up one more
     sandbox for a program of the host's, None: there is none to be had.
     """
 
     model: Model
     tell: Tell
+    note: Callable[[str], Awaitable[None]]
     inject: Callable[[str], None]
     ask: Ask | None
     sandbox: Callable[[Limits], Awaitable[Sandbox]] | None
@@ -237,11 +239,8 @@ class Border:
 def _own(session: Beside) -> list[Operation]:
     """Return the operations that need no grants but of their own name."""
 
-    def notify(text: str) -> None:
-        session.tell(f"the runtime notes: {text}")
-
     model = session.model
     asking: list[Operation] = [
         QueryModel(model), InjectPrompt(model, session.inject), Logits(model), ReloadModel(model)
     ]  # fmt: skip
-    return [Time(), Env(), Notify(notify), Tokenize(model), *asking]
+    return [Time(), Env(), Notify(session.note), Tokenize(model), *asking]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -293,6 +293,9 @@ class Env:
 class Notify:
     """One short text for the person; `show` gets it without what a screen hides or obeys.
 
+    The answer waits for what `show` returns, if anything: no more notices than requests that may
+    be under way are unshown, however slowly they are read.
+
     Nobody is asked first: the question would be longer than the notice, which stands in the
     session as the runtime's own and gives the runtime no more than what it prints.
     """
@@ -301,12 +304,13 @@ class Notify:
     arguments: ClassVar[Mapping[str, Argument]] = {"text": Text()}
     emulates: ClassVar[bool] = True
     cancellable: ClassVar[bool] = False
-    show: Callable[[str], None]
+    show: Callable[[str], Awaitable[None] | None]
 
     async def perform(self, args: dict[str, Any], context: Context) -> dict[str, bool]:
         """Show it."""
         context.commit()
-        self.show(plain(args["text"]))
+        if (showing := self.show(plain(args["text"]))) is not None:
+            await showing
         return {"shown": True}
 
     async def emulate(self, args: dict[str, Any]) -> dict[str, bool]:

@@ -104,6 +104,26 @@ async def test_a_notice_is_shown_without_what_a_screen_obeys() -> None:
         assert shown == ["abc"]
 
 
+async def test_notices_that_nobody_reads_are_not_answered_and_few_wait() -> None:
+    reads, waiting = asyncio.Event(), list[str]()
+
+    async def show(text: str) -> None:
+        waiting.append(text)
+        await reads.wait()
+
+    async with scene(Notify(show)) as it:
+        for number in range(100):
+            await it.guest.ask("notify", text=str(number))
+        await until(lambda: len(waiting) >= IN_FLIGHT)
+        assert len(waiting) == IN_FLIGHT
+        assert it.audit.outcomes == {}
+
+        reads.set()
+
+        assert codes([await it.guest.answer() for _ in range(100)]) == ["ok"] * 100
+        assert sorted(waiting, key=int) == [str(number) for number in range(100)]
+
+
 @pytest.mark.parametrize("op", ["time", "reload_model", "made.up"])
 async def test_what_is_denied_or_unknown_is_refused_and_noted(op: str) -> None:
     async with scene(Time(), routes=all_routes("DENY")) as it:
