@@ -197,7 +197,9 @@ def _never(name: str) -> None:
 _quick_decoder = json.JSONDecoder(
     object_pairs_hook=_unique, parse_int=_bounded, parse_float=_finite, parse_constant=_never
 )
-_scan = cast(Any, _quick_decoder).scan_once  # what `decode` calls between two looks for white space
+_scan = cast(
+    Any, _quick_decoder
+).scan_once  # what `decode` calls between two looks for white space
 
 
 @dataclass(slots=True)

@@ -60,8 +60,8 @@ class Show(Protocol):
 class Beside:
     """What a border reaches of the session around it.
 
-    `model` gives its connection, `tell` shows something on `sys`, `note` what the runtime notes,
-    and waits until it was shown, counted as what the runtime prints is. `inject` adds a text to the
+    `model` gives its connection, `tell` shows something on `sys`, `note` what the runtime notes:
+    it waits until that was shown, and counts it as printed. `inject` adds a text to the
     conversation with the model. `ask` None: nobody can be asked. `sandbox` sets up one more
     sandbox for a program of the host's, None: there is none to be had.
     """
@@ -86,7 +86,14 @@ class Unrecorded:
         """Refuse it."""
         raise self._fault
 
-    def outcome(self, intent: Any, decision: str, reason: str = "", *, ms: float = 0.0) -> None:
+    def outcome(
+        self,
+        intent: Any,
+        decision: str,
+        reason: str = "",
+        bytes: int = 0,  # noqa: A002 - so it is called in the record
+        ms: float = 0.0,
+    ) -> None:
         """Write nothing; there is none without an intent."""
 
     def denied(self, op: str, route: str, version: int, args: object, reason: str) -> None:
@@ -238,7 +245,6 @@ class Border:
 
 def _own(session: Beside) -> list[Operation]:
     """Return the operations that need no grants but of their own name."""
-
     model = session.model
     asking: list[Operation] = [
         QueryModel(model), InjectPrompt(model, session.inject), Logits(model), ReloadModel(model)

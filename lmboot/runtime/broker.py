@@ -34,8 +34,18 @@ class Audit(Protocol):
     def intent(self, op: str, route: str, version: int, args: object) -> Any:
         """Record what is about to be done; what is returned stands for it in its outcome."""
 
-    def outcome(self, intent: Any, decision: str, reason: str = "", *, ms: float = 0.0) -> None:
-        """Record how an intent ended: "ok" or "error" and its code."""
+    def outcome(
+        self,
+        intent: Any,
+        decision: str,
+        reason: str = "",
+        bytes: int = 0,  # noqa: A002 - so it is called in the record
+        ms: float = 0.0,
+    ) -> None:
+        """Record how an intent ended: "ok" or "error" and its code.
+
+        `bytes` is the size of request and answer together.
+        """
 
     def denied(self, op: str, route: str, version: int, args: object, reason: str) -> None:
         """Record a request that was refused at its admission; never raises."""
@@ -368,13 +378,16 @@ class Broker:
             flight.permit.done()
         del self._flights[flight.request.id]
         self._channel.send(frame)
-        self._record(flight, code)
+        self._record(flight, code, flight.request.size + len(frame))
 
     def _success(self, flight: _Flight, result: Any) -> bytes:
         emulated, version = flight.route == "EMULATE", flight.version
-        return frames.reply(
-            flight.request.id, result, flight.route, emulated=emulated, version=version
-        )
+        try:
+            return frames.reply(
+                flight.request.id, result, flight.route, emulated=emulated, version=version
+            )
+        except frames.Untold as untold:
+            raise Refused(untold.code, untold.message) from None
 
     def _failure(self, flight: _Flight, refused: OperationRefused) -> bytes:
         """Return an error with the route that the request took; a changed one is told as it is."""
@@ -384,13 +397,13 @@ class Broker:
         number, code = flight.request.id, refused.code
         return frames.error(number, code, str(refused), route=route, version=version)
 
-    def _record(self, flight: _Flight, code: str) -> None:
+    def _record(self, flight: _Flight, code: str, size: int) -> None:
         """Record how it ended; what is done is done, so a fault of the audit changes nothing."""
         milliseconds = (monotonic() - flight.began) * 1e3
         decision, reason = ("ok", "") if code == "ok" else ("error", code)
         # Where that can't be, the next intent meets the same fault and is denied.
         with suppress(Exception):
-            self._audit.outcome(flight.intent, decision, reason, ms=milliseconds)
+            self._audit.outcome(flight.intent, decision, reason, size, milliseconds)
 
     def _note(self, write: Callable[[], None]) -> bool:
         """Record what has happened, or will in any case; say whether that was possible."""

@@ -8,14 +8,14 @@ One frame is one line of UTF-8 JSON, at most 1 MiB before its newline:
     {"push": "routes", "routes": {"time": "HOST", ...}, "version": 2}            unasked
 
 A guest may write anything: whatever is no request becomes a Fault, and too much of that Closed.
-Nothing raises. `id` null in an error: the line was refused before it had a usable id.
+Nothing of a guest's raises. `id` null in an error: the line was refused before it had a usable id.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from lmboot.runtime.policy import Route
@@ -34,11 +34,15 @@ _encode_ascii = encoder()
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a guest asks for: well formed, and nothing more is known of it."""
+    """What a guest asks for: well formed, and nothing more is known of it.
+
+    `size` is that of its line in bytes.
+    """
 
     id: int
     op: str
     args: dict[str, Any]
+    size: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,15 @@ class Closed:
 
     code: str
     message: str
+
+
+class Untold(Exception):
+    """A result can't be told; the message may be shown."""
+
+    def __init__(self, code: str, message: str) -> None:
+        """Take why, in one word and in a sentence."""
+        super().__init__(message)
+        self.code, self.message = code, message
 
 
 class Frames:
@@ -91,7 +104,7 @@ class Frames:
 
     def _lines(self, data: bytes) -> Iterator[bytes | None]:
         """Yield each line that ends in these bytes; None for one that is too long."""
-        if not self._pending and data.find(b"\n") == len(data) - 1 < MAX_FRAME_BYTES:
+        if not self._pending and 0 <= data.find(b"\n") == len(data) - 1 < MAX_FRAME_BYTES:
             yield data[:-1]  # one line, as most come
             return
         start = 0
@@ -124,7 +137,7 @@ class Frames:
             return Fault(None, "bad_id", "the id does not follow the last one")
         self._last_id = number
         try:
-            return _request(number, members)
+            return _request(number, members, len(line) + 1)
         except _Refused as refused:
             return Fault(number, refused.code, refused.message)
 
@@ -157,7 +170,7 @@ def _members(line: bytes) -> dict[str, Any]:
     return decoded.value
 
 
-def _request(number: int, members: dict[str, Any]) -> Request:
+def _request(number: int, members: dict[str, Any], size: int) -> Request:
     """Return the request that an object with a valid id is; raise _Refused."""
     if not members.keys() <= _FIELDS:
         unknown = min(members.keys() - _FIELDS)
@@ -168,20 +181,19 @@ def _request(number: int, members: dict[str, Any]) -> Request:
         raise _Refused("bad_operation", f"this is no name of an operation: {shown!r}")
     if not isinstance(args, dict):
         raise _Refused("bad_arguments", "args is not an object")
-    return Request(number, op, args)
+    return Request(number, op, args, size)
 
 
 def reply(number: int, result: Any, route: Route, *, emulated: bool, version: int) -> bytes:
-    """Return a result's frame; one that can't be told, or is too large, becomes an error."""
+    """Return a result's frame; raise Untold for one that is no JSON, or too large for a frame."""
     message = {"id": number, "ok": True, "result": result, "route": route}
     message |= {"emulated": emulated, "version": version}
     try:
         frame = _frame(message)
     except (TypeError, ValueError, RecursionError):
-        return error(number, "failed", "the result can't be written as JSON", version=version)
+        raise Untold("failed", "the result can't be written as JSON") from None
     if len(frame) > MAX_FRAME_BYTES:
-        text = f"the result is longer than {MAX_FRAME_BYTES:,} bytes"
-        return error(number, "too_large", text, version=version)
+        raise Untold("too_large", f"the result is longer than {MAX_FRAME_BYTES:,} bytes")
     return frame
 
 
