@@ -23,6 +23,7 @@ from lmboot.strictjson import MAX_INTEGER, Broken, Budget, decode, encoder, quic
 from lmboot.text import brief
 
 MAX_FRAME_BYTES = 1 << 20
+ROOM_BYTES = MAX_FRAME_BYTES - 1024  # for a result; the rest of its frame is less than that
 MAX_FAULTS = 20
 MAX_VALUES = 10_000  # of one frame: no operation takes more, and so many are read in little time
 
@@ -197,6 +198,13 @@ def reply(number: int, result: Any, route: Route, *, emulated: bool, version: in
     return frame
 
 
+def fitting(text: str) -> str:
+    """Return a text, or the beginning of it, that a frame has room for however it is escaped."""
+    while 6 * len(text) > ROOM_BYTES and len(_frame(text)) > ROOM_BYTES:  # 6: `\u0001`
+        text = text[: len(text) // 2]
+    return text
+
+
 def error(
     number: int | None, code: str, message: str, *, route: Route | None = None, version: int
 ) -> bytes:
@@ -211,7 +219,7 @@ def push(routes: Mapping[str, Route], version: int) -> bytes:
     return _frame({"push": "routes", "routes": dict(routes), "version": version})
 
 
-def _frame(message: dict[str, Any]) -> bytes:
+def _frame(message: dict[str, Any] | str) -> bytes:
     """Return one line; half a surrogate pair in it is escaped, since UTF-8 can't have it."""
     try:
         return _encode(message).encode("utf-8") + b"\n"

@@ -14,9 +14,10 @@ from typing import Any, ClassVar
 
 from lmboot.paths import problem_with
 from lmboot.runtime.asking import Question
-from lmboot.runtime.confined import MAX_FILE_BYTES, Folder, Part
+from lmboot.runtime.confined import MAX_READ_BYTES, Folder, Part
 from lmboot.runtime.database import query
 from lmboot.runtime.fetching import fetch
+from lmboot.runtime.frames import MAX_FRAME_BYTES, fitting
 from lmboot.runtime.grants import Grants, Held
 from lmboot.runtime.operations import (
     Argument,
@@ -26,6 +27,7 @@ from lmboot.runtime.operations import (
     Refused,
     Text,
     Values,
+    Whole,
 )
 from lmboot.runtime.urls import FetchPolicy, host_to_grant
 from lmboot.text import brief
@@ -33,6 +35,11 @@ from lmboot.text import brief
 PATH = Text(most=500)
 URL = Text(most=8192)
 ANYWHERE = Text(most=500, default="")
+# Of a file, in bytes of its UTF-8; length 0: all of the rest, or it is too_large for an answer.
+PIECE: Mapping[str, Argument] = {
+    "offset": Whole(0, 2**53, default=0),
+    "length": Whole(0, MAX_READ_BYTES, default=0),
+}
 
 Work = Callable[[Folder, str, dict[str, Any]], Any]
 
@@ -53,16 +60,24 @@ def _list(folder: Folder, rest: str, args: dict[str, Any]) -> Any:
 
 
 def _read_text(folder: Folder, rest: str, args: dict[str, Any]) -> Any:
-    return _whole(folder.read_text(rest))
+    length = args["length"] or MAX_READ_BYTES
+    return _told(folder.read_text(rest, args["offset"], length), args)
 
 
 def _read_text_at_once(folder: Folder, rest: str, args: dict[str, Any]) -> Any:
-    return _whole(folder.read_text_at_once(rest))
+    length = args["length"] or MAX_READ_BYTES
+    return _told(folder.read_text_at_once(rest, args["offset"], length), args)
 
 
-def _whole(part: Part) -> str:
+def _told(part: Part, args: dict[str, Any]) -> str:
+    """Return all that was asked for; of a piece as much as an answer takes, but never nothing.
+
+    The next piece begins behind the bytes of this one; behind the last one comes an empty text.
+    """
+    if args["length"]:
+        return fitting(part.text)
     if part.next_offset < part.size:
-        raise Refused("too_large", "the file is larger than what one reading takes")
+        raise Refused("too_large", "the file is too large for one answer; read it by pieces")
     return part.text
 
 
@@ -104,11 +119,11 @@ def _database_query(folder: Folder, rest: str, args: dict[str, Any]) -> Any:
 # name, arguments, what does it, whether it may change anything
 _ON_FILES: tuple[tuple[str, Mapping[str, Argument], Work, bool], ...] = (
     ("fs.list", {"path": ANYWHERE}, _list, False),
-    ("fs.read_text", {"path": PATH}, _read_text, False),
+    ("fs.read_text", {"path": PATH, **PIECE}, _read_text, False),
     ("fs.stat", {"path": PATH}, _stat, False),
     (
         "fs.write_text",
-        {"path": PATH, "text": Text(most=MAX_FILE_BYTES), "overwrite": Flag(default=True)},
+        {"path": PATH, "text": Text(most=MAX_FRAME_BYTES), "overwrite": Flag(default=True)},
         _write_text,
         True,
     ),

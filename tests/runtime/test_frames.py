@@ -20,6 +20,7 @@ from lmboot.runtime.frames import (
     Request,
     Untold,
     error,
+    fitting,
     push,
     reply,
 )
@@ -334,6 +335,16 @@ def test_a_result_that_can_not_be_told_is_none(result: Any, code: str) -> None:
 @given(st.text(alphabet=st.characters(), max_size=30))
 def test_any_text_can_be_a_result(text: str) -> None:
     assert json.loads(reply(1, text, "HOST", emulated=False, version=1))["result"] == text
+
+
+@pytest.mark.parametrize("character", ["x", "\n", "\x01", "é", "\U0001f40e", '"', "\udcff"])
+@pytest.mark.parametrize("count", [0, 1, 150_000, 300_000, 600_000, 1 << 20])
+def test_as_much_of_a_text_as_surely_fits_is_told(character: str, count: int) -> None:
+    told = fitting(character * count)
+
+    assert told == character * len(told)
+    assert len(reply(2**53, told, "HOST", emulated=False, version=2**53)) <= MAX_FRAME_BYTES
+    assert len(told) == count or len(told) > 50_000
 
 
 def test_half_a_surrogate_pair_can_be_a_result() -> None:
