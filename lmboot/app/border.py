@@ -215,11 +215,13 @@ class Border:
     async def _route(self, text: str, show: Show) -> None:
         op, _, wanted = text.partition(" ")
         wanted = wanted.strip().upper()
-        self.flip(op, cast(Route, wanted))
+        flip = self.flip(op, cast(Route, wanted))
         op = ALIASES.get(op, op)
         route, why = self.routes.effective(op), self.routes.held_back(op, cast(Route, wanted))
         text = f"{op} is {route} now: {why}" if why else f"{op} is {route} now"
-        await show("sys", text, "route", op=op, route=route)
+        met = {"withdrawn": len(flip.withdrawn), "too_late": len(flip.too_late)}
+        met = {name: count for name, count in met.items() if count}
+        await show("sys", text + _met(**met), "route", op=op, route=route, **met)
 
     def _revoke(self, text: str) -> None:
         if not self.granting.revoke(text):
@@ -241,6 +243,13 @@ class Border:
         if self._log is not None:
             with contextlib.suppress(AuditFault):
                 await asyncio.to_thread(self._log.close)
+
+
+def _met(withdrawn: int = 0, too_late: int = 0) -> str:
+    """Return what a flip did to operations under way, as the end of a sentence."""
+    clauses = [f"{withdrawn} withdrawn"] if withdrawn else []
+    clauses += [f"{too_late} can't be taken back any more"] if too_late else []
+    return f"; {', '.join(clauses)}" if clauses else ""
 
 
 def _own(session: Beside) -> list[Operation]:

@@ -6,32 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from lmboot.app.border import CEILING, Beside, Border
+from lmboot.app.border import CEILING, Border
 from lmboot.errors import AuditFault
 from lmboot.gui import bordermessages as b
 from lmboot.gui import messages as m
 from lmboot.gui.outbox import Budget, Outbox
 from lmboot.gui.watching import BorderWatch, posture, shown_border, shown_routes
-from lmboot.runtime.policy import OPERATIONS, Limits, Route, effective_routes
+from lmboot.runtime.policy import OPERATIONS, Route, effective_routes
 from lmboot.runtime.routes import Routes
+from tests.app.test_border import ALONE
 
 ALL = Budget(1 << 30, 1 << 30, 1e9)
 ASKED: dict[str, Route] = {"fs.open": "EMULATE", "fs.read_text": "HOST", "fetch": "HOST"}
-
-
-async def unheard(text: str) -> None:
-    """Show it to nobody."""
-
-
-ALONE = Beside(
-    model=lambda: None,
-    tell=lambda text, event=None, **details: None,
-    note=unheard,
-    inject=lambda text: None,
-    ask=None,
-    sandbox=None,
-    limits=Limits(),
-)
 
 
 def routes(**ceiling: Route) -> Routes:
