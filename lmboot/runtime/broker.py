@@ -317,7 +317,7 @@ class Broker:
             self._refuse(request.id, refused, route)
             return
         try:
-            intent = self._audit.intent(request.op, route, routes.version, args)
+            intent = self._audit.intent(request.op, route, routes.version, request.args)
         except Exception:  # noqa: BLE001 whatever it is: what can't be recorded is not done
             self._refuse(request.id, Refused("not_recorded", "it could not be recorded"), route)
             return

@@ -11,6 +11,7 @@ import functools
 import os
 import sys
 
+from lmboot import system
 from lmboot.runtime.beneath import by_openat2
 
 _RESOLVE_CACHED = 0x20  # Linux 5.12: EAGAIN, also for what has to be looked up on the disk
@@ -32,7 +33,7 @@ _LOCAL = frozenset(
 
 def is_local(descriptor: int) -> bool:
     """Say whether a folder lies on a file system of this machine's own, going by its kind."""
-    if sys.platform != "linux":
+    if not system.LINUX:
         return False
     found = (ctypes.c_long * 64)()  # the kind is the first member, everywhere on Linux
     known: bool = _libc().fstatfs(descriptor, found) == 0 and found[0] & 0xFFFFFFFF in _LOCAL
@@ -57,13 +58,12 @@ def open_cached(root: int, path: str, flags: int) -> int:
 
 def read_cached(descriptor: int, count: int, offset: int) -> bytes:
     """Read so many bytes or all that are there; BlockingIOError where one is not in memory."""
-    if sys.platform != "linux":
-        raise BlockingIOError
-    data = bytearray(count)
-    try:
-        taken = os.preadv(descriptor, [data], offset, os.RWF_NOWAIT)
-    except OSError:  # EOPNOTSUPP too: many file systems can't tell, and can't be asked twice
-        raise BlockingIOError from None
-    if taken < count and taken < os.fstat(descriptor).st_size - offset:
-        raise BlockingIOError
-    return bytes(memoryview(data)[:taken])
+    if sys.platform == "linux":
+        data = bytearray(count)
+        try:
+            taken = os.preadv(descriptor, [data], offset, os.RWF_NOWAIT)
+        except OSError:  # EOPNOTSUPP too: many file systems can't tell, and can't be asked twice
+            raise BlockingIOError from None
+        if taken == count or taken >= os.fstat(descriptor).st_size - offset:
+            return bytes(memoryview(data)[:taken])
+    raise BlockingIOError

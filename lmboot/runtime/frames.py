@@ -155,7 +155,7 @@ def _members(line: bytes) -> dict[str, Any]:
         text = line.decode("utf-8")
     except UnicodeDecodeError:
         raise _Refused("encoding", "the line is not UTF-8") from None
-    if (members := quick(text)) is not None and text.startswith("{"):
+    if (members := quick(text)) is not None:
         return members
     if not text.startswith("{"):
         raise _Refused("syntax", "the line is not a JSON object")

@@ -31,8 +31,8 @@ from tests.bench.measure import medians
 from tests.runtime.brokers import all_routes
 from tests.runtime.persons import Person
 
-ROUNDS = 5
-CALLS = 1500
+ROUNDS = 7
+CALLS = 2000
 LIBRARY = Path(runtime.__file__).parent / "guest"
 OPERATIONS = {
     "time": ("time", {}),
