@@ -34,7 +34,7 @@ class Place(NamedTuple):
 
 
 # By version and use: the file that shows that it can be had.
-_SIGNS = {
+SIGNS = {
     (1, "memory"): "memory.limit_in_bytes",
     (1, "pids"): "pids.max",
     (1, "cpu"): "cpu.shares",
@@ -44,7 +44,7 @@ _SIGNS = {
     (2, "kill"): "cgroup.kill",
 }
 # Where a limit is written, in this order; what is not there can't be exceeded.
-_LIMITS = {
+LIMITS = {
     (1, "memory"): ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes"),
     (2, "memory"): ("memory.max",),
     (1, "pids"): ("pids.max",),
@@ -54,8 +54,11 @@ _LIMITS = {
 _SETTINGS = {
     (1, "memory"): {"memory.swappiness": b"0"},
     (2, "memory"): {"memory.swap.max": b"0", "memory.oom.group": b"1"},
+    # As much of the processors as one program has, however many the tree is.
+    (1, "cpu"): {"cpu.shares": b"1024"},
+    (2, "cpu"): {"cpu.weight": b"100"},
 }
-_EVENTS = {1: "memory.oom_control", 2: "memory.events"}
+EVENTS = {1: "memory.oom_control", 2: "memory.events"}
 _IN_MEMORY = {1: (b"rss", b"shmem"), 2: (b"anon", b"shmem")}  # of memory.stat: not on any disk
 
 
@@ -141,7 +144,7 @@ def _tried(place: Place) -> Place:
     reap(place.folder)
     if not os.access(f"{place.folder}/cgroup.procs", os.W_OK):  # it is left by whoever enters
         return place
-    uses = [use for version, use in _SIGNS if version == place.version]
+    uses = [use for version, use in SIGNS if version == place.version]
     return place._replace(uses=tuple(use for use in uses if _works(place, use)))
 
 
@@ -221,19 +224,19 @@ class Group:
             self._files["time"] = os.open(f"{folder}/cpu.stat", os.O_RDONLY)
 
     def _use(self, version: int, use: str, folder: str) -> None:
-        os.stat(f"{folder}/{_SIGNS[version, use]}")
+        os.stat(f"{folder}/{SIGNS[version, use]}")
         self.uses.add(use)
         for name, value in _SETTINGS.get((version, use), {}).items():
             with contextlib.suppress(FileNotFoundError):  # no swap in this kernel
                 _put(f"{folder}/{name}", value)
-        for name in _LIMITS.get((version, use), ()):
+        for name in LIMITS.get((version, use), ()):
             with contextlib.suppress(FileNotFoundError):
                 file = os.open(f"{folder}/{name}", os.O_RDWR)
                 self._limits.setdefault(use, []).append(file)
         if use == "memory":
             self._version = version
             self._files["stat"] = os.open(f"{folder}/memory.stat", os.O_RDONLY)
-            self._files["events"] = os.open(f"{folder}/{_EVENTS[version]}", os.O_RDONLY)
+            self._files["events"] = os.open(f"{folder}/{EVENTS[version]}", os.O_RDONLY)
             self._set_alarm(version, folder)
         elif use == "pids":
             self._files["pids"] = os.open(f"{folder}/pids.current", os.O_RDONLY)

@@ -72,7 +72,7 @@ def hold(pid: int) -> int:
         raise OSError("only Linux has process spaces")
 
 
-def kill_held(handle: int) -> None:
-    """Kill what it stands for."""
+def kill_held(handle: int, number: int = signal.SIGKILL) -> None:
+    """Kill what it stands for; with 0, only see that this can be done. Raises OSError."""
     if sys.platform == "linux":
-        signal.pidfd_send_signal(handle, signal.SIGKILL)
+        signal.pidfd_send_signal(handle, number)

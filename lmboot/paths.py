@@ -53,7 +53,7 @@ def _problem(path: str) -> str | None:
     if ":" in path:
         return "has a colon"
     if path.startswith("/"):
-        return "is absolute; it must be relative to the workspace"
+        return "is absolute; it must be relative, without a / before it"
     parts = path.split("/")
     if len(parts) - 1 > MAX_FOLDERS:
         return f"lies deeper than {MAX_FOLDERS} folders"
@@ -64,7 +64,7 @@ def _problem_with_part(part: str) -> str | None:
     if not part:
         return "has an empty part"
     if part in (".", ".."):
-        return f"has the part {part}, which could leave the workspace"
+        return f"has the part {part}, which could lead out of its folder"
     if part[-1] in ". ":
         return "has a part that ends with a dot or a space"
     if len(part.encode()) > MAX_PART_BYTES:

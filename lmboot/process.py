@@ -24,6 +24,7 @@ from typing import Any, Literal
 from lmboot import census, cgroups, system
 from lmboot.handles import LOST_SECONDS, end_all, end_marked, handles
 from lmboot.pipes import CHUNK, Inlet, Outlet
+from lmboot.service import Request
 from lmboot.windows import Container
 
 if sys.platform != "win32":
@@ -76,9 +77,12 @@ class Order:
     before anything runs, and may hold `bounds` bytes each (none: they bound themselves); `info`
     is where a sandbox tells the first process of its inside; `nested`: that is its one child;
     `mark` is what only the sandbox's processes may write to, by which macOS tells them;
-    `container` is what holds them on Windows, where `windows_process.py` takes the order.
+    `container` is what holds them on Windows, where `windows_process.py` takes the order; without
+    one, only `engine` is started there: an engine around the runtime, which is the border itself.
     `scaffold`: what is started sets the sandbox up and stays around it, until it is taken down;
     nobody reads `info` then, but when its reader is gone, so is the supervisor.
+    `request`: a service starts the sandbox, which runs `argv`; its first process tells on `info`
+    what it ends with.
     """
 
     argv: tuple[str, ...]
@@ -95,6 +99,8 @@ class Order:
     nested: bool = False
     mark: str | None = None
     container: Container | None = None
+    engine: bool = False
+    request: Request | None = None
 
 
 class Supervisor:
@@ -120,12 +126,14 @@ class Supervisor:
         *,
         enclosed: bool = False,
         places: Sequence[cgroups.Place] = (),
+        service: str | None = None,
     ) -> Supervisor:
         """Start one, as an unprivileged user if `uid` is given.
 
         `enclosed`: it and all that it starts can signal nobody else, so that one signal to
         everybody ends the whole tree at once (Linux 6.12; else a fault). `places`: where a
-        control group of the tree's own is made (else a fault).
+        control group of the tree's own is made (else a fault). `service`: the socket of what is to
+        start the sandbox in its place.
         """
         ours, theirs = socket.socketpair()
         descriptor = theirs.fileno()
@@ -133,6 +141,7 @@ class Supervisor:
         group = cgroups.new_name(), places
         arguments += [f"groups={json.dumps(group)}"] if places else []
         arguments += ["enclosed"] if enclosed else []
+        arguments += [] if service is None else [f"service={service}"]
         with theirs:
             process = subprocess.Popen(  # noqa: ASYNC220 (a fork; there is nothing to wait for)
                 [sys.executable, "-I", "-S", str(_SCRIPT), *arguments],
@@ -185,6 +194,7 @@ class Supervisor:
                 cwd=order.cwd,
                 folders=order.folders,
                 bounds=order.bounds,
+                request=None if order.request is None else order.request._asdict(),
             )
         finally:
             _close_all([*given.values(), order.channel])

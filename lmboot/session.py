@@ -31,7 +31,7 @@ HELP = (
     ":rt TEXT    talk to the runtime",
     ":route      who performs what; :route OP ROUTE changes it: EMULATE, HOST or DENY",
     ":grant      what the runtime may use here; :grant read DIR, write DIR, fetch HOST, "
-    "spawn PROGRAM, env NAME, query_model",
+    "spawn PROGRAM, env NAME, query_model, time, notify",
     ":revoke NAME  take such a grant back",
     ":save DIR   copy out what the runtime wrote, once it has ended",
     ":quit       stop the runtime and leave",

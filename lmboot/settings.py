@@ -4,10 +4,15 @@ warm = true                  # read the primer into a loaded model's cache ahead
 trigger = "### GO ###"       # a trigger of your own, beside the built-in ones
 passphrase = "..."           # only a trigger followed by these words starts a bootstrap
 context = 8192               # tokens that lmboot's own engine loads a .gguf with
-container_image = "python"   # one of yours, for podman; left out: made of this machine's /usr
+container_image = "python"   # one of yours, for podman or docker; else your own /usr
 
 [limits]                     # ceilings for every runtime; they can only be lowered
 memory_mb = 256
+
+[routes]                     # the most that any runtime may have, whatever it asks for
+fetch = "DENY"               # "EMULATE": never by this machine; "ASK", which holds for all that is
+fs.write_text = "HOST"       # left out: as far as you grant it, and you are asked; "HOST": the
+                             # same, but nobody is asked: what was not granted is refused
 
 [window]
 theme = "system"             # or "dark", "light"
@@ -29,7 +34,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lmboot.errors import FileUnreadable, UsageFault
-from lmboot.runtime.policy import Limits, lowered
+from lmboot.runtime.policy import Limits, Rule, lowered
 from lmboot.text import brief
 
 if TYPE_CHECKING:
@@ -54,7 +59,10 @@ class WindowSettings:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The settings in force; `complaint` is what to tell the user once, None when all is well."""
+    """The settings in force; `complaint` is what to tell the user once, None when all is well.
+
+    `routes` is the policy: what it says of operations, "ASK" of those that it leaves out.
+    """
 
     warm: bool = True
     trigger: str | None = None
@@ -64,6 +72,7 @@ class Settings:
     window: WindowSettings = field(default_factory=WindowSettings)
     complaint: str | None = None
     container_image: str | None = None
+    routes: Mapping[str, Rule] = field(default_factory=dict)
 
     def by_name(self) -> dict[str, Any]:
         """Return what is in force by the names that `save` takes."""
@@ -82,9 +91,9 @@ class Settings:
 
 
 _TABLES: dict[str, type] = {"": Settings, "limits.": Limits, "window.": WindowSettings}
-NAMES = frozenset(  # of every setting: "context", "window.theme"
+NAMES = frozenset(  # of every setting that can be saved: "context", "window.theme"
     f"{table}{each.name}" for table, kind in _TABLES.items() for each in fields(kind)
-) - {"complaint", "limits", "window"}
+) - {"complaint", "limits", "routes", "window"}
 
 
 def load(file: Path) -> Settings:
@@ -110,6 +119,7 @@ def load(file: Path) -> Settings:
         window,
         complaint,
         read.container_image,
+        read.routes,
     )
 
 

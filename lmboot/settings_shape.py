@@ -9,10 +9,18 @@ from __future__ import annotations
 import tomllib
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
 
 from lmboot.connections.addresses import normalise_base
 from lmboot.errors import UsageFault
+from lmboot.runtime.policy import OPERATIONS, RULES, Rule
 from lmboot.text import brief
 
 
@@ -23,9 +31,28 @@ def _address(text: str) -> str:
         raise ValueError(str(error)) from error
 
 
+def _routes(table: object) -> object:
+    """Return rules by operations: to TOML, `fs.list` is a `list` in a table `fs`."""
+    if not isinstance(table, dict):
+        return table
+    flat: dict[object, object] = {}
+    for name, rule in table.items():
+        below = rule if isinstance(rule, dict) else {}
+        for op, said in [(f"{name}.{key}", it) for key, it in below.items()] or [(name, rule)]:
+            if op not in OPERATIONS:
+                raise ValueError(f"there is no operation {brief(str(op), 60)!r}")
+            if said not in RULES:
+                raise ValueError(f"{op} is one of {', '.join(RULES)}")
+            if op in flat:
+                raise ValueError(f"{op} is there twice")
+            flat[op] = said
+    return flat
+
+
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Line = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\n\r]+$")]
 _Image = Annotated[str, Field(max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9./:@_-]*$")]
+_Routes = Annotated[dict[str, Rule], BeforeValidator(_routes)]
 _Address = Annotated[_Line, AfterValidator(_address)]
 
 
@@ -63,6 +90,7 @@ class File(BaseModel):
     context: Annotated[int, Field(ge=512, le=1 << 20)] = 8192
     container_image: _Image | None = None
     limits: Limits = Limits()
+    routes: _Routes = {}
     window: Window = Window()
 
 

@@ -1,14 +1,18 @@
 """The small plain process between lmboot and one runtime: starts it, watches it, ends it.
 
-Started as `python -I -S supervisor.py FD [user=UID] [groups=JSON] [enclosed]`. Standard library
-only; of lmboot it imports the modules that are its own parts. FD is a stream socket to lmboot: one
-JSON object a line in both directions, descriptors beside it.
+Started as `python -I -S supervisor.py FD [user=UID] [groups=JSON] [service=PATH] [enclosed]`.
+Standard library only; of lmboot it imports the modules that are its own parts. FD is a stream
+socket to lmboot: one JSON object a line in both directions, descriptors beside it.
 
     lmboot says     launch (with descriptors)   begin   interrupt   stop   end
     it answers      ready   started (with descriptors)   fault   gone
 
 A sandbox may come with a scaffold: programs that set it up and would stay around it. It is taken
 down as soon as the sandbox stands; what was inside is then a child of this process.
+
+A sandbox may be a service's: docker's, at PATH, to which this process connects while it still may.
+Its first process is nobody's child here and is held by its handle; with it, all of its process
+space ends. What it ends with, it tells on `info`: see `served.py`.
 
 `started`: the sandbox stands and the launcher in it waits for the payload, so that this too costs
 nothing later; with `begin` the limits and their clocks are on, and then it is let go on.
@@ -33,7 +37,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 if __name__ == "__main__":
@@ -54,6 +58,7 @@ from lmboot.census import (  # noqa: E402
     resident,
 )
 from lmboot.cgroups import Group, NoGroup, Place  # noqa: E402
+from lmboot.control import Abandoned, Control, Fault  # noqa: E402
 from lmboot.enclosure import become_subreaper, kill_everybody, leave_a_guard  # noqa: E402
 from lmboot.holdings import Holdings, filled, inodes  # noqa: E402
 from lmboot.inside import (  # noqa: E402
@@ -64,6 +69,8 @@ from lmboot.inside import (  # noqa: E402
     receive,
 )
 from lmboot.keeper import die_with_parent, leave_a_keeper  # noqa: E402
+from lmboot.served import Served  # noqa: E402
+from lmboot.service import NoAnswer, Service  # noqa: E402
 from lmboot.spawning import out_of_the_way, spawn  # noqa: E402
 
 READY_SECONDS = 20.0  # from spawning to the launcher's READY; a cold disk needs about one
@@ -75,14 +82,6 @@ LINGER_SECONDS = 30.0  # how long it goes on killing what it had to report as no
 QUICKEST_LOOK, SLOWEST_LOOK = 0.05, 0.25
 FILL_BYTES_PER_SECOND = 2 << 30  # how fast a runtime is taken to be able to fill memory
 NEVER = float("inf")
-
-
-class Fault(Exception):
-    """The runtime could not be set up; nothing of the payload has run."""
-
-
-class Abandoned(Exception):
-    """lmboot is gone, or wants no runtime any more."""
 
 
 # ---------------------------------------------------------------- what the system is asked for
@@ -107,45 +106,16 @@ def _signal(pid: int, number: int) -> None:
 # ---------------------------------------------------------------- the process itself
 
 
-class Control:
-    """The socket to lmboot."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self.connection = connection
-        self._pending = b""
-        self._descriptors: list[int] = []
-
-    def tell(self, descriptors: Iterable[int] = (), **message: Any) -> None:
-        """Send one message; nobody listening is no error here."""
-        data = json.dumps(message).encode() + b"\n"
-        with contextlib.suppress(OSError):
-            socket.send_fds(self.connection, [data], list(descriptors))
-
-    def take(self) -> list[dict[str, Any]]:
-        """Return the messages that have come, waiting for some; raise Abandoned at the end."""
-        try:
-            data, descriptors, _, _ = socket.recv_fds(self.connection, 1 << 16, 32)
-        except OSError:
-            data, descriptors = b"", []
-        self._descriptors += map(out_of_the_way, descriptors)
-        if not data:
-            raise Abandoned
-        *lines, self._pending = (self._pending + data).split(b"\n")
-        return [json.loads(line) for line in lines]
-
-    def descriptors(self) -> list[int]:
-        """Hand over the descriptors that have come."""
-        taken, self._descriptors = self._descriptors, []
-        return taken
-
-
 class Supervisor:
     """One runtime's life, from the order to launch it to the proof that nothing of it is left."""
 
-    def __init__(self, control: Control, *, enclosed: bool, group: Group | None = None) -> None:
+    def __init__(
+        self, control: Control, group: Group | None, served: Served | None, *, enclosed: bool
+    ) -> None:
         self._control = control
         self._enclosed = enclosed
         self._group = group
+        self._served = served  # None: the sandbox is a child of ours
         self._channel = -1  # the host's end of the launcher's socket
         self._used_before = 0.0  # CPU seconds, from setting the sandbox up
         self._inbox: list[dict[str, Any]] = []
@@ -186,6 +156,8 @@ class Supervisor:
             self._control.tell(event="gone", code=self._code, limit=self._limit, clean=clean)
         if not clean:
             self._kill_all(LINGER_SECONDS)
+        if self._served is not None:
+            self._served.see_off()
 
     def _order(self) -> dict[str, Any]:
         while not self._inbox:
@@ -204,19 +176,17 @@ class Supervisor:
             placed.append((out_of_the_way(info_for_child), order["info"]))
         if order["scaffold"]:
             ask_who_writes(self._channel, True)
-        self._spawn(order, placed)
+        if self._served is not None:
+            theirs = {target: ours for ours, target in placed}
+            with _as_fault():
+                self._group = self._served.start(order, theirs, info, self._await)
+            self._init, self._init_handle = self._served.pid, self._served.handle
+        else:
+            self._spawn(order, placed)
         for descriptor, _ in placed:
             os.close(descriptor)
         sender = self._await_ready(self._channel, order["nonce"])
-        if order["scaffold"]:
-            ask_who_writes(self._channel, False)
-            self._take_scaffold_down(sender)
-        elif order["info"] is not None:
-            self._find_inside(info)
-        elif order["nested"]:
-            self._find_nested()
-        elif order["mark"] is not None:
-            self._find_marked(order["mark"])
+        self._find(order, sender, info)
         self._open_folders(order["folders"], inside=order["info"] is not None)
         if order["bounds"]:
             self._holdings = Holdings(dict(zip(self._folders, order["bounds"], strict=True)))
@@ -226,12 +196,33 @@ class Supervisor:
                 self._group.check([*pids, *self._guests()])
         self._control.tell(self._folders[:1], event="started", pids=pids)
 
+    def _find(self, order: dict[str, Any], sender: int, info: int) -> None:
+        """Learn which processes are the sandbox's, by what the order says of it."""
+        if order["scaffold"]:
+            ask_who_writes(self._channel, False)
+            self._take_scaffold_down(sender)
+        elif order["info"] is not None and self._served is None:
+            self._find_inside(info)
+        elif order["nested"]:
+            self._find_nested()
+        elif order["mark"] is not None:
+            self._find_marked(order["mark"])
+
     def _spawn(self, order: dict[str, Any], placed: list[tuple[int, int]]) -> None:
         enter = self._group.enter if self._group else lambda: None
         try:
             self._main = spawn(order["argv"], order["env"], placed, enter)
         except OSError as error:
             raise Fault(f"{order['argv'][0]}: {error.strerror}") from None
+
+    def _await(self, descriptor: int, deadline: float | None = None) -> None:
+        """Wait until a descriptor has something; raise Fault when nothing can come, or in time."""
+        deadline = deadline or time.monotonic() + READY_SECONDS
+        while not self._wait(deadline - time.monotonic(), descriptor):
+            if self._code is not None:
+                raise Fault(f"the sandbox ended with status {self._code}")
+            if time.monotonic() > deadline:
+                raise Fault(f"the sandbox was not ready within {READY_SECONDS:.0f} s")
 
     def _await_ready(self, channel: int, nonce: str) -> int:
         """Wait until the launcher inside has everything in place and holds before the payload.
@@ -241,16 +232,12 @@ class Supervisor:
         deadline = time.monotonic() + READY_SECONDS
         line, sender = b"", 0
         while not line.endswith(b"\n"):
-            if self._wait(deadline - time.monotonic(), channel):
-                data, sender = receive(channel)
-                line += data
-                if not data:  # all that held the other end are gone, or will not use it
-                    self._wait(ENDING_SECONDS)
-                    raise Fault(f"the sandbox ended with status {self._code}")
-            elif self._code is not None:
+            self._await(channel, deadline)
+            data, sender = receive(channel)
+            line += data
+            if not data:  # all that held the other end are gone, or will not use it
+                self._wait(ENDING_SECONDS)
                 raise Fault(f"the sandbox ended with status {self._code}")
-            elif time.monotonic() > deadline:
-                raise Fault(f"the sandbox was not ready within {READY_SECONDS:.0f} s")
         word, _, text = line.decode("utf-8", "replace").strip().partition(" ")
         if word != "READY" or text != nonce:
             raise Fault(text if word == "FAULT" else "the sandbox gave no proper sign of life")
@@ -444,7 +431,12 @@ class Supervisor:
         if self._init_handle is not None:
             with contextlib.suppress(OSError):  # it takes all of its process space along
                 kill_held(self._init_handle)
-        while self._reap() or self._strays() or (self._group and self._group.members()):
+        while (
+            self._reap()
+            or self._strays()
+            or (self._served and self._served.remains())
+            or (self._group and self._group.members())
+        ):
             if self._main and self._code is None:
                 with contextlib.suppress(OSError):
                     os.killpg(self._main, signal.SIGKILL)
@@ -477,9 +469,12 @@ class Supervisor:
         """Wait for lmboot, a child's end or `other`; say whether `other` has something."""
         sources = [self._control.connection.fileno(), self._woken]
         sources += [] if other is None else [other]
+        held = self._served.held() if self._served else []
         timeout = None if seconds is None else max(0.0, seconds)
         alarms = self._group.alarms() if self._group else ([], [])
-        readable = select.select([*sources, *alarms[0]], [], alarms[1], timeout)[0]
+        readable = select.select([*sources, *held, *alarms[0]], [], alarms[1], timeout)[0]
+        if self._served is not None and not set(held).isdisjoint(readable):
+            self._code = self._served.status()
         if self._woken in readable:
             _drain(self._woken)
             self._reap()
@@ -490,11 +485,13 @@ class Supervisor:
 
 @contextlib.contextmanager
 def _as_fault() -> Iterator[None]:
-    """Turn what is wrong with a group into a fault."""
+    """Turn what is wrong with a group, or with a service, into a fault."""
     try:
         yield
     except NoGroup as failure:
         raise Fault(f"its control group failed: {failure}") from None
+    except (NoAnswer, OSError) as failure:
+        raise Fault(str(failure)) from None
 
 
 def _wake_on_child() -> int:
@@ -523,7 +520,7 @@ def main(arguments: list[str]) -> None:
     os.chdir("/")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     given = dict(argument.partition("=")[::2] for argument in arguments[1:])
-    group = None
+    group = served = None
     try:
         become_subreaper()  # before: Python's own files may lie where the other user can't read
         if "groups" in given:
@@ -531,17 +528,19 @@ def main(arguments: list[str]) -> None:
             group = Group.make([Place(*place) for place in places], name)
             leave_a_keeper(group, control.connection)
             become_subreaper()
+        if "service" in given:
+            served = Served(Service(given["service"]))
         if "user" in given:
             become(int(given["user"]))
         if group is not None:
             die_with_parent()
         if "enclosed" in given:
             leave_a_guard(control.connection)
-    except (OSError, Fault, NoGroup) as error:
+    except (OSError, Fault, NoGroup, NoAnswer) as error:
         control.tell(event="fault", text=str(error), clean=True)
         return
     signal.signal(signal.SIGTERM, _abandon)
-    supervisor = Supervisor(control, enclosed="enclosed" in given, group=group)
+    supervisor = Supervisor(control, group, served, enclosed="enclosed" in given)
     control.tell(event="ready")
     supervisor.serve()
 

@@ -9,8 +9,11 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import stat
+import subprocess
 import sys
 
+REPARSE_POINT = 0x400  # Windows' FILE_ATTRIBUTE_REPARSE_POINT
 LINUX: bool = sys.platform == "linux"  # by its type not a constant: both ways are checked
 KILL = 9  # SIGKILL, which Windows does not name
 
@@ -20,6 +23,7 @@ if sys.platform == "win32":
     O_DIRECTORY = O_NOFOLLOW = O_NONBLOCK = O_NOCTTY = O_PATH = O_TMPFILE = 0
     O_CLOEXEC = os.O_NOINHERIT | os.O_BINARY
     O_ACCMODE = 3
+    NO_WINDOW = subprocess.CREATE_NO_WINDOW  # of a console's, for a program that the window starts
 
     def lock(descriptor: int, *, wait: bool) -> None:
         """Lock a file for oneself, until its descriptor is closed; OSError where it is taken."""
@@ -60,6 +64,10 @@ if sys.platform == "win32":
         """Refuse: nobody can tell here how a descriptor was opened."""
         raise OSError("Windows does not tell how a descriptor was opened")
 
+    def path_of(descriptor: int) -> str | None:
+        """Return None: nothing is asked for by descriptor here."""
+        return None
+
     def is_of_fixed_size(descriptor: int) -> bool:
         """Say whether it is a file in memory whose size is sealed: there are none."""
         return False
@@ -76,11 +84,16 @@ if sys.platform == "win32":
         """Return how many bytes a file takes."""
         return found.st_size
 
+    def python() -> str:
+        """Return the interpreter itself; a virtual environment's would start it as its child."""
+        return str(getattr(sys, "_base_executable", sys.executable))
+
 else:
     import fcntl
 
     O_DIRECTORY, O_NOFOLLOW, O_CLOEXEC = os.O_DIRECTORY, os.O_NOFOLLOW, os.O_CLOEXEC
     O_NONBLOCK, O_NOCTTY, O_ACCMODE = os.O_NONBLOCK, os.O_NOCTTY, os.O_ACCMODE
+    NO_WINDOW = 0
     if sys.platform == "linux":
         O_PATH, O_TMPFILE = os.O_PATH, os.O_TMPFILE
     else:
@@ -103,6 +116,20 @@ else:
     def flags_of(descriptor: int) -> int:
         """Return the flags that a descriptor was opened with."""
         return fcntl.fcntl(descriptor, fcntl.F_GETFL)
+
+    def path_of(descriptor: int) -> str | None:
+        """Return where that lies what a descriptor is open on; None where nobody tells.
+
+        Linux tells by /proc, which may not be there; macOS does for what has a name.
+        """
+        try:
+            if sys.platform == "darwin":
+                told = fcntl.fcntl(descriptor, fcntl.F_GETPATH, bytes(1024))
+                return os.fsdecode(told.partition(b"\0")[0])
+            else:
+                return os.readlink(f"/proc/self/fd/{descriptor}")
+        except OSError:
+            return None
 
     def is_of_fixed_size(descriptor: int) -> bool:
         """Say whether it is a file in memory whose size is sealed; only Linux has such files."""
@@ -131,6 +158,16 @@ else:
     def size_on_disk(found: os.stat_result) -> int:
         """Return how many bytes a file takes."""
         return found.st_blocks * 512
+
+    def python() -> str:
+        """Return the interpreter."""
+        return sys.executable
+
+
+def leads_elsewhere(found: os.stat_result) -> bool:
+    """Say whether something is a junction, a link, or another point that leads elsewhere."""
+    attributes = getattr(found, "st_file_attributes", 0)
+    return bool(attributes & REPARSE_POINT) or stat.S_ISLNK(found.st_mode)
 
 
 # A handle says what something is and opens nothing, so that it has no effect; where there are

@@ -8,6 +8,7 @@ Standard library only.
 from __future__ import annotations
 
 import ctypes
+import math
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -34,13 +35,7 @@ JOB_IS_EMPTY = 4
 
 CREATE_SUSPENDED, CREATE_NEW_PROCESS_GROUP, CREATE_UNICODE_ENVIRONMENT = 0x4, 0x200, 0x400
 EXTENDED_STARTUPINFO_PRESENT, CREATE_NO_WINDOW = 0x0008_0000, 0x0800_0000
-CREATION = (
-    CREATE_SUSPENDED
-    | CREATE_NEW_PROCESS_GROUP
-    | CREATE_UNICODE_ENVIRONMENT
-    | EXTENDED_STARTUPINFO_PRESENT
-    | CREATE_NO_WINDOW
-)
+DETACHED_PROCESS = 0x8
 USE_STD_HANDLES = 0x100
 ATTRIBUTE_HANDLE_LIST, ATTRIBUTE_SECURITY_CAPABILITIES = 0x0002_0002, 0x0002_0009
 
@@ -192,6 +187,20 @@ def extended_limits(
     return limits
 
 
+def creation(*, contained: bool) -> int:
+    """Return how a process is created: suspended, with no window, in or out of a container.
+
+    Out of one it has no console either, whose own process would be a second one in its job.
+    """
+    return (
+        CREATE_SUSPENDED
+        | CREATE_NEW_PROCESS_GROUP
+        | CREATE_UNICODE_ENVIRONMENT
+        | EXTENDED_STARTUPINFO_PRESENT
+        | (CREATE_NO_WINDOW if contained else DETACHED_PROCESS)
+    )
+
+
 def cpu_rate() -> CpuRate:
     """Return what a job may have of the processors."""
     return CpuRate(CPU_RATE_ENABLE | CPU_RATE_HARD_CAP, CPU_RATE)
@@ -250,8 +259,12 @@ if sys.platform == "win32":
     class Job:
         """A job object of our own, with a port on which it tells what happens; close it once."""
 
-        def __init__(self) -> None:
-            """Make one that nothing can leave, and that ends with its last handle."""
+        def __init__(self, processes: float = math.inf) -> None:
+            """Make one that nothing can leave, and that ends with its last handle.
+
+            It never takes more than so many processes, whatever its limits will be.
+            """
+            self._processes = processes
             self._job = _kernel.CreateJobObjectW(None, None)
             _done(self._job)
             self._port = _kernel.CreateIoCompletionPort(c_void_p(-1), None, 0, 1)
@@ -275,9 +288,11 @@ if sys.platform == "win32":
             self, *, memory: float | None, processes: float | None, cpu: float | None
         ) -> None:
             """Bound all in it together, as `extended_limits` says."""
-            self._set(
-                EXTENDED_LIMITS, extended_limits(memory=memory, processes=processes, cpu=cpu)
+            most = min(self._processes, math.inf if processes is None else processes)
+            limits = extended_limits(
+                memory=memory, processes=None if most == math.inf else most, cpu=cpu
             )
+            self._set(EXTENDED_LIMITS, limits)
 
         def take(self, process: int) -> None:
             """Take a process in, before it has run; OSError unless it is in this very job then."""
@@ -361,24 +376,26 @@ if sys.platform == "win32":
         *,
         std: tuple[int, int, int],
         others: Iterable[int],
-        container: Profile,
+        container: Profile | None,
     ) -> tuple[int, int, int]:
-        """Start a process in a container that does not run yet; return (process, thread, pid).
+        """Start a process that does not run yet; return (process, thread, pid).
 
-        It inherits the handles of `std` (its stdio) and `others`, and not one more.
+        It inherits the handles of `std` (its stdio) and `others`, and not one more. None for a
+        container: it has the user's rights.
         """
         handles = (*std, *others)
-        given = (c_void_p * len(handles))(*handles)
-        capabilities = SecurityCapabilities(container.sid, None, 0, 0)
-        size = c_size_t()
-        _kernel.InitializeProcThreadAttributeList(None, 2, 0, byref(size))
+        values: dict[int, Structure | ctypes.Array[c_void_p]] = {
+            ATTRIBUTE_HANDLE_LIST: (c_void_p * len(handles))(*handles)
+        }
+        if container is not None:
+            capabilities = SecurityCapabilities(container.sid, None, 0, 0)
+            values[ATTRIBUTE_SECURITY_CAPABILITIES] = capabilities
+        count, size = c_uint32(len(values)), c_size_t()
+        _kernel.InitializeProcThreadAttributeList(None, count, 0, byref(size))
         attributes = ctypes.create_string_buffer(size.value)
-        _done(_kernel.InitializeProcThreadAttributeList(attributes, 2, 0, byref(size)))
+        _done(_kernel.InitializeProcThreadAttributeList(attributes, count, 0, byref(size)))
         try:
-            for kind, value in (
-                (ATTRIBUTE_HANDLE_LIST, given),
-                (ATTRIBUTE_SECURITY_CAPABILITIES, capabilities),
-            ):
+            for kind, value in values.items():
                 length = c_size_t(sizeof(value))
                 _done(
                     _kernel.UpdateProcThreadAttribute(
@@ -392,10 +409,10 @@ if sys.platform == "win32":
             startup.attributes = ctypes.addressof(attributes)
             line = ctypes.create_unicode_buffer(subprocess.list2cmdline(argv))
             block = ctypes.create_unicode_buffer(environment_block(env))
-            program = c_wchar_p(argv[0])
+            program, flags = c_wchar_p(argv[0]), creation(contained=container is not None)
             _done(
                 _kernel.CreateProcessW(
-                    *(program, line, None, None, True, c_uint32(CREATION)),
+                    *(program, line, None, None, True, c_uint32(flags)),
                     *(block, c_wchar_p(cwd), byref(startup), byref(started)),
                 )
             )

@@ -1,11 +1,12 @@
 """What is held by a job on Windows, as lmboot speaks to it: `process.Child`'s twin, in threads.
 
 Whatever blocks has a thread of the child's own: two for its output, one for its stdin, two for its
-channel, one that watches. Nothing here is Windows' own: the job is a `Job`, and so all of it is
-tested on any system, with pipes and processes that are real and a job that is not.
+channel, one for interrupts, one that watches. Nothing here is Windows' own: the job is a `Job`; so
+all of it is tested on any system, with pipes and processes that are real and a job that is not.
 
-What Windows lacks: no signal crosses an AppContainer's border, so `interrupt` does nothing, and
-`stop` ends the job when the time for a SIGTERM's answer is over.
+What Windows lacks: signals. `interrupt` is a byte on a pipe of its own, where an engine listens;
+across an AppContainer's border it does nothing. `stop` ends the job when the time for a SIGTERM's
+answer is over.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import Literal, Protocol
 from lmboot import windows
 from lmboot.pipes import CHUNK, MAX_UNREAD_BYTES
 from lmboot.process import BEGIN_SECONDS, Ended, Output, StartFailed
+from lmboot.system import leads_elsewhere
 
 QUIET_SECONDS = 1.2  # from the closing of stdin to the end of the job: there is no SIGTERM
 GONE_SECONDS = 0.7  # from then to the verdict; both stay below the contract's 2.0 s
@@ -59,7 +61,7 @@ class Held(Protocol):
         """Return the status of the runtime's first process; None while it runs."""
 
     def close_end(self, descriptor: int) -> None:
-        """Close one of the host's ends of a pipe, once."""
+        """Close one of the host's ends of a pipe, once; from any thread."""
 
     async def close(self) -> None:
         """Release everything; idempotent."""
@@ -97,14 +99,9 @@ def held_in(folder: str) -> int:
                 with contextlib.suppress(OSError):
                     found = entry.stat(follow_symlinks=False)
                     held += found.st_size
-                    if entry.is_dir(follow_symlinks=False) and not _is_elsewhere(found):
+                    if entry.is_dir(follow_symlinks=False) and not leads_elsewhere(found):
                         waiting.append(entry.path)
     return held
-
-
-def _is_elsewhere(found: os.stat_result) -> bool:
-    """Say whether a folder is a junction, or another point from which one gets elsewhere."""
-    return bool(getattr(found, "st_file_attributes", 0) & 0x400)  # FILE_ATTRIBUTE_REPARSE_POINT
 
 
 class Lines:
@@ -142,12 +139,14 @@ class Child:
         theirs: socket.socket,
         payload: int,
         bounds: Mapping[str, int],
+        interrupts: int | None = None,
     ) -> None:
-        """Take over a process whose launcher waits."""
+        """Take over a process whose launcher waits; on `interrupts`, a pipe, it hears of them."""
         self._held, self._loop, self._job = held, loop, job
         self._link, self._theirs = link, theirs
         self._payload, self._bounds = payload, bounds
-        self._threads = ThreadPoolExecutor(6, "lmboot-runtime")
+        self._interrupts = interrupts
+        self._threads = ThreadPoolExecutor(7, "lmboot-runtime")
         self._streams: dict[Literal["out", "err"], int] = {"out": stdio[1], "err": stdio[2]}
         self._stdin, self._unread = stdio[0], 0
         self._stdin_open = True
@@ -221,9 +220,13 @@ class Child:
         self._unread -= count
         if done.cancelled() or not done.result():
             self._stdin_open = False
+        if not (self._stdin_open or self._unread):
+            self._held.close_end(self._stdin)
 
     def interrupt(self) -> None:
-        """Do nothing: no signal crosses the border of a container."""
+        """Interrupt the program in an engine; across a container's border nothing can be said."""
+        if self._interrupts is not None and not self.gone:
+            self._loop.run_in_executor(self._threads, write_to, self._interrupts, b"!")
 
     async def stop(self) -> None:
         """Close stdin; give it time to end by itself; end the job. Returns when it is gone."""
@@ -252,7 +255,7 @@ class Child:
 
     def _close_stdin(self) -> None:
         self._stdin_open = False
-        if not self._unread:  # else a thread is writing, and it could not be closed meanwhile
+        if not self._unread:  # else it is closed by whoever writes to it, when that is done
             self._held.close_end(self._stdin)
 
     # -- what its threads do
@@ -320,13 +323,14 @@ class Child:
         with contextlib.suppress(OSError):
             while data := self._theirs.recv(CHUNK):
                 self._link.write(data)
+        self._held.close_end(self._link.writing)
 
 
 class Pipe:
     """The host's two ends of a channel."""
 
     def __init__(self, reading: int, writing: int) -> None:
-        self._reading, self._writing = reading, writing
+        self._reading, self.writing = reading, writing
         self._lines = Lines()
 
     def await_ready(self, nonce: str) -> None:
@@ -358,7 +362,7 @@ class Pipe:
 
     def write(self, data: bytes) -> None:
         """Write all of it, or raise OSError."""
-        if not write_to(self._writing, data):
+        if not write_to(self.writing, data):
             raise OSError("the runtime has hung up")
 
 

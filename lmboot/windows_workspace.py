@@ -30,8 +30,6 @@ from lmboot.workspace import (
     private_folder,
 )
 
-LEADS_ELSEWHERE = 0x400  # FILE_ATTRIBUTE_REPARSE_POINT
-
 
 class Workspace:
     """A fresh folder for one run, removed with it; `app` and `tmp` are in it.
@@ -134,17 +132,11 @@ def _files(source: Path, refused: list[tuple[str, str]]) -> Iterator[str]:
 
 
 def _problem_of(found: os.stat_result) -> str | None:
-    if leads_elsewhere(found):
+    if system.leads_elsewhere(found):
         return "leads elsewhere"
     if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
         return "is no regular file"
     return None
-
-
-def leads_elsewhere(found: os.stat_result) -> bool:
-    """Say whether something is a junction, a link, or another point that leads elsewhere."""
-    attributes = getattr(found, "st_file_attributes", 0)
-    return bool(attributes & LEADS_ELSEWHERE) or stat.S_ISLNK(found.st_mode)
 
 
 def _is_known(path: Path, content: bytes | None, size: int) -> bool:
@@ -205,7 +197,7 @@ def _remove_tree(folder: Path) -> None:
 
 def _remove(entry: os.DirEntry[str]) -> None:
     found = entry.stat(follow_symlinks=False)
-    if stat.S_ISDIR(found.st_mode) and not leads_elsewhere(found):
+    if stat.S_ISDIR(found.st_mode) and not system.leads_elsewhere(found):
         _remove_tree(Path(entry.path))
     elif stat.S_ISDIR(found.st_mode):
         os.rmdir(entry.path)  # a junction

@@ -18,12 +18,13 @@ from lmboot.runtime.backends import short_base
 from lmboot.workspace import PASSABLE
 
 PATIENCE_SECONDS = 5.0  # for what is already dying
+SHIM = "containerd-shim"  # with its version behind it
 OTHERS_SECONDS = 20.0  # for the runs of others, who may be at work on this machine
 
 
 def processes() -> set[int]:
-    """Return the processes beneath this one, and orphans of users that only runs have."""
-    found = {child.pid for child in psutil.Process().children(recursive=True)}
+    """Return the processes beneath this one and in docker, and orphans of users of runs alone."""
+    found = {child.pid for child in psutil.Process().children(recursive=True)} | served()
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             if os.geteuid() == 0 and process.uids().real in UIDS and _is_orphan(process):
@@ -40,6 +41,23 @@ def _is_orphan(process: psutil.Process) -> bool:
         return False
     above = [parent for parent in process.parents() if parent.pid != 1]
     return all(parent.uids().real in UIDS for parent in above)
+
+
+def served() -> set[int]:
+    """Return the processes of runs that are in docker's containers: nobody's children here."""
+    found: list[psutil.Process] = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.name().startswith(SHIM):
+                found += process.children(recursive=True)
+    return {each.pid for each in found if _is_of_a_run(each)}
+
+
+def _is_of_a_run(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.Error):
+        zombie = process.status() == psutil.STATUS_ZOMBIE
+        return not zombie and process.uids().real in {os.geteuid(), *UIDS} - {0}
+    return False
 
 
 def folders() -> set[Path]:

@@ -1,20 +1,14 @@
 #!/bin/sh
-# Sets everything up where needed, then runs the tests: those of the window beside the others, since
-# they mostly wait; then the hostile ones.
+# Sets everything up where needed, then runs the tests, then the hostile ones.
 set -eu
 cd "$(dirname "$0")/.."
 .ci/setup engine,wasm,test
 reports=${REPORTS:-$(mktemp -d)}
-pytest=".venv/bin/python -m pytest"
+unset PYTHONDONTWRITEBYTECODE # or each process would compile all tests anew
+pytest=".venv/bin/python -m pytest --require=sandbox"
 .venv/bin/python -m tests.portable # the portable sandbox's engine: a minute, once on a machine
 
-$pytest tests/gui --junitxml "$reports/windows.xml" "$@" >"$reports/windows.log" 2>&1 &
-beside=$!
-trap 'kill $beside 2>/dev/null || :' EXIT
-others=0
-$pytest --ignore=tests/gui --require=sandbox --junitxml "$reports/others.xml" "$@" || others=$?
 status=0
-wait $beside || status=$?
-cat "$reports/windows.log"
-$pytest -m attack --require=sandbox --junitxml "$reports/attacks.xml" "$@" || status=$?
-exit $((others > status ? others : status))
+$pytest --junitxml "$reports/all.xml" "$@" || status=$?
+$pytest -m attack --junitxml "$reports/attacks.xml" "$@" || status=$?
+exit $status

@@ -19,6 +19,7 @@ MOST_LINES_OF_A_FUNCTION = 50
 LARGER = {  # one format, one protocol, one tree: in two files they would be harder to read
     "gguf.py": 600,
     "process.py": 550,
+    "runtime/guest/guest_sys.py": 500,
     "supervisor.py": 550,
     "workspace.py": 550,
 }
@@ -66,8 +67,8 @@ def test_types_fit_on_other_systems(system: str) -> None:
 NOT_ON_WINDOWS = {"fcntl", "grp", "pty", "pwd", "readline", "resource", "syslog", "termios", "tty"}
 NEVER_ON_WINDOWS = {
     *("supervisor.py", "enclosure.py", "holdings.py", "inside.py", "keeper.py", "spawning.py"),
+    *("control.py", "lentgroup.py", "served.py", "runtime/guest/admit.py"),
     *("runtime/guest/become.py", "runtime/guest/confine.py", "runtime/guest/serve.py"),
-    "runtime/wasm/host.py",
 }
 
 
@@ -137,6 +138,7 @@ def test_the_guest_needs_nothing_but_the_standard_library(module: Path) -> None:
 
 PARTS = (
     *("census", "cgroups", "enclosure", "holdings", "inside", "keeper"),
+    *("control", "lentgroup", "served", "service"),
     *("libproc", "spawning", "supervisor", "system"),
 )
 

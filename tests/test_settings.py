@@ -17,7 +17,7 @@ from lmboot import settings as module
 from lmboot import settings_shape as shape
 from lmboot.bootstrap.prompts import TRIGGER, TRIGGERS
 from lmboot.errors import FileUnreadable, UsageFault
-from lmboot.runtime.policy import Limits
+from lmboot.runtime.policy import RULES, Limits, Rule
 from lmboot.settings import NAMES, Settings, WindowSettings, load, save
 
 
@@ -70,8 +70,10 @@ def test_the_example_can_be_loaded(file: Path) -> None:
     example = (module.__doc__ or "").partition("\n")[2]
     file.write_text(example)
 
+    table = tomllib.loads(example)
+    assert table.pop("routes")  # it is edited by hand
     assert load(file).complaint is None
-    assert set(flat(tomllib.loads(example))) | OTHER_LIMITS == NAMES
+    assert set(flat(table)) | OTHER_LIMITS == NAMES
 
 
 OTHER_LIMITS = {f"limits.{key}" for key in Limits.__dataclass_fields__}
@@ -126,6 +128,7 @@ def test_limits_can_only_be_lowered(file: Path) -> None:
         "[limits]\nmemory = 1",
         "limits = 1",
         "window = 1",
+        "routes = 1",
         "[window]\ncolour = 1",
         '[window]\ntheme = "blue"',
         "[window]\nscale = 0.7",
@@ -417,4 +420,49 @@ def test_there_is_a_setting_for_each_key_of_the_file_and_no_other() -> None:
     }
     keys = {f"{table}{key}" for table, kind in tables.items() for key in kind.model_fields}
 
-    assert keys - {"limits", "window"} == NAMES
+    assert keys - {"limits", "routes", "window"} == NAMES
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("name", ["fs.list", '"fs.list"'])
+def test_a_policy_says_what_an_operation_may_be_at_most(file: Path, name: str, rule: Rule) -> None:
+    file.write_text(f'[routes]\n{name} = "{rule}"\nfetch = "DENY"\n')
+
+    settings = load(file)
+
+    assert settings.complaint is None
+    assert settings.routes == {"fs.list": rule, "fetch": "DENY"}
+
+
+def test_saving_leaves_the_policy_as_it_is(file: Path) -> None:
+    file.write_text('[routes]\nfs.list = "DENY"  # mine\n')
+
+    save(file, {"context": 4096})
+
+    assert load(file) == Settings(context=4096, routes={"fs.list": "DENY"})
+    assert "# mine" in file.read_text()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ('made.up = "ASK"', "there is no operation 'made.up'"),
+        ('read = "ASK"', "there is no operation 'read'"),
+        ('fs = "ASK"', "there is no operation 'fs'"),
+        ("fs = {}", "there is no operation 'fs'"),
+        ('fs.list.deep = "ASK"', "fs.list is one of DENY, EMULATE, ASK, HOST"),
+        ('fetch = "ask"', "fetch is one of DENY, EMULATE, ASK, HOST"),
+        ("fetch = true", "fetch is one of DENY, EMULATE, ASK, HOST"),
+        ('fs.list = "ASK"\n"fs.list" = "DENY"', "fs.list is there twice"),
+    ],
+)
+def test_a_policy_that_nobody_understands_is_an_error(
+    file: Path, wrong: str, sentence: str
+) -> None:
+    file.write_text(f"[routes]\n{wrong}\n")
+
+    complaint = load(file).complaint
+
+    assert complaint is not None
+    assert sentence in complaint
+    assert not file.exists()

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import socket
-import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from lmboot.process import Ended, Output, StartFailed, new_file_in_memory, write_once
+from lmboot.process import Ended, Output, StartFailed
 from lmboot.runtime.backends import Plan
 from lmboot.runtime.policy import Limits
-from lmboot.runtime.run import Job, packed, watched
+from lmboot.runtime.run import Job, packed
 from lmboot.windows import KILLED
 from lmboot.windows_child import Child, Pipe
 from tests import leaks
+from tests.held import Started, begun, outcome
 
 GUEST = Path(__file__).parents[1] / "lmboot/runtime/guest"
 # What `pipes.py` does on Windows, with descriptors in place of handles.
@@ -35,78 +33,12 @@ exec(compile(open(path).read(), path, "exec"), names)
 """
 
 
-class FakeJob:
-    """Holds one process; tells what a test has it tell."""
-
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self._process = process
-        self.limits: dict[str, float | None] = {}
-        self.messages: list[int] = []
-        self.cpu = 0.0
-
-    def limit(self, *, memory: float | None, processes: float | None, cpu: float | None) -> None:
-        self.limits = {"memory": memory, "processes": processes, "cpu": cpu}
-
-    def terminate(self) -> None:
-        self._process.kill()
-
-    def next_message(self, milliseconds: int) -> int | None:
-        time.sleep(milliseconds / 1000 / 10)
-        return self.messages.pop() if self.messages else None
-
-    def cpu_seconds(self) -> float:
-        return self.cpu
-
-    def active(self) -> int:
-        return int(self._process.poll() is None)
-
-
-class Started:
-    """A process as `windows_process.Supervisor` would have started it, and what goes with it."""
-
-    def __init__(self, folder: Path, program: str, limits: Limits) -> None:
-        pairs = [os.pipe() for _ in range(5)]
-        self.ends = [pair[1] if n in (0, 4) else pair[0] for n, pair in enumerate(pairs)]
-        child = [pair[0] if n in (0, 4) else pair[1] for n, pair in enumerate(pairs)]
-        self.process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-u", "-c", LAUNCH, GUEST, str(child[4]), str(child[3])],
-            stdin=child[0],
-            stdout=child[1],
-            stderr=child[2],
-            pass_fds=child[3:],
-            cwd=folder,
-        )
-        for descriptor in child:
-            os.close(descriptor)
-        self.job = FakeJob(self.process)
-        self.channel, self.theirs = socket.socketpair()
-        self.payload = new_file_in_memory()
-        job = Job((("main.py", textwrap.dedent(program).encode()),), ("main.py",), limits, {})
-        write_once(
-            self.payload,
-            b"n" * 32
-            + packed(job, Plan(argv=(), env={}, library=str(GUEST), contents={}), unpack=True),
-        )
-        self.closed = False
-
-    def exit_code(self) -> int | None:
-        code = self.process.poll()
-        return KILLED if code is not None and code < 0 else code
-
-    def close_end(self, descriptor: int) -> None:
-        if descriptor in self.ends:
-            self.ends.remove(descriptor)
-            os.close(descriptor)
-
-    async def close(self) -> None:
-        if self.closed:
-            return
-        self.closed = True
-        self.process.wait()
-        self.theirs.close()
-        self.channel.close()
-        for descriptor in [*self.ends, self.payload]:
-            os.close(descriptor)
+def started(folder: Path, program: str, limits: Limits) -> Started:
+    files = (("main.py", textwrap.dedent(program).encode()),)
+    plan = Plan(argv=(), env={}, library=str(GUEST), contents={})
+    payload = packed(Job(files, ("main.py",), limits, {}), plan, unpack=True)
+    argv = [sys.executable, "-I", "-S", "-u", "-c", LAUNCH, str(GUEST), "{into}", "{out}"]
+    return Started(argv, folder, payload)
 
 
 @contextlib.asynccontextmanager
@@ -117,37 +49,10 @@ async def child(
     app = folder / "app"
     app.mkdir()
     before = leaks.descriptors()
-    started = Started(app, program, limits)
-    out, err, link = started.ends[1], started.ends[2], Pipe(started.ends[3], started.ends[4])
-    link.await_ready("nonce")
-    made = Child(
-        started,
-        asyncio.get_running_loop(),
-        started.job,
-        (started.ends[0], out, err),
-        link,
-        started.theirs,
-        started.payload,
-        {str(app): 1 << 20},
-    )
-    try:
-        assert await made.begin(started.channel, watched(limits, {})) == b""
-        yield made, started
-    finally:
-        await made.close()
-        await made.close()
+    process = started(app, program, limits)
+    async with begun(process, {str(app): 1 << 20}, limits) as made:
+        yield made, process
     assert leaks.wait_until(lambda: leaks.descriptors() <= before)
-
-
-async def outcome(of: Child) -> tuple[bytes, bytes, Ended]:
-    written = {"out": b"", "err": b""}
-    async with asyncio.timeout(60):
-        async for event in of.events():
-            if isinstance(event, Output):
-                written[event.stream] += event.data
-            else:
-                return written["out"], written["err"], event
-    raise AssertionError("its events always close with Ended")
 
 
 async def test_what_it_writes_comes_before_its_end(tmp_path: Path) -> None:
@@ -273,20 +178,8 @@ async def test_a_payload_that_can_t_be_unpacked_is_a_failed_start(tmp_path: Path
     (app / "main.py").touch()  # in the way of the payload's
 
     with pytest.raises(StartFailed, match="FileExistsError"):
-        await begun(app)
-
-
-async def begun(folder: Path) -> None:
-    started = Started(folder, "print(1)", Limits())
-    link = Pipe(started.ends[3], started.ends[4])
-    link.await_ready("nonce")
-    stdio = (started.ends[0], started.ends[1], started.ends[2])
-    loop = asyncio.get_running_loop()
-    made = Child(started, loop, started.job, stdio, link, started.theirs, started.payload, {})
-    try:
-        await made.begin(started.channel, watched(Limits(), {}))
-    finally:
-        await made.close()
+        async with begun(started(app, "print(1)", Limits()), {}, Limits()):
+            pass
 
 
 def test_a_launcher_that_says_something_else_is_not_believed() -> None:

@@ -9,7 +9,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from lmboot import keychain
-from lmboot.app.border import Beside, Border, agreed_routes
+from lmboot.app.border import NO_BORDER, Beside, Border, agreed_routes
 from lmboot.app.models import choose, open_model, warm
 from lmboot.app.options import Options
 from lmboot.app.places import Places
@@ -29,9 +29,11 @@ from lmboot.errors import (
     Interrupted,
     LmbootError,
     PayloadRejected,
+    SandboxFault,
 )
 from lmboot.runtime.launcher import Job, Launcher, SandboxLevel, Wish
 from lmboot.runtime.policy import Limits
+from lmboot.runtime.routes import Routes
 from lmboot.settings import Settings
 from lmboot.text import brief
 
@@ -213,6 +215,7 @@ class Boot:
 
     def _review(self, payload: Payload, verdict: Verdict, model: str, library: Library) -> Review:
         assert self.launcher is not None  # noqa: S101 - prepared before anything is asked
+        routes = self._routes(payload, self.launcher)
         return Review(
             payload=payload,
             verdict=verdict,
@@ -220,11 +223,14 @@ class Boot:
             sandbox=self.launcher.backend,
             command=f"python3 {shlex.join(payload.argv)}",
             limits=payload.limits_within(self.settings.limits),
-            routes=payload.routes,
-            warnings=warnings_about(payload, verdict),
+            routes=routes.table(),
+            warnings=warnings_about(payload, verdict, routes),
             agreed_before=library.agreed(payload),
             properties=self.launcher.properties,
         )
+
+    def _routes(self, payload: Payload, launcher: Launcher) -> Routes:
+        return agreed_routes(payload.routes, self.settings.routes, launcher.backend)
 
     async def _agree(self, review: Review) -> bool:
         """Get consent; return whether a person read and agreed now, raise when there is none."""
@@ -256,12 +262,16 @@ class Boot:
         system = prompts.interactive(brief(payload.name, 100), routes)
         opening = asyncio.create_task(self._new_border(review, launcher, agreed))
         try:
+            if payload.requires_broker:
+                _check_broker(await asyncio.shield(opening))
             await self.talk.release()
-            job = Job(files, payload.argv, review.limits, agreed_routes(review.routes).table())
+            job = Job(files, payload.argv, review.limits, review.routes)
             runtime = await launcher.launch(job)  # the log is begun meanwhile
             border = await asyncio.shield(opening)
             border.serve(runtime)
             await self.talk.show("sys", f"runtime started in {launcher.backend}", "started")
+            if not border.routes.bordered:
+                await self.talk.show("sys", NO_BORDER)
             await self.talk.run(runtime, system, review.limits.output_mb, border)
             self.payload, self.payload_model = payload, review.model
         except BaseException:
@@ -272,7 +282,7 @@ class Boot:
     async def _new_border(self, review: Review, launcher: Launcher, agreed: str) -> Border:
         border = await Border.open(
             self.places.audit,
-            review.routes,
+            self._routes(review.payload, launcher),
             payload=review.payload.sha256,
             backend=launcher.backend,
             properties=launcher.properties,
@@ -280,7 +290,7 @@ class Boot:
             session=self._reached(review.limits, launcher),
             grants=self.places.grants,
         )
-        if border.fault is not None:
+        if border.fault is not None and not review.payload.requires_broker:
             self.view.complain(border.fault)
         return border
 
@@ -297,8 +307,9 @@ class Boot:
             note=self.talk.note,
             inject=inject,
             ask=self.view.ask if self.options.can_ask else None,
-            sandbox=launcher.beside if launcher.backend != "none" else None,
+            sandbox=launcher.no_programs or launcher.beside,
             limits=limits,
+            rules=self.settings.routes,
         )
 
     async def _converse(self, lines: AsyncIterator[str]) -> None:
@@ -320,6 +331,15 @@ class Boot:
             await self.launcher.close()
         if self.connection is not None and self.open_connection is None:
             await self.connection.close()
+
+
+def _check_broker(border: Border) -> None:
+    """Raise where a payload that requires its broker would have none that does anything."""
+    if border.fault is not None:
+        raise SandboxFault(
+            f"the payload requires the broker, which could do nothing for it: {border.fault}",
+            hint=border.fault.hint,
+        )
 
 
 class Rejection(PayloadRejected):

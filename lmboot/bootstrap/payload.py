@@ -116,6 +116,11 @@ class Payload:
         level: SandboxLevel | None = self.manifest.get("sandbox_level")
         return level
 
+    @property
+    def requires_broker(self) -> bool:
+        """Say whether it is not to be started where no operation could be performed for it."""
+        return bool(self.manifest.get("requires_broker", False))
+
     def limits_within(self, policy: Limits) -> Limits:
         """Return the limits to run with: the manifest's wishes where they are lower."""
         return lowered(policy, self.manifest.get("limits", {}))[0]

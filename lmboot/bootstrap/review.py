@@ -10,6 +10,7 @@ from lmboot.bootstrap.imports import parse
 from lmboot.bootstrap.judge import Verdict
 from lmboot.bootstrap.payload import Payload
 from lmboot.runtime.policy import Limits, Route
+from lmboot.runtime.routes import Routes
 from lmboot.text import hidden_in
 
 _RISKY_MODULES = {
@@ -39,7 +40,8 @@ _UNITS = {"mb": "MB", "seconds": "s"}
 class Review:
     """Everything shown before consent. `agreed_before`: these very bytes were agreed to.
 
-    `properties` says of each property of the sandbox whether it is enforced, partial or absent.
+    `routes` are those that it starts with; `properties` says of each property of the sandbox
+    whether it is enforced, partial or absent.
     """
 
     payload: Payload
@@ -60,6 +62,11 @@ def sandbox_in_words(review: Review) -> str:
     return review.sandbox if level is None else f"{review.sandbox}, as asked: level {level}"
 
 
+def broker_in_words(payload: Payload) -> str:
+    """Return what a payload wants of its broker; "" where it would run without one."""
+    return "required: it does not start where nothing can be recorded" * payload.requires_broker
+
+
 def limits_in_words(limits: Limits) -> str:
     """Return the limits in words; those that are not set are left out."""
     named = ((field.name, getattr(limits, field.name)) for field in fields(limits))
@@ -71,16 +78,28 @@ def _in_words(name: str, value: float) -> str:
     return f"{what} {value:g} {_UNITS.get(unit, unit)}".rstrip()
 
 
-def warnings_about(payload: Payload, verdict: Verdict) -> tuple[str, ...]:
-    """Return one sentence for each thing worth a second look."""
+def warnings_about(
+    payload: Payload, verdict: Verdict, routes: Routes | None = None
+) -> tuple[str, ...]:
+    """Return one sentence for each thing worth a second look.
+
+    `routes` are those that it would start with; None: nothing but the payload is judged.
+    """
     found = [sentence for path, content in payload.files for sentence in _in_file(path, content)]
     found += [note.message for note in verdict.notes if note.code == "import"]
-    found += [
-        f"{operation} is asked for from the host"
-        for operation, route in payload.routes.items()
-        if route == "HOST"
-    ]
-    return tuple(found)
+    return (*found, *_about_routes(payload, routes))
+
+
+def _about_routes(payload: Payload, routes: Routes | None) -> Iterator[str]:
+    """Yield what is asked for from the host, and what was asked for and will not be had."""
+    named = "routes" in payload.manifest
+    for operation, route in payload.routes.items():
+        held_back = routes.held_back(operation, route) if routes else ""
+        but = f", but {held_back}" if held_back else ""
+        if route == "HOST":
+            yield f"{operation} is asked for from the host{but}"
+        elif but and named:
+            yield f"{operation} is asked for{but}"
 
 
 def _in_file(path: str, content: str) -> Iterator[str]:

@@ -16,6 +16,7 @@ from typing import get_args
 
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.formatted_text import FormattedText
+from prompt_toolkit.utils import get_cwidth
 
 from lmboot.runtime.asking import WHILE_MINUTES, Answer, Question, Scope
 from lmboot.text import plain
@@ -41,11 +42,16 @@ class _Standing:
 
 @dataclass(slots=True)
 class Asking:
-    """The questions of one terminal, one after the other; `redraw` draws the prompt anew."""
+    """The questions of one terminal, one after the other; `redraw` draws the prompt anew.
+
+    `columns` tells how wide the terminal is now: what stands above the line that is typed is cut
+    off there, and nobody may agree to half a sentence.
+    """
 
     buffer: Buffer
     redraw: Callable[[], None]
     clock: Callable[[], float] = monotonic
+    columns: Callable[[], int] = lambda: 80
     _waiting: deque[_Standing] = field(default_factory=deque)
     _begun: float | None = None  # when the line that is being typed was begun
 
@@ -73,7 +79,8 @@ class Asking:
             standing.seen = self.clock()
             asyncio.get_running_loop().call_later(ARMED_SECONDS, self.redraw)
         folder = " Name it: once DIR." if standing.question.chooses_folder else ""
-        words = FormattedText([("bold", f"{plain(standing.question.words)}{folder}\n")])
+        told = folded(f"{plain(standing.question.words)}{folder}", self.columns() - 1)
+        words = FormattedText([("bold", f"{told}\n")])
         armed = self._armed(standing, self.clock())
         return FormattedText([*words, *(_ARMED if armed else [("", PROMPT)])])
 
@@ -115,3 +122,27 @@ class Asking:
             self._begun = None
         elif self._begun is None:
             self._begun = self.clock()
+
+
+def folded(text: str, width: int) -> str:
+    """Return a line as several of at most `width` columns, broken between words if it can be."""
+    lines = [""]
+    for word in text.split():
+        for piece in _pieces(word, max(width, 2)):
+            joined = f"{lines[-1]} {piece}" if lines[-1] else piece
+            fits = get_cwidth(joined) <= width
+            lines[-1:] = [joined] if fits else [lines[-1], piece]
+    return "\n".join(lines).lstrip("\n")
+
+
+def _pieces(word: str, width: int) -> list[str]:
+    """Break a word that is wider than a line; a character may take two columns."""
+    pieces, room = [""], width
+    for character in word:
+        columns = get_cwidth(character)
+        if columns > room:
+            pieces.append("")
+            room = width
+        pieces[-1] += character
+        room -= columns
+    return pieces

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -130,6 +129,14 @@ def _on_signals(cancel: Callable[[], object], interrupt: Callable[[], bool] | No
 
     loop = asyncio.get_running_loop()
     handlers = {"SIGINT": ctrl_c, "SIGTERM": cancel, "SIGHUP": cancel}
-    for name, handler in handlers.items():
-        with contextlib.suppress(NotImplementedError):  # Windows: KeyboardInterrupt comes instead
-            loop.add_signal_handler(getattr(signal, name), handler)
+    for name in set(handlers) & set(dir(signal)):  # Windows has no SIGHUP
+        _on_signal(loop, getattr(signal, name), handlers[name])
+
+
+def _on_signal(
+    loop: asyncio.AbstractEventLoop, number: int, handler: Callable[[], object]
+) -> None:
+    try:
+        loop.add_signal_handler(number, handler)
+    except NotImplementedError:  # Windows' loop has none; a handler of Python's wakes it
+        signal.signal(number, lambda *_: loop.call_soon_threadsafe(handler))

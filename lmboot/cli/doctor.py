@@ -62,7 +62,8 @@ def _sandbox_lines(posture: dict[str, Any]) -> Iterator[str]:
     if name == "none":
         yield "sandbox   none: never chosen by itself; the program has your own rights"
         return
-    yield f"sandbox   {name}: {'usable' if posture['usable'] else posture['reason']}"
+    usable = ["usable"] if posture["usable"] else []
+    yield f"sandbox   {name}: {': '.join(filter(None, [*usable, posture['reason']]))}"
     if not posture["usable"]:
         yield f"          {posture['remedy']}"
         return

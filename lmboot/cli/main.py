@@ -188,10 +188,10 @@ def audit_show(**options: Any) -> int:
 
 
 @audit.command("verify")
-@click.argument("wanted", metavar="RUN|FILE")
+@click.argument("wanted", metavar="[RUN|FILE]", default=None)
 @_json
 def audit_verify(**options: Any) -> int:
-    """Say whether a run's records are whole: exit 0, damaged: 1."""
+    """Say whether a run's records are whole: exit 0, damaged: 1; of all runs if none is named."""
     from lmboot.cli.audit import verify_log
 
     return verify_log(**options)

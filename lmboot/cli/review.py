@@ -10,7 +10,12 @@ from rich.rule import Rule
 from rich.syntax import Syntax
 from rich.table import Table
 
-from lmboot.bootstrap.review import Review, limits_in_words, sandbox_in_words
+from lmboot.bootstrap.review import (
+    Review,
+    broker_in_words,
+    limits_in_words,
+    sandbox_in_words,
+)
 from lmboot.text import brief, reveal
 
 _WHOLE_LINES = 60  # a longer file is shown by its beginning here, and whole in the pager
@@ -58,10 +63,11 @@ def _facts(review: Review) -> Table:
         ("command", review.command),
         ("sandbox", sandbox_in_words(review)),
         ("routes", _routes(review)),
+        ("broker", broker_in_words(payload)),
         ("limits", limits_in_words(review.limits)),
         ("SHA-256", payload.sha256),
     ]
-    for name, value in rows:
+    for name, value in [row for row in rows if row[1]]:
         table.add_row(f"[dim]{name}[/dim]", escape(reveal(brief(value, 600))))
     return table
 
@@ -70,8 +76,8 @@ def _routes(review: Review) -> str:
     table: dict[str, list[str]] = {}
     for operation, route in review.routes.items():
         table.setdefault(route, []).append(operation)
-    denied = "all others DENY"
     shown = [
         f"{route} {' '.join(table[route])}" for route in ("HOST", "EMULATE") if route in table
     ]
-    return "; ".join([*shown, denied])
+    denied = ["all others DENY" if shown else "all DENY"] if "DENY" in table else []
+    return "; ".join([*shown, *denied])

@@ -94,7 +94,10 @@ class TerminalView:
             auto_suggest=AutoSuggestFromHistory(),
             output=create_output(sys.stdout if sys.stdout.isatty() else sys.stderr),
         )
-        self._asking = Asking(self._prompt.default_buffer, self._redraw)
+        output = self._prompt.output
+        self._asking = Asking(
+            self._prompt.default_buffer, self._redraw, columns=lambda: output.get_size().columns
+        )
         self._give_ctrl_d_back = _take_ctrl_d()
         self._waiting: list[str] = []
         self._length = 0
@@ -254,7 +257,7 @@ class TerminalView:
         await self._settle()
         self._console.print(
             "Without a sandbox the program can do whatever you can: read and remove your files, "
-            "use your network.",
+            "use your network. What lmboot would do for it (HOST) is denied.",
             style="bold red",
         )
         return await self._ask(f"Type `{_NO_BORDER}` to run it all the same: ") == _NO_BORDER

@@ -114,10 +114,6 @@ class StatusLine(Box):
         self._word.configure(image=self.look.dot(colour, hollow=hollow), text="  " + word)
         self._figures.say(figures)
 
-    def show_figures(self, figures: str) -> None:
-        """Replace the figures only."""
-        self._figures.say(figures)
-
     def set_actions(self, actions: Sequence[Action]) -> None:
         """Show buttons, the first one leftmost; one called Stop, Kill… is drawn as a danger."""
         can_now = [(label, can) for label, _, can in actions]

@@ -9,18 +9,12 @@ from lmboot.gui.bordermessages import Border, Grant, Route
 from lmboot.gui.controls import Segments
 from lmboot.gui.routes import Routes
 from lmboot.gui.widgets import Box, CutLabel, Flow, Scroller, nothing
+from lmboot.runtime.kinds import may
 
 WIDTH, NARROW_WIDTH, NARROW, LEAST = 350, 250, 860, 600  # at scale 1, the last two of the page
-KINDS = {
-    "read": "read",
-    "write": "read and write",
-    "fetch": "fetch from",
-    "spawn": "run",
-    "env": "know",
-}
 PREFIX = {"partial": "Only in part: ", "absent": "Not enforced: "}
 NONE_GRANTED = "Nothing of this machine. The program sees only its own folder."
-FOLDER_NOTE = "It sees this folder and all beneath it, names that begin with a dot aside."
+FOLDER_NOTE = "It may {}. Names that begin with a dot stay hidden."
 HOST_NOTE = "Addresses of this host, over https or http. “.example.org” means all beneath it."
 
 
@@ -74,9 +68,11 @@ class Grants(Box):
     def _ask_folder(self) -> None:
         form = self._open_form()
         form.label("Which folder, and what may be done there?", wrap=True).pack(fill="x")
-        choice = Segments(form, "read", {"read": "Read", "write": "Read and write"})
+        choice = Segments(form, "read", {"read": "Read", "write": "Change too"})
         choice.pack(fill="x", pady=self.look.pad(8, 6))
-        form.label(FOLDER_NOTE, "faint", "Small", wrap=True).pack(fill="x")
+        note = form.label(_folder_note("read"), "faint", "Small", wrap=True)
+        note.pack(fill="x")
+        choice.on_choose = lambda kind: note.configure(text=_folder_note(kind))
         self._buttons(form, "Choose folder…", lambda: self.on_folder(choice.value == "write"))
         choice.take_keys()
 
@@ -230,9 +226,15 @@ def _matters(route: Route) -> bool:
     return route.route != "DENY" or {word for word, _ in route.held} != {"EMULATE", "HOST"}
 
 
+def _folder_note(kind: str) -> str:
+    """Return what a folder that is granted so lets happen."""
+    return FOLDER_NOTE.format(may(kind, "this folder"))
+
+
 def time_left(grant: Grant) -> str:
     """Return what a grant permits, and for how long."""
-    words = f"{KINDS.get(grant.kind, grant.kind)}  ·  {grant.scope}"
+    permits = may(grant.kind)
+    words = f"{permits[:1].upper()}{permits[1:]}  ·  {grant.scope}"
     if grant.seconds is None:
         return words
     minutes, seconds = divmod(max(0, grant.seconds), 60)

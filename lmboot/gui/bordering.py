@@ -8,12 +8,10 @@ from lmboot.gui import bordermessages as b
 from lmboot.gui.auditing import Auditing
 from lmboot.gui.consenting import Consenting
 from lmboot.gui.sandboxing import Sandboxing
+from lmboot.runtime.kinds import KINDS, may
 
 if TYPE_CHECKING:
     from lmboot.gui.window import Window
-
-ON_FOLDERS = {"fs.list", "fs.read_text", "fs.stat", "fs.write_text", "fs.open", "database_query"}
-NEEDS = {"read": ON_FOLDERS, "write": ON_FOLDERS, "fetch": {"fetch"}}
 
 
 class Bordering:
@@ -70,22 +68,22 @@ class Bordering:
         from tkinter import filedialog
 
         window = self._window
-        what = "read and written" if writable else "read"
+        kind = "write" if writable else "read"
         folder = filedialog.askdirectory(
             parent=window.root,
-            title=f"A folder that the program may have {what}",
+            title=f"The program may {may(kind, 'the folder that you choose')}",
             initialdir=window.memory.folder or None,
             mustexist=True,
         )
         if folder:
-            self._grant("write" if writable else "read", f"{folder.rstrip('/')}/")
+            self._grant(kind, f"{folder.rstrip('/')}/")
         return bool(folder)
 
     def _grant(self, kind: str, what: str) -> None:
         self._change("grant", f"{kind} {what}")
         routes = self.border.routes if self.border else ()
-        if not any(each.route == "HOST" for each in routes if each.op in NEEDS[kind]):
-            names = "fetch" if kind == "fetch" else "the fs operations"
+        if not any(each.route == "HOST" for each in routes if each.op in KINDS[kind].opens):
+            names = "the fs operations" if KINDS[kind].is_folder else kind
             self._window.say(f"the program can use this once the route of {names} is HOST")
 
     def _change(self, verb: str, text: str) -> None:

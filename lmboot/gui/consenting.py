@@ -7,33 +7,13 @@ from typing import TYPE_CHECKING
 
 from lmboot.gui import bordermessages as b
 from lmboot.gui.asking import ARMED_MS
+from lmboot.runtime.kinds import consent
 from lmboot.text import brief
 
 if TYPE_CHECKING:
     from lmboot.gui.window import Window
     from lmboot.runtime.asking import Scope
 
-MEANS = {  # what a grant of an operation lets happen, in plain words
-    "fs.open": "It could read and make files in a folder that you choose.",
-    "fs.read_text": "It could read the files in a folder that you choose.",
-    "fs.write_text": "It could make and overwrite files in a folder that you choose.",
-    "fs.list": "It could see the names of the files in a folder that you choose.",
-    "fs.stat": "It could see names, sizes and dates of the files in a folder that you choose.",
-    "fs.remove": "It could remove files from a folder that you choose, for good.",
-    "fetch": "It could ask this host for pages, and what it knows could leave this machine so.",
-    "spawn": "This program of yours would run, in a sandbox of its own.",
-    "code.exec_python": "Python text that it writes would run on this machine, in a sandbox.",
-    "query_model": "It could ask the model of this session, and use its time.",
-    "inject_prompt": "It could put words into what the model is asked.",
-    "tokenize": "It could have the model's server count tokens.",
-    "logits": "It could see which tokens the model finds likely.",
-    "reload_model": "The model would be loaded anew, which may take minutes.",
-    "database_query": "It could read a database file in a folder that you choose.",
-    "env": "It could read this variable of your environment, which may hold a secret.",
-    "time": "It could read this machine's clock.",
-    "notify": "It could show you a message, said to be from it.",
-}
-UNKNOWN = "What it could do then is not known to this version of lmboot."
 FOLDER = "A folder for the program: {op}"
 
 
@@ -81,7 +61,8 @@ class Consenting:
         card.bind("<Map>", lambda _: self._begin_arming())
         program = brief(window.facts.get("runtime", ""), 60) or "The program"
         waiting = len(self._waiting) - 1
-        title, means = f"{program} asks for {request.op}", MEANS.get(request.op, UNKNOWN)
+        title = f"{program} asks for {request.op}"
+        means = consent(request.op, chooses_folder=request.chooses_folder)
         card.show(title, request.what, means, _answers(request), waiting)
         window.frame.show_request(True)
         self._begin_arming()

@@ -10,7 +10,7 @@ from tkinter import ttk
 from typing import Any
 
 from lmboot.gui import styles
-from lmboot.gui.widgets import Box, Value, nothing, showable
+from lmboot.gui.widgets import Box, Value, calling, nothing, showable
 from lmboot.text import brief
 
 WHEEL = ("<MouseWheel>", "<Button-4>", "<Button-5>")
@@ -63,7 +63,7 @@ class Segments(Control):
         segment = ttk.Radiobutton(track, text=words, value=value, **self._chosen.option())
         segment.configure(style="Choice.TRadiobutton", command=self._chose)
         for key, step in (("Left", -1), ("Up", -1), ("Right", 1), ("Down", 1)):
-            segment.bind(f"<{key}>", lambda _, n=step: self._step(n))  # type: ignore[misc]
+            segment.bind(f"<{key}>", calling(self._step, step))
         segment.pack(side="left")
         return segment
 

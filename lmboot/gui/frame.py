@@ -266,10 +266,6 @@ class Frame:
         elif shown and not visible:
             self._panes.forget(self._side)
 
-    def toggle_side(self) -> None:
-        """Show the models if they are hidden, hide them if they are shown."""
-        self.show_side(not self.side_shown)
-
 
 def _filling(part: Part) -> Part:
     part.pack(fill="both", expand=True)

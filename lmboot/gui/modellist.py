@@ -64,7 +64,7 @@ class ModelList(Box):
         self._hint_wanted, self._roomy = False, True
         self.filter = self._make_filter()
         self._hint = self.label("or drop a .gguf file here", "faint", "Small")
-        self._empty = self.label("", "faint", "Small", justify="center")
+        self._empty = self.label("No model has these words.", "faint", "Small")
         self.tree = self._make_tree()
         self._slices = Slices(self.tree)
 
@@ -127,11 +127,6 @@ class ModelList(Box):
         else:
             self._hint.pack_forget()
 
-    def show_empty(self, words: str) -> None:
-        """Say in the list's place why it is empty; shown only while it is."""
-        self._empty.configure(text=words)
-        self._fill()
-
     def show(self, rows: Sequence[Row]) -> None:
         """Show these models; what was chosen stays chosen if its id is still there."""
         self._rows = list(rows)
@@ -162,7 +157,7 @@ class ModelList(Box):
             self.tree.insert("", "end", row[0], image=self._dot(row[2]))
         self._shown = rows
         self._write_all()
-        self._say_empty(bool(rows))
+        self._say_empty(bool(self._rows) and not rows)
         self._restore()
 
     def _write_all(self) -> None:
@@ -184,11 +179,11 @@ class ModelList(Box):
         loaded = state.endswith("loaded")
         return self.look.dot("ok" if loaded else "faint", hollow=not loaded)
 
-    def _say_empty(self, any_row: bool) -> None:
-        if any_row or not self._empty.cget("text"):
-            self._empty.place_forget()
-        else:
+    def _say_empty(self, all_hidden: bool) -> None:
+        if all_hidden:
             self._empty.place(relx=0.5, rely=0.4, anchor="center")
+        else:
+            self._empty.place_forget()
 
     def _restore(self) -> None:
         """Choose the wanted id again, without telling anybody what they know."""
@@ -318,7 +313,3 @@ class Details(Box):
         """Fill the button, or draw it plain while another one is the screen's filled one."""
         kind = "Accent" if filled else "Plain"
         self.button_bootstrap.configure(style=f"{self.surface}.{kind}.TButton")
-
-    def show_note(self, words: str) -> None:
-        """Replace the small line under the button."""
-        self._note.configure(text=words)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tkinter as tk
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from lmboot.gui.look import Look
 from lmboot.gui.widgets import Box
@@ -35,7 +36,7 @@ class Question:
         row = Box(box)
         row.pack(fill="x")
         for label, kind, do in reversed(answers):
-            button = row.button(label, lambda do=do: self._take(do), kind)  # type: ignore[misc]
+            button = row.button(label, partial(self._take, do), kind)
             button.pack(side="right", padx=box.look.pad(8, 0))
             if do is answers[-1][2]:
                 button.focus_set()

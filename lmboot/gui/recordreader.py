@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lmboot.app.records import cells_of, in_words, records
+from lmboot.app.records import cells_of, gaps_in_words, in_words, records
 from lmboot.errors import FileUnreadable
 from lmboot.gui import bordermessages as b
 from lmboot.gui import messages as m
@@ -122,12 +122,13 @@ class RecordReader:
 
     def _judge(self, name: str) -> b.Judged:
         try:
-            verdict = self._vault.verify(self._folder / name)
+            verdict, gaps = self._vault.verify(self._folder / name), self._vault.gaps()
         except FileUnreadable as error:
             return b.Judged(name, False, (visible(error.in_full),))
         bad = verdict.problem.seq if verdict.problem else None
-        words = tuple(visible(line) for line in in_words("this log", verdict))
-        return b.Judged(name, verdict.whole, words, bad)
+        lines = [*in_words("this log", verdict), *gaps_in_words(gaps)]
+        words = tuple(visible(line) for line in lines)
+        return b.Judged(name, verdict.whole and not gaps, words, bad)
 
 
 def called(name: str) -> str:

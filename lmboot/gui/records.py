@@ -26,7 +26,7 @@ MOST = 250_000  # records that are kept to be shown; the newest ones
 SPARE = MOST // 10  # forgotten at once
 STEP = 400  # records that are looked at between two looks at the clock
 EVERY = {"kind": "All records", "op": "All operations", "decision": "All decisions"}
-COLOURS = {"deny": "bad", "error": "warn"}  # of a decision,
+COLOURS = {"deny": "bad", "UNCLEAN": "bad", "error": "warn"}  # of a decision,
 KIND_COLOURS = {  # else of a kind; the words say the same
     **{"consent": "ok", "grant": "accent", "revoke": "accent", "route": "accent"},
     **{"denied-summary": "bad", "damaged line": "bad"},

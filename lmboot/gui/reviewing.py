@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from lmboot.bootstrap.review import Review, limits_in_words, sandbox_in_words
+from lmboot.bootstrap.review import (
+    Review,
+    broker_in_words,
+    limits_in_words,
+    sandbox_in_words,
+)
 from lmboot.gui.messages import ConsentWanted
 from lmboot.gui.modelrows import size_words
 from lmboot.gui.shown import for_review
@@ -50,6 +55,8 @@ def _facts(review: Review) -> Iterator[tuple[str, str]]:
     yield "Written by", brief(review.model, _SHORT)
     yield "Command", for_review(review.command)
     yield "Sandbox", sandbox_in_words(review)
+    if broker := broker_in_words(review.payload):
+        yield "Broker", broker
     yield "Limits", limits_in_words(review.limits)
     digest = review.payload.sha256
     yield "SHA-256", " ".join(digest[at : at + 8] for at in range(0, len(digest), 8))

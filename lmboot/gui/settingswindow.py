@@ -81,8 +81,8 @@ class SettingsWindow:
 
     `on_save` gets what was changed, None for what was emptied, and returns why it was refused or
     None; then the window goes. A refusal that begins with a setting's name is shown with the name
-    it has here, and that setting gets the keyboard. "transcripts_path" among the values says
-    where these are kept.
+    it has here, and that setting gets the keyboard. "path" among the values says where the
+    file is, "transcripts_path" where the transcripts are.
     """
 
     def __init__(
@@ -261,9 +261,13 @@ class SettingsWindow:
 
     def _sandbox(self) -> None:
         rows = self._group("Sandbox")
-        note = "One of podman's that you have, with Python in it; it is never fetched."
+        note = "One of podman's or docker's that you have, with Python in it; never fetched."
         own = "this machine's own programs"
         self._row(rows, "container_image", "Container image", Typed, own, note=note)
+        place = self._values.get("path")
+        if place:
+            words = f"The most that any program may have stands under [routes] in {place}."
+            self._sentence(rows, "Routes", words)
 
     def _limits(self) -> None:
         rows, most = self._group("Limits", LOWERED), Limits()
@@ -281,9 +285,12 @@ class SettingsWindow:
         self._forget.pack(anchor="w")
         place = self._values.get("transcripts_path")
         if place:
-            words = f"Kept in {place} until you delete them."
-            label = rows.cell("Transcripts").label(showable(words), wrap=True, width=1)
-            label.pack(fill="x", pady=self.look.px(6))
+            self._sentence(rows, "Transcripts", f"Kept in {place} until you delete them.")
+
+    def _sentence(self, rows: Rows, called: str, words: str) -> None:
+        """Add a row that only tells something."""
+        label = rows.cell(called).label(showable(words), wrap=True, width=1)
+        label.pack(fill="x", pady=self.look.px(6))
 
     def _forget_typed(self) -> None:
         self._on_forget()

@@ -6,6 +6,10 @@ import gc
 import os
 import signal
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lmboot.gui.window import Window
 
 NO_TK = (
     "lmboot: the window needs Tk, and this Python has none (Debian, Ubuntu: sudo apt-get install "
@@ -72,17 +76,17 @@ def _run(root, file: str) -> None:  # type: ignore[no-untyped-def] # tkinter is 
     window.worker.join(1.0)
 
 
-def _follow_the_mac(window) -> None:  # type: ignore[no-untyped-def]
+def _follow_the_mac(window: Window) -> None:
     """Answer what macOS asks of a program; not tried there yet."""
     from lmboot.gui.state import Action
 
     root = window.root
     root.createcommand("::tk::mac::Quit", window.leaving.ask)
     root.createcommand("::tk::mac::ShowPreferences", lambda: window.act(Action.SETTINGS))
-    root.createcommand("::tk::mac::OpenDocument", lambda *files: window.choosing.dropped(files))
+    root.createcommand("::tk::mac::OpenDocument", lambda *files: window.choosing.dropped([*files]))
 
 
-def _end_on_signals(window) -> None:  # type: ignore[no-untyped-def]
+def _end_on_signals(window: Window) -> None:
     """Close in order when told to; the mainloop looks at signals with its next timer."""
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, name):

@@ -36,10 +36,5 @@ class Tabs(Box):
         """Show a tab; `on_change` is told if it was another one."""
         self.tk.call(self._book, "select", self._number(name))
 
-    def show_badge(self, name: str, badge: str) -> None:
-        """Write something after a tab's name ("3"), or nothing."""
-        text = f"{name}  {badge}" if badge else name
-        self.tk.call(self._book, "tab", self._number(name), "-text", text)
-
     def _number(self, name: str) -> int:
         return list(self.pages).index(name)

@@ -19,7 +19,7 @@ from lmboot.gui.look import Look
 from lmboot.gui.menus import Item
 from lmboot.gui.reader import Reader
 from lmboot.gui.textstyle import Style, mixed_colour, tags
-from lmboot.gui.widgets import Box, nothing, showable
+from lmboot.gui.widgets import Box, calling, nothing, showable
 
 PANES = {"you": "accent", "ai": "violet", "rt": "ok", "rt!": "warn", "sys": "faint"}
 MOST_LINES = 10_000
@@ -102,7 +102,7 @@ class TranscriptPane(Reader):
             self.text.bind(sequence, self._copy_lines)
         self.text.tag_bind("cut", "<ButtonRelease-1>", self._cut_clicked)
         for sequence, cursor in (("<Enter>", "hand2"), ("<Leave>", "")):
-            self.text.tag_bind("cut", sequence, lambda _, name=cursor: self._point(name))  # type: ignore[misc]
+            self.text.tag_bind("cut", sequence, calling(self._point, cursor))
 
     def _point(self, cursor: str) -> None:
         self.text.configure(cursor=cursor)

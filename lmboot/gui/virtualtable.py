@@ -7,7 +7,7 @@ from tkinter import ttk
 from typing import Literal, NamedTuple
 
 from lmboot.gui.styles import CELL
-from lmboot.gui.widgets import Box, Slim, fitting, nothing
+from lmboot.gui.widgets import Box, Slim, calling, fitting, nothing
 
 WHEEL_ROWS = 3
 LEAST_THUMB = 0.08
@@ -72,7 +72,7 @@ class VirtualTable(Box):
         tree.bind("<<TreeviewSelect>>", lambda _: self._selected())
         tree.bind("<FocusIn>", lambda _: self._focus_something())
         for sequence, rows in (("<Button-4>", -WHEEL_ROWS), ("<Button-5>", WHEEL_ROWS)):
-            tree.bind(sequence, lambda _, n=rows: self._scrolled(n))  # type: ignore[misc]
+            tree.bind(sequence, calling(self._scrolled, rows))
         tree.bind("<MouseWheel>", lambda e: self._scrolled(-WHEEL_ROWS if e.delta > 0 else 3))
         steps: dict[str, Callable[[], int]] = {
             "<Up>": lambda: -1,
@@ -83,7 +83,7 @@ class VirtualTable(Box):
             "<End>": lambda: self.count,
         }
         for sequence, step in steps.items():
-            tree.bind(sequence, lambda _, by=step: self._go(by()))  # type: ignore[misc]
+            tree.bind(sequence, calling(self._go, step))
 
     # ------------------------------------------------------------------ what it shows
 
@@ -178,8 +178,9 @@ class VirtualTable(Box):
             self.top += int(amount) * (self.rows if unit == "pages" else 1)
         self.draw()
 
-    def _go(self, by: int) -> str:
+    def _go(self, step: Callable[[], int]) -> str:
         if self.count:
+            by = step()
             begins = self.chosen is None and abs(by) < self.count  # where one looks
             at = self.top if begins else (self.chosen or 0) + by
             self.choose(max(0, min(at, self.count - 1)))

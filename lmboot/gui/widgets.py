@@ -26,6 +26,11 @@ def nothing(*_: object) -> None:
     """Stand in for a callback that nobody has set yet."""
 
 
+def calling(action: Callable[..., str | None], *values: object) -> Callable[[object], str | None]:
+    """Return what takes an event and calls an action with these values instead of it."""
+    return lambda _event: action(*values)
+
+
 def showable(text: str) -> str:
     """Return what Tk shows whole: after a NUL it drops the rest, a lone surrogate raises.
 
@@ -272,7 +277,7 @@ class Scroller(Box):
         self._canvas.bind("<Configure>", lambda _: self._measure())
         self.inside.bind("<Configure>", lambda _: self._measure())
         for sequence, steps in (("<Button-4>", -1), ("<Button-5>", 1)):
-            self.bind_class(str(self), sequence, lambda _, n=steps: self._scroll(n))  # type: ignore[misc]
+            self.bind_class(str(self), sequence, calling(self._scroll, steps))
         wheel = "<MouseWheel>"
         self.bind_class(str(self), wheel, lambda e: self._scroll(-1 if e.delta > 0 else 1))
         self.bind_class(str(self), "<<TraverseIn>>", lambda event: self.see(event.widget))

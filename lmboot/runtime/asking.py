@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from lmboot.runtime.kinds import consent, kind_of
 from lmboot.text import brief
 
 Scope = Literal["no", "once", "while", "always"]
@@ -24,10 +25,21 @@ class Question:
     chooses_folder: bool = False
 
     @property
+    def kind(self) -> str:
+        """Return the kind of grant that would answer it."""
+        return kind_of(self.op)
+
+    @property
+    def name(self) -> str:
+        """Return what such a grant is called."""
+        return self.what or self.kind
+
+    @property
     def words(self) -> str:
-        """Return the question as one sentence; what a runtime has written is made harmless."""
+        """Return it as a line that says what is agreed to; what a runtime wrote is harmless."""
         what = f" {brief(self.what, 200)}" if self.what else ""
-        return f"The runtime asks for {self.op}{what}. Allow it?"
+        agreed = consent(self.op, chooses_folder=self.chooses_folder)
+        return f"The runtime asks for {self.op}{what}. {agreed} Allow it?"
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,6 +175,16 @@ class AuditLog:
         fields |= {"payload": payload} if payload else {}
         self._write(kind, {**fields, **(self._arguments(args) if args is not None else {})})
 
+    def run_ended(self, code: int, limit: str | None, *, clean: bool) -> None:
+        """Record how the run ended, also where nothing else can be written; may raise AuditFault.
+
+        `code` is 128 + n for a signal; not `clean`: a process of it could not be ended in time.
+        """
+        words = _of_an_end(code, limit, clean=clean)
+        decision = "ended" if clean else "UNCLEAN"
+        told = {"decision": decision, "reason": words, "code": code, "limit": limit}
+        self._write("event", {"op": "run", **told, "clean": clean}, room=0)
+
     def close(self) -> None:
         """Record the end and release everything; raise AuditFault where it can't be recorded.
 
@@ -202,9 +212,18 @@ class AuditLog:
         with self._telling_why():
             self._vault.keep_head(first_head(self.path.name, self._run, self._key))
             self._vault.reserve(self.path.name)
-        fields = {"log": self.path.name, "key": key_id(self._key), "payload": payload}
-        self._write("genesis", {**fields, "posture": posture, "versions": versions})
+        fields: dict[str, Any] = {
+            "log": self.path.name,
+            "key": key_id(self._key),
+            "payload": payload,
+        }
+        fields |= {"posture": posture, "versions": versions}
         with self._telling_why():
+            self._row = self._vault.enlist(
+                self._key,
+                self.path.name,
+                lambda begun: self._write("genesis", {**fields, **begun.fields()}),
+            )
             self._keep_head()
 
     def _end(self) -> None:
@@ -300,6 +319,7 @@ class AuditLog:
 
     def _keep_up(self) -> None:
         """Keep head and summaries no older than HEAD_SECONDS, in a thread of its own."""
+        self._vault.keep_row_apart(self._row)
         ended = False
         while not ended:
             self._changed.wait()
@@ -351,6 +371,12 @@ class _Flood:
 @functools.lru_cache(maxsize=64)  # of names that the channel bounds, and settings of ours
 def _about(op: str, route: str, version: int | None) -> Mapping[str, Any]:
     return {"op": one_line(op, 64), "route": one_line(route, 32), "version": version}
+
+
+def _of_an_end(code: int, limit: str | None, *, clean: bool) -> str:
+    why = f"over its limit of {limit}" if limit else "with no limit reached"
+    left = "nothing of it is left" if clean else "not every process of it could be ended in time"
+    return f"with status {code}, {why}; {left}"
 
 
 def _stamp(seconds: float) -> str:

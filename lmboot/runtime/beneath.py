@@ -14,7 +14,9 @@ import functools
 import os
 import platform
 import stat
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import cast
 
 from lmboot import system
@@ -53,12 +55,20 @@ def open_beneath(root: int, path: str, flags: int) -> int:
     return by_walking(root, path, flags)
 
 
+def has_openat2(system_name: str, machine: str) -> bool:
+    """Say whether a system (a value of sys.platform) may be asked by that number; pure.
+
+    On another one it is another call: nothing must be called by a number that was not meant.
+    """
+    return system_name == "linux" and machine in _ARCHITECTURES
+
+
 def by_openat2(root: int, path: str, flags: int, resolve: int = 0) -> int:
     """Open a path in one system call; OSError ENOSYS where there is none.
 
     `resolve` are conditions of openat2 beside those that always hold.
     """
-    if platform.machine() not in _ARCHITECTURES:
+    if not has_openat2(sys.platform, platform.machine()):
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
     how, encoded = _how(flags, resolve), _encoded(path)
     for _ in range(_TRIES):
@@ -154,6 +164,21 @@ def _open_last(parent: int, part: str, flags: int, mount: tuple[int, str]) -> in
         os.close(descriptor)
         raise
     return descriptor
+
+
+def lies_at(descriptor: int, path: Path) -> str | None:
+    """Return where what was opened by a path really lies; None where that can't be told.
+
+    Where the system does not tell it by descriptor, the path's own answer counts, if it leads
+    there even now.
+    """
+    if real := system.path_of(descriptor):
+        return real
+    try:
+        found = os.path.realpath(path, strict=True)
+        return found if os.path.samestat(os.stat(found), os.fstat(descriptor)) else None
+    except OSError:
+        return None
 
 
 def _stay(held: bool, problem: int) -> None:

@@ -44,6 +44,7 @@ Code = Literal[
     "replaced",
     "damaged-line",
     "missing-head",
+    "removed",
 ]
 Record = dict[str, Any]
 
@@ -199,6 +200,18 @@ class _Line:
         """Say whether lmboot wrote this line, wherever it belongs."""
         prev = self.record.get("prev")
         return isinstance(prev, str) and prev.isascii() and self.follows(prev, key)
+
+
+def first_record(data: bytes, key: bytes) -> Record | None:
+    """Return a log's first record if it was signed with this key; `data` holds its line."""
+    line = _Line(data.partition(b"\n")[0])
+    return line.record if line.follows(BEGINNING, key) else None
+
+
+def code_of(data: bytes, number: int) -> str:
+    """Return the code of the record with that number, "" where there is none."""
+    lines = data.split(b"\n", number + 1)
+    return _Line(lines[number]).mac if number < len(lines) - 1 else ""
 
 
 def verify(data: bytes, key: bytes, head: Head | None, *, name: str | None = None) -> Verdict:

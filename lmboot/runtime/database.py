@@ -224,7 +224,9 @@ def _store(
     before: bytes | None,
     limits: QueryLimits,
 ) -> None:
-    data = connection.serialize()
+    with _told():
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        data = connection.serialize() if pages else b""  # it can't be told to write nothing
     if before:
         data = data[: _VERSIONS.start] + before[_VERSIONS] + data[_VERSIONS.stop :]
     if data == (before or b""):

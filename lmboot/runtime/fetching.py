@@ -18,7 +18,7 @@ import ssl
 import zlib
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_address
+from ipaddress import ip_address
 
 import httpcore
 import httpx
@@ -31,6 +31,7 @@ from lmboot.runtime.urls import (
     check_address,
     check_redirect,
     check_url,
+    embedded,
 )
 from lmboot.text import brief
 
@@ -131,8 +132,7 @@ def is_own(address: Address) -> bool:
     So there is no list to read that could be out of date. Where binding others' addresses is
     allowed (ip_nonlocal_bind), all are taken for our own, and nothing is fetched.
     """
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
+    address = embedded(address)
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
+from lmboot.errors import OperationRefused
 from lmboot.paths import problem_with
 from lmboot.runtime.asking import Question
 from lmboot.runtime.confined import MAX_READ_BYTES, Folder, Part
 from lmboot.runtime.database import query
-from lmboot.runtime.fetching import fetch
+from lmboot.runtime.fetching import FetchLimits, fetch
 from lmboot.runtime.frames import MAX_FRAME_BYTES, fitting
 from lmboot.runtime.grants import Grants, Held
 from lmboot.runtime.operations import (
@@ -29,6 +30,7 @@ from lmboot.runtime.operations import (
     Values,
     Whole,
 )
+from lmboot.runtime.quota import Quota, Rate
 from lmboot.runtime.urls import FetchPolicy, host_to_grant
 from lmboot.text import brief
 
@@ -40,6 +42,10 @@ PIECE: Mapping[str, Argument] = {
     "offset": Whole(0, 2**53, default=0),
     "length": Whole(0, MAX_READ_BYTES, default=0),
 }
+
+MOST_FETCHES, FETCH_SECONDS = 30, 60.0
+FETCHED_BYTES = 64 << 20  # of one run, unpacked
+_CAME_IN_PART = ("bad_answer", "timeout", "too_large")  # nobody knows how much it was
 
 Work = Callable[[Folder, str, dict[str, Any]], Any]
 
@@ -99,8 +105,11 @@ def _remove(folder: Folder, rest: str, args: dict[str, Any]) -> Any:
 
 
 def _open(folder: Folder, rest: str, args: dict[str, Any]) -> Any:
-    """Make sure that a file exists, as the emulator does."""
-    if not folder.exists(rest):
+    """Make sure that a file exists, and is one that can be read, as the emulator does."""
+    if folder.exists(rest):
+        with folder.opened(rest):
+            pass
+    else:
         folder.write_text(rest, "")
     return f"ok, handle: host.{args['path']}"
 
@@ -209,10 +218,15 @@ class _OnFiles:
 
 @dataclass
 class Fetch:
-    """The text behind an address of a granted host."""
+    """The text behind an address of a granted host; of one run so many a minute, and so much.
+
+    What broke off counts as if as much had come as one answer may have.
+    """
 
     grants: Grants
     get: Callable[..., Any] = fetch
+    rate: Rate = field(default_factory=lambda: Rate(MOST_FETCHES, FETCH_SECONDS))
+    volume: Quota = field(default_factory=lambda: Quota(FETCHED_BYTES))
     name: ClassVar[str] = "fetch"
     arguments: ClassVar[Mapping[str, Argument]] = {"url": URL}
     emulates: ClassVar[bool] = False
@@ -225,8 +239,16 @@ class Fetch:
 
     async def perform(self, args: dict[str, Any], context: Context) -> dict[str, Any]:
         """Ask for it, and tell status, headers and text."""
-        context.commit()
-        answer = await self.get(args["url"], self._policy(context))
+        self.rate.take()
+        taken = self.volume.reserve(FetchLimits().body_bytes)
+        try:
+            context.commit()
+            answer = await self.get(args["url"], self._policy(context))
+        except OperationRefused as refused:
+            if refused.code not in _CAME_IN_PART:
+                taken.settle(0)
+            raise
+        taken.settle(len(answer.body))
         return {"status": answer.status, "headers": dict(answer.headers), "text": answer.text}
 
     def _policy(self, context: Context) -> FetchPolicy:

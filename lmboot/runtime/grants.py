@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain, count
@@ -16,30 +15,17 @@ from pathlib import Path
 from time import monotonic
 from typing import Literal
 
-from lmboot.errors import UsageFault
+from lmboot.errors import OperationRefused, UsageFault
 from lmboot.paths import problem_with
 from lmboot.runtime.asking import WHILE_MINUTES, Answer, Question
 from lmboot.runtime.confined import RUN_BYTES, Folder
+from lmboot.runtime.kinds import KINDS, includes
 from lmboot.runtime.operations import VARIABLE
 from lmboot.runtime.quota import Quota
-from lmboot.runtime.urls import FetchPolicy
+from lmboot.runtime.urls import FetchPolicy, host_named
 from lmboot.text import brief
 
 Scope = Literal["run", "once", "while", "always"]  # run: typed by the user, until the run ends
-
-# Operations of which each run asks: they cost time, money or the conversation's good sense, and
-# what is sent to a model that runs elsewhere leaves this machine.
-OF_THE_MODEL = ("query_model", "inject_prompt", "logits", "reload_model")
-KINDS = ("read", "write", "fetch", "spawn", "env", *OF_THE_MODEL)
-_READING = ("fs.list", "fs.read_text", "fs.stat", "database_query")
-_WRITING = ("fs.write_text", "fs.remove", "fs.open")
-_KIND_OF = {**dict.fromkeys(_READING, "read"), **dict.fromkeys(_WRITING, "write")}
-_HOST = re.compile(r"\*|\.?[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63}){0,20}|[0-9a-f:.]{2,45}")
-
-
-def kind_of(op: str) -> str:
-    """Return the kind of grant that an operation needs; a database's is to read, no more."""
-    return _KIND_OF.get(op, op)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +77,7 @@ class Held:
         """Say whether it is what a question of this kind asks for."""
         if kind == "fetch" == self.kind:
             return FetchPolicy(frozenset({self.name})).names(name)
-        same_kind = kind == self.kind or (kind, self.kind) == ("read", "write")
-        return same_kind and name == self.name
+        return includes(self.kind, kind) and name == self.name
 
     @property
     def shown(self) -> Grant:
@@ -123,8 +108,7 @@ class Grants:
 
     def covering(self, question: Question) -> Held | None:
         """Return a grant that holds and is what a question asks for."""
-        kind = kind_of(question.op)
-        name = question.what or question.op
+        kind, name = question.kind, question.name
         for held in self._holding():
             if held.covers(kind, name):
                 return held
@@ -163,7 +147,7 @@ class Grants:
         Without a name it has that of its last part, with a number where that is taken.
         """
         if name:
-            check_name(kind, name)
+            named(kind, name)
         whole, folder = await asyncio.to_thread(self._opened, str(path), kind == "write")
         name = name or self._free(Path(whole).name or "root")
         return self._put(Held(kind, name, scope, whole, folder))
@@ -179,8 +163,7 @@ class Grants:
 
     def add(self, kind: str, name: str, scope: Scope = "run") -> Held:
         """Grant something that is no folder. Raises UsageFault where there is no such thing."""
-        check_name(kind, name)
-        return self._put(Held(kind, name.lower() if kind == "fetch" else name, scope))
+        return self._put(Held(kind, named(kind, name), scope))
 
     async def answer(self, question: Question, answer: Answer) -> Held:
         """Grant what was asked for, for as long as was answered. Raises UsageFault.
@@ -189,10 +172,9 @@ class Grants:
         """
         if answer.scope == "no":
             raise ValueError("no grants nothing")
-        kind, name = kind_of(question.op), question.what or question.op
         until = self.clock() + WHILE_MINUTES * 60 if answer.scope == "while" else None
-        held = Held(kind, name, answer.scope, until=until, clock=self.clock)
-        if kind in ("read", "write"):
+        held = Held(question.kind, question.name, answer.scope, until=until, clock=self.clock)
+        if question.kind in KINDS and KINDS[question.kind].is_folder:
             held.path, held.folder = await self._folder_in_time(question, answer)
         return held if answer.scope == "once" else self._put(held)
 
@@ -206,7 +188,7 @@ class Grants:
             raise
 
     def _folder_for(self, question: Question, answer: Answer) -> tuple[str, Folder]:
-        writable = kind_of(question.op) == "write"
+        writable = question.kind == "write"
         for held in self._held:
             if not question.chooses_folder and held.folder and held.name == question.what:
                 return held.path, held.folder.again(writable=writable)
@@ -248,18 +230,32 @@ def _let_go(opening: asyncio.Task[tuple[str, Folder]]) -> None:
         opening.result()[1].close()
 
 
-def check_name(kind: str, name: str) -> None:
-    """Raise UsageFault unless this is the name of something that can be granted."""
-    if kind == "fetch" and not _HOST.fullmatch(name):
-        raise _no(name, "host", "Name one, such as example.org.")
+def named(kind: str, name: str) -> str:
+    """Return the name by which something is granted. Raises UsageFault where that can't be.
+
+    A host that could never be fetched from is none; nor is every host at once.
+    """
+    if kind not in KINDS:
+        raise _no(kind, "thing that can be granted", f"There are: {', '.join(KINDS)}.")
+    if not KINDS[kind].of and name != kind:
+        raise _no(name, f"part of {kind}", f"Grant it as a whole: `:grant {kind}`.")
     if kind == "env" and not VARIABLE.fullmatch(name):
         raise _no(name, "variable", "Name one, such as EDITOR.")
     if kind == "spawn" and (os.path.normpath(name) != name or not os.path.isabs(name)):
         raise _no(name, "program", "Name it by its whole path, such as /usr/bin/sort.")
-    if kind in ("read", "write") and (problem_with(name) or "/" in name):
+    if KINDS[kind].is_folder and (problem_with(name) or "/" in name):
         raise _no(name, "name of a folder", "Name it in one word.")
-    if kind not in KINDS or (kind in OF_THE_MODEL and name != kind):
-        raise _no(kind, "thing that can be granted", f"There are: {', '.join(KINDS)}.")
+    return _host(name) if kind == "fetch" else name
+
+
+def _host(name: str) -> str:
+    try:
+        return host_named(name)
+    except OperationRefused as refused:
+        raise UsageFault(
+            f"{brief(name, 60)!r} can't be granted: {refused}",
+            hint="Name one, such as example.org, or .example.org for it and all beneath it.",
+        ) from refused
 
 
 def _no(name: str, what: str, hint: str) -> UsageFault:

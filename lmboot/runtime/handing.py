@@ -9,6 +9,7 @@ may get the other one in the same way.)
 
 from __future__ import annotations
 
+import functools
 import os
 import stat
 from collections.abc import Sequence
@@ -70,12 +71,22 @@ def _handed(descriptor: int, left: int) -> int:
 
 def _goes_itself(descriptor: int) -> bool:
     """Say whether it is a pipe without a name, or a file in memory whose size is sealed."""
-    mode = os.fstat(descriptor).st_mode
+    found = os.fstat(descriptor)
     if system.flags_of(descriptor) & system.O_PATH:
         return False
-    if stat.S_ISFIFO(mode):
-        return os.readlink(f"/proc/self/fd/{descriptor}").startswith("pipe:")
+    if stat.S_ISFIFO(found.st_mode):
+        return found.st_dev == _device_of_pipes()
     return system.is_of_fixed_size(descriptor)
+
+
+@functools.cache
+def _device_of_pipes() -> int:
+    """Return where pipes lie that have no name; nothing else does, and nobody can mount it."""
+    reading, writing = os.pipe()
+    try:
+        return os.fstat(reading).st_dev
+    finally:
+        close_all((reading, writing))
 
 
 def _copy(descriptor: int, left: int) -> int:

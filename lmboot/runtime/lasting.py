@@ -17,7 +17,8 @@ from typing import Any
 from lmboot import system
 from lmboot.errors import FileUnreadable, UsageFault
 from lmboot.files import write_whole
-from lmboot.runtime.grants import KINDS, check_name
+from lmboot.runtime.grants import named
+from lmboot.runtime.kinds import KINDS
 from lmboot.strictjson import Broken, decode
 
 MAX_BYTES = 64 << 10
@@ -120,12 +121,12 @@ def _row(value: Any) -> Row:
         raise ValueError("a member of a grant is no text")
     row = Row(value["kind"], value["name"], value["path"])
     try:
-        check_name(row.kind, row.name)
+        is_own_name = named(row.kind, row.name) == row.name
     except UsageFault as fault:
         raise ValueError(str(fault)) from fault
-    is_folder = row.kind in ("read", "write")
-    if row.kind not in KINDS or is_folder != bool(row.path) or "\0" in row.path:
-        raise ValueError("a grant is of no known kind, or names no folder")
+    is_folder = KINDS[row.kind].is_folder
+    if not is_own_name or is_folder != bool(row.path) or "\0" in row.path:
+        raise ValueError("a grant is not called what it grants, or names no folder")
     if is_folder and (not os.path.isabs(row.path) or os.path.normpath(row.path) != row.path):
         raise ValueError("a folder is not named by its whole path")
     return row

@@ -29,12 +29,14 @@ __all__ = [
 class Launcher:
     """A back end that was proven to work here, with all started that can be ahead of need.
 
-    It serves one launch. `properties` are what was proven, by their names in IN_WORDS.
+    It serves one launch. `properties` are what was proven, by their names in IN_WORDS;
+    `no_programs` is why no program of this machine can be run beside it, "" where one can.
     """
 
-    def __init__(self, box: Box, properties: Properties) -> None:
+    def __init__(self, box: Box, properties: Properties, no_programs: str) -> None:
         self._box = box
         self.backend, self.properties = box.backend.name, properties
+        self.no_programs = no_programs
 
     @classmethod
     async def prepare(
@@ -52,7 +54,8 @@ class Launcher:
         `limits` are the policy's; a payload with another disk_mb costs a second setting up.
         """
         chosen = await posture.choose(sandbox, no_border=no_border, wish=wish)
-        return cls(await Box.open(chosen.backend, limits, chosen.places), chosen.properties)
+        box = await Box.open(chosen.backend, limits, chosen.places)
+        return cls(box, chosen.properties, posture.no_programs(box.backend.name, wish.image))
 
     def short_of(self, level: SandboxLevel) -> list[str]:
         """Return what this one lacks of a level; consent to `none` is consent to level low."""
@@ -61,7 +64,7 @@ class Launcher:
 
     async def beside(self, limits: Limits) -> Launcher:
         """Set up one more sandbox of the same kind; raise SandboxFault."""
-        return Launcher(await self._box.another(limits), self.properties)
+        return Launcher(await self._box.another(limits), self.properties, self.no_programs)
 
     async def launch(self, job: Job) -> Runtime:
         """Start the job; raise SandboxFault if it could not be set up (nothing ran then)."""

@@ -237,13 +237,17 @@ def checked(arguments: Mapping[str, Argument], given: Mapping[str, Any]) -> dict
 
 @dataclass(frozen=True)
 class Time:
-    """The host's time and how far it is from UTC here, in seconds; nobody is asked for that."""
+    """The host's time and how far it is from UTC here, in seconds: it tells about the person."""
 
     name: ClassVar[str] = "time"
     arguments: ClassVar[Mapping[str, Argument]] = {}
     emulates: ClassVar[bool] = True
     cancellable: ClassVar[bool] = True
     clock: Callable[[], float] = time.time
+
+    def needs(self, args: dict[str, Any]) -> Question:
+        """Ask for the clock."""
+        return Question(self.name)
 
     async def perform(self, args: dict[str, Any], context: Context) -> dict[str, float]:
         """Tell the time."""
@@ -293,11 +297,9 @@ class Env:
 class Notify:
     """One short text for the person; `show` gets it without what a screen hides or obeys.
 
+    It stands in the session as the runtime's own, but among lmboot's lines, where it interrupts.
     The answer waits for what `show` returns, if anything: no more notices than requests that may
     be under way are unshown, however slowly they are read.
-
-    Nobody is asked first: the question would be longer than the notice, which stands in the
-    session as the runtime's own and gives the runtime no more than what it prints.
     """
 
     name: ClassVar[str] = "notify"
@@ -305,6 +307,10 @@ class Notify:
     emulates: ClassVar[bool] = True
     cancellable: ClassVar[bool] = False
     show: Callable[[str], Awaitable[None] | None]
+
+    def needs(self, args: dict[str, Any]) -> Question:
+        """Ask for showing notices."""
+        return Question(self.name)
 
     async def perform(self, args: dict[str, Any], context: Context) -> dict[str, bool]:
         """Show it."""

@@ -7,13 +7,14 @@ A guest that goes on asking for other things is cut off, so that nobody answers 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 from lmboot.errors import AuditFault, LmbootError, UsageFault
 from lmboot.runtime.asking import Answer, Question
-from lmboot.runtime.grants import Grants, Held, kind_of
+from lmboot.runtime.grants import Grants, Held
+from lmboot.runtime.kinds import KINDS
 from lmboot.runtime.operations import Needing, Operation, Refused
 from lmboot.text import brief
 
@@ -47,9 +48,22 @@ class Person(Protocol):
 class _Open:
     """A question that is open: what becomes of it, and how many requests wait for that."""
 
+    question: Question
     settled: asyncio.Task[Held]
     waiting: int = 0
     taken: bool = False  # whether what was granted once has gone to its request
+
+    def goes_to(self, question: Question, held: Held) -> bool:
+        """Say whether an answer is for whoever asked this: once is for what was shown, no more.
+
+        Another operation of its kind that waited along is asked for by itself then.
+        """
+        if held.scope != "once":
+            return True
+        if self.taken or question != self.question:
+            return False
+        self.taken = True
+        return True
 
     def give_up(self) -> None:
         """Withdraw it: nobody waits any more."""
@@ -62,10 +76,14 @@ class _Open:
 class Permits:
     """The gate of one run's broker."""
 
-    def __init__(self, grants: Grants, person: Person) -> None:
-        self._grants, self._person = grants, person
+    def __init__(
+        self, grants: Grants, person: Person, unasked: Collection[str] = frozenset()
+    ) -> None:
+        """Judge by these grants; for the operations in `unasked` the person is never asked."""
+        self._grants, self._person, self._unasked = grants, person, unasked
         self._open: dict[_Key, _Open] = {}
         self._refused: set[_Key] = set()
+        self._told: set[_Key] = set()
         self._asked = self._in_a_row = 0
         self._cut_off = False
 
@@ -74,7 +92,11 @@ class Permits:
         question = _question(operation, args)
         if question is None:
             return None
-        return self._grants.covering(question) or await self._wait(question)
+        held = self._grants.covering(question)
+        if held is None and question.op in self._unasked:
+            self._tell_unasked(question)
+            raise refusal(question)
+        return held or await self._wait(question)
 
     def permit_at_once(self, operation: Operation, args: dict[str, Any]) -> Held | None:
         """Return what `permit` does, but for what somebody would have to be asked about."""
@@ -85,6 +107,17 @@ class Permits:
             return held
         raise BlockingIOError
 
+    def _tell_unasked(self, question: Question) -> None:
+        """Say what the runtime did without, once for each thing and some few times in all."""
+        key = _key(question)
+        if key in self._told or len(self._told) >= MOST_REFUSED:
+            return
+        self._told.add(key)
+        self._person.tell(
+            f"the runtime asked for {_in_words(question)}, which the policy refuses without a "
+            f"question; `{command_for(question)}` allows it"
+        )
+
     async def _wait(self, question: Question) -> Held:
         """Wait for the answer; what it grants once goes to the request that asked first."""
         while True:
@@ -92,15 +125,12 @@ class Permits:
             opened.waiting += 1
             try:
                 held = await asyncio.shield(opened.settled)
-            except asyncio.CancelledError:
-                if opened.waiting == 1:
-                    opened.give_up()
-                raise
+                if opened.goes_to(question, held):
+                    return held
             finally:
                 opened.waiting -= 1
-            if held.scope != "once" or not opened.taken:
-                opened.taken = True
-                return held
+                if not opened.waiting:
+                    opened.give_up()
 
     def _opened(self, question: Question) -> _Open:
         """Return the open question like this one, or open it; raise Refused."""
@@ -119,7 +149,7 @@ class Permits:
             raise refusal(question)
         self._asked += 1
         settled = asyncio.create_task(self._settle(question, self._person.ask))
-        self._open[key] = _Open(settled)
+        self._open[key] = _Open(question, settled)
         settled.add_done_callback(lambda _: self._closed(key))
         return self._open[key]
 
@@ -180,7 +210,7 @@ def _question(operation: Operation, args: dict[str, Any]) -> Question | None:
 def refusal(question: Question) -> Refused:
     """Return what the guest is told: what is missing, not who decided it."""
     what = repr(brief(question.what, 100))
-    if kind_of(question.op) in ("read", "write"):
+    if _of_a_folder(question):
         return Refused("not_granted", f"no folder {what} was granted")
     if question.op == "fetch":
         return Refused("not_granted", f"the host {what} is not granted")
@@ -189,14 +219,18 @@ def refusal(question: Question) -> Refused:
 
 def command_for(question: Question) -> str:
     """Return the command that grants what was asked for."""
-    kind, what = kind_of(question.op), brief(question.what, 200)
-    if kind in ("read", "write"):
+    kind, what = question.kind, brief(question.what, 200)
+    if _of_a_folder(question):
         return f":grant {kind} DIR as {what}"
     return f":grant {kind} {what}".rstrip()
 
 
+def _of_a_folder(question: Question) -> bool:
+    return question.kind in KINDS and KINDS[question.kind].is_folder
+
+
 def _key(question: Question) -> _Key:
-    return kind_of(question.op), question.what
+    return question.kind, question.what
 
 
 def _in_words(question: Question) -> str:

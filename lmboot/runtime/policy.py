@@ -11,29 +11,30 @@ from typing import Literal
 
 Route = Literal["EMULATE", "HOST", "DENY"]
 ROUTES: tuple[Route, ...] = ("EMULATE", "HOST", "DENY")
+Rule = Literal["DENY", "EMULATE", "ASK", "HOST"]  # what a policy says of one operation
+RULES: tuple[Rule, ...] = ("DENY", "EMULATE", "ASK", "HOST")
 
-OPERATIONS: dict[str, bool] = {
-    # operation: whether it is emulated where a manifest names no routes. Each has an emulator, in
-    # the guest's library or in the broker; but those that would pretend to have been outside
-    # (asked a network, a model, a database) are emulated only where that is asked for by name.
-    "fs.open": True,
-    "fs.read_text": True,
-    "fs.write_text": True,
-    "fs.list": True,
-    "fs.stat": True,
-    "fs.remove": True,
-    "fetch": False,
-    "spawn": True,
-    "code.exec_python": True,
-    "query_model": False,
-    "inject_prompt": False,
-    "tokenize": False,
-    "logits": False,
-    "reload_model": False,
-    "database_query": False,
-    "env": True,
-    "time": True,
-    "notify": True,
+OPERATIONS: dict[str, Route] = {
+    # operation: the freest route by which anybody performs it. All are emulated, in the guest's
+    # library or in the broker.
+    "fs.open": "HOST",
+    "fs.read_text": "HOST",
+    "fs.write_text": "HOST",
+    "fs.list": "HOST",
+    "fs.stat": "HOST",
+    "fs.remove": "HOST",
+    "fetch": "HOST",
+    "spawn": "HOST",
+    "code.exec_python": "EMULATE",  # code of a runtime's own is run where the runtime is
+    "query_model": "HOST",
+    "inject_prompt": "HOST",
+    "tokenize": "HOST",
+    "logits": "HOST",
+    "reload_model": "HOST",
+    "database_query": "HOST",
+    "env": "HOST",
+    "time": "HOST",
+    "notify": "HOST",
 }
 ASKING_THE_MODEL = ("query_model", "inject_prompt", "logits")  # these count as one of max_depth
 ALIASES = {
@@ -77,6 +78,21 @@ def lowered(limits: Limits, asked: Mapping[str, float]) -> tuple[Limits, list[st
     return limits, too_high
 
 
+def ceiling_of(rules: Mapping[str, Rule]) -> dict[str, Route]:
+    """Return the most that a policy allows for every operation; ASK where it says nothing.
+
+    ASK and HOST allow the same route. They differ in what becomes of a request that nothing
+    grants: by ASK the person is asked, by HOST it is refused (`unasked`). Neither grants anything.
+    """
+    said = {op: rules.get(op, "ASK") for op in OPERATIONS}
+    return {op: "HOST" if rule == "ASK" else rule for op, rule in said.items()}
+
+
+def unasked(rules: Mapping[str, Rule]) -> frozenset[str]:
+    """Return the operations for which a policy lets nobody be asked."""
+    return frozenset(op for op, rule in rules.items() if rule == "HOST")
+
+
 def effective_routes(
     routes: Mapping[str, Route] | None,
     *permitted: Collection[str] | None,
@@ -84,13 +100,13 @@ def effective_routes(
 ) -> dict[str, Route]:
     """Return the route of every known operation, cut down to each list in `permitted`.
 
-    Routes None: as OPERATIONS has it, EMULATE or DENY. A list None: no cut; a list empty:
+    Routes None: EMULATE, since each has an emulator. A list None: no cut; a list empty:
     everything is DENY. A short name counts as the operation that it stands for, whose own name
     wins. To ask the model counts one: with `max_depth` 0 what would do so is DENY.
     """
     asked: Mapping[str, Route]
     if routes is None:
-        asked = {name: "EMULATE" for name, emulated in OPERATIONS.items() if emulated}
+        asked = dict.fromkeys(OPERATIONS, "EMULATE")
     else:
         asked = {ALIASES[name]: route for name, route in routes.items() if name in ALIASES}
         asked = {**asked, **routes}

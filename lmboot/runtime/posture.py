@@ -147,6 +147,13 @@ def walls(name: str) -> int:
     return BACKENDS[name].walls if name in BACKENDS else 0
 
 
+def no_programs(name: str, image: str | None) -> str:
+    """Return why no program of this machine can be run beside a runtime; "" where one can."""
+    if name not in BACKENDS:
+        return "without a sandbox no program is run for a runtime"
+    return BACKENDS[name].no_programs(image)
+
+
 def _too_low(name: str, level: SandboxLevel, missing: Sequence[str]) -> SandboxFault:
     return SandboxFault(
         f"the payload asks for sandbox level {level}, and {name} does not give all of that here: "

@@ -7,47 +7,53 @@ is installed proves nothing, and neither does that it exits with 0.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import os
 import platform
-import secrets
-import socket
 import sys
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
-
-from platformdirs import user_cache_path
 
 from lmboot.cgroups import Place
 from lmboot.errors import SandboxFault
 from lmboot.process import Ended
 from lmboot.runtime import seccomp
 from lmboot.runtime.backends import CHANNEL, Backend
+from lmboot.runtime.bait import Bait, bait_laid_out
+from lmboot.runtime.policy import Limits
 from lmboot.runtime.properties import (
     ABSENT,
     PROBE_LIMITS,
+    SHARED,
     WATCHED,
     Properties,
     judge,
     lacking,
 )
 from lmboot.runtime.run import Box, Job
-from lmboot.workspace import private_folder
 
 PROBE_SECONDS = 30.0
 _TOO_MUCH = int(PROBE_LIMITS.memory_mb * 2.5) << 20  # more than a group may have, files and all
 _PROBED_CALLS = ("ptrace", "keyctl", "add_key", "io_uring_setup", "unshare", "bpf", "memfd_create")
+_REMEDY = "`lmboot doctor --probe` shows what got through; --sandbox auto takes one that holds."
+_REMEDIES = {"bubblewrap": "If bubblewrap is not your distribution's own, reinstall it. "}
 PROBE = Path(__file__).parent / "guest" / "probe.py"
+_SHORT_SECONDS = 0.3  # of the clock, and of the processors, for programs that do not end
+_WAITS = b"import time\nwhile True:\n    time.sleep(60)\n"
+_SPINS = b"""\
+import os
+if hasattr(os, "fork"):
+    os.fork()
+while True:
+    pass
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Posture:
     """One back end as it is on this machine; `reason` and `remedy` say why it is not usable.
 
+    Of one that is, `reason` says what no property tells, if there is something.
     `grouped`: the proof is of runs that have a control group. `tried` is what came of each
     attempt of the probe, the proof itself.
     """
@@ -74,10 +80,11 @@ async def prove(backend: Backend, places: Sequence[Place] = ()) -> Posture:
 
 
 async def _prove(backend: Backend, places: Sequence[Place]) -> Posture:
-    with _bait() as bait:
+    with bait_laid_out() as bait:
         try:
             async with asyncio.timeout(PROBE_SECONDS):
                 tried, ended, contained = await _probe(backend, bait, places)
+                tried = tried and {**tried, **await _of_time(backend, places)}
         except SandboxFault as fault:
             return Posture(backend.name, usable=False, reason=str(fault), remedy=fault.hint)
         except TimeoutError:
@@ -93,19 +100,25 @@ async def _prove(backend: Backend, places: Sequence[Place]) -> Posture:
         channel=CHANNEL,
         contained=contained,
     )
-    tried["ended"] = f"by {'the kernel' if contained else 'looking'}: {ended.limit}"
+    who = "the kernel" if contained else "looking"
+    tried["ended"] = f"by {who}: {ended.limit}" if ended.limit else "by no limit"
     tried["left"] = "nothing" if ended.clean else "something"
     missing = lacking(properties)
     if missing:
         why = f"it does not enforce {', '.join(missing)}"
         return _unusable(backend.name, why, properties, tried)
     return Posture(
-        backend.name, usable=True, properties=properties, grouped=bool(places), tried=tried
+        backend.name,
+        usable=True,
+        reason=getattr(backend, "remark", ""),
+        properties=properties,
+        grouped=bool(places),
+        tried=tried,
     )
 
 
 async def _probe(
-    backend: Backend, bait: _Bait, places: Sequence[Place]
+    backend: Backend, bait: Bait, places: Sequence[Place]
 ) -> tuple[dict[str, str] | None, Ended, bool]:
     """Return all outcomes, the last end, and whether that was the kernel's doing.
 
@@ -114,6 +127,7 @@ async def _probe(
     """
     watched: dict[str, str] = {}
     contained = any("memory" in place.uses for place in places)
+    contained = contained or getattr(backend, "limited", False)  # by groups that are not ours
     while True:
         box = await Box.open(backend, PROBE_LIMITS, places)
         unwatched = ("memory",) if contained else ()
@@ -130,6 +144,30 @@ async def _probe(
             return tried and {**tried, **watched}, ended, contained
 
 
+async def _of_time(backend: Backend, places: Sequence[Place]) -> dict[str, str]:
+    """Return what ends a program that only waits, and what keeps one that only computes.
+
+    The share of the processors is the kernel's where the run is in a group of their controller:
+    that it is, with the weight of one program, has been read back before it began.
+    """
+    waiting = replace(PROBE_LIMITS, wall_seconds=_SHORT_SECONDS)
+    clock, grouped = await _ended_by(backend, places, _WAITS, waiting)
+    if grouped and any("cpu" in place.uses for place in places):
+        return {"clock": clock, "processors": SHARED}
+    spinning = replace(PROBE_LIMITS, cpu_seconds=_SHORT_SECONDS)
+    return {"clock": clock, "processors": (await _ended_by(backend, places, _SPINS, spinning))[0]}
+
+
+async def _ended_by(
+    backend: Backend, places: Sequence[Place], program: bytes, limits: Limits
+) -> tuple[str, bool]:
+    """Return the limit that ended a program cleanly, and whether it was in a group of its own."""
+    box = await Box.open(backend, limits, places)
+    grouped = box.grouped
+    _, ended = await _listen(box, Job((("main.py", program),), ("main.py",), limits, {}))
+    return (ended.limit or "nothing") if ended.clean else "something is left", grouped
+
+
 def _unusable(
     name: str,
     why: str,
@@ -140,13 +178,13 @@ def _unusable(
         name,
         usable=False,
         reason=f"{name} starts on this machine, but {why}",
-        remedy="Run `lmboot doctor`; if bubblewrap is not your distribution's own, reinstall it.",
+        remedy=_REMEDIES.get(name, "") + _REMEDY,
         properties=dict(properties),
         tried=tried or {},
     )
 
 
-def _probe_job(bait: _Bait, without: Iterable[str], unwatched: tuple[str, ...]) -> Job:
+def _probe_job(bait: Bait, without: Iterable[str], unwatched: tuple[str, ...]) -> Job:
     column = seccomp.ARCHES[platform.machine()].column if _known_machine() else None
     tables = {**seccomp.DENIED, **seccomp.ABSENT}
     calls = {} if column is None else {name: tables[name][column] for name in _PROBED_CALLS}
@@ -189,80 +227,3 @@ def _tried(said: bytes, nonce: str) -> dict[str, str] | None:
     except (ValueError, LookupError, TypeError):
         return None
     return {str(name): str(outcome) for name, outcome in tried.items()} if tried else None
-
-
-class _Bait:
-    """What the host puts up for the probe to go for: a secret, a server, sockets."""
-
-    def __init__(self, folder: Path, secret: Path) -> None:
-        self.nonce = secrets.token_hex(16)
-        abstract = f"lmboot-{secrets.token_hex(8)}"
-        self._servers = [_listening(socket.AF_INET, ("127.0.0.1", 0))]
-        if sys.platform != "win32":
-            self._servers.append(_listening(socket.AF_UNIX, str(folder / "socket")))
-        if sys.platform == "linux":
-            self._servers.append(_listening(socket.AF_UNIX, f"\0{abstract}"))
-        self.arguments = {
-            "nonce": self.nonce,
-            "canary": secret,
-            "home": os.path.expanduser("~"),  # Path.home() raises where there is none
-            "port": self._servers[0].getsockname()[1],
-            "socket": folder / "socket",
-            "abstract": abstract,
-            "pid": os.getpid(),
-            "users": _identity("/etc/passwd"),
-        }
-
-    def visited(self) -> bool:
-        """Say whether anybody came to one of the servers."""
-        for server in self._servers:
-            with contextlib.suppress(BlockingIOError):
-                server.accept()[0].close()
-                return True
-        return False
-
-    def close(self) -> None:
-        for server in self._servers:
-            server.close()
-
-
-def _identity(path: str) -> str:
-    """Return what tells a file from another of the same path in another file system."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return ""
-    return f"{found.st_dev}:{found.st_ino}"
-
-
-def _listening(family: int, address: Any) -> socket.socket:
-    server = socket.socket(family)
-    server.bind(address)
-    server.listen()
-    server.setblocking(False)
-    return server
-
-
-@contextlib.contextmanager
-def _bait() -> Iterator[_Bait]:
-    with tempfile.TemporaryDirectory(prefix="lmboot-probe-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)  # what hides the secret must be the sandbox, not the folder's mode
-        secret = _secret(folder)
-        bait = _Bait(folder, secret)
-        try:
-            yield bait
-        finally:
-            bait.close()
-            secret.unlink()
-
-
-def _secret(otherwise: Path) -> Path:
-    """Write a file that must not be readable: in the user's home if that can be written to."""
-    name = f"canary-{secrets.token_hex(8)}"
-    for folder in (user_cache_path("lmboot"), otherwise):
-        with contextlib.suppress(OSError, SandboxFault):
-            path = private_folder(folder) / name if folder != otherwise else folder / name
-            path.write_text(secrets.token_hex(16))
-            return path
-    raise SandboxFault(f"{otherwise} can't be written to", hint="Make room on the disk.")

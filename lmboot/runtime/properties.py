@@ -20,12 +20,16 @@ PROPERTIES = (
     "net_loopback",
     "unix_abstract",
     "unix_path",
+    "gui_dbus",
+    "host_name",
     "proc_view",
     "signals",
     "syscalls",
     "pids",
     "mem_total",
     "disk_total",
+    "cpu_rate",
+    "wall_clock",
     "tree_kill",
     "env",
     "fds",
@@ -36,14 +40,18 @@ IN_WORDS = {  # of a property that is enforced; the program is what they speak o
     "fs_write": "can't write outside its folder",
     "net_ip": "has no network",
     "net_loopback": "can't reach servers on this machine",
-    "unix_abstract": "can't reach abstract sockets (X11, D-Bus)",
+    "unix_abstract": "can't reach abstract sockets",
     "unix_path": "can't reach sockets in the file system",
+    "gui_dbus": "can't reach your desktop (X11, Wayland, D-Bus)",
+    "host_name": "can't learn this machine's name",
     "proc_view": "can't see other processes",
     "signals": "can't signal other processes",
     "syscalls": "can't use risky system calls",
     "pids": "its processes are limited",
     "mem_total": "its memory is limited as a whole",
     "disk_total": "its disk space is limited as a whole",
+    "cpu_rate": "has no more of the processors than one program",
+    "wall_clock": "ends when its time is up",
     "tree_kill": "ends with all its processes",
     "env": "sees no environment of yours",
     "fds": "has no open files of yours",
@@ -51,10 +59,13 @@ IN_WORDS = {  # of a property that is enforced; the program is what they speak o
 }
 PARTLY = {  # what remains possible where the words above hold in part
     "fs_read": "can learn of a path that it guesses whether it is there, its size and its date",
+    "fs_write": "can set in /proc what every process may set of itself",
+    "host_name": "knows that name, and what else the kernel tells everybody; it can resolve none",
     "proc_view": "can find out which process numbers are taken, and by which user",
     "pids": "by looking: more of them may be there for a moment",
     "mem_total": "by looking: it may use more for a moment",
     "disk_total": "by looking: it may use more for a moment",
+    "cpu_rate": "by its sum: it may have all of them until its CPU time is used up",
     "own_paths": "its HOME and its TMPDIR name two, which may lie elsewhere; there is no third",
 }
 
@@ -67,15 +78,16 @@ def in_words(name: str, level: str) -> str:
 
 # Without all of these, as far as said here, there is no border to speak of, and nothing is run.
 # In part is enough where what is left are names and numbers, and no content: a back end without
-# namespaces can refuse to open what it can't hide.
+# namespaces can refuse to open what it can't hide; and what a process sets of itself alone.
 REQUIRED: Mapping[str, Level] = {
     "fs_read": "partial",
-    "fs_write": "enforced",
+    "fs_write": "partial",
     "net_ip": "enforced",
     "net_loopback": "enforced",
     "unix_abstract": "enforced",
     "proc_view": "partial",
     "signals": "enforced",
+    "wall_clock": "enforced",
     "tree_kill": "enforced",
     "env": "enforced",
     "fds": "enforced",
@@ -83,33 +95,38 @@ REQUIRED: Mapping[str, Level] = {
 # What a payload can ask for beyond that, because it is to handle what must not get out. Nothing is
 # in the open, not even names; what can be had without a right that a user may lack is contained
 # and not only watched. Memory may be watched: to contain it takes a control group, which most
-# users can't make. Where /app lies is no border.
+# users can't make, and so does a share of the processors. Where /app lies is no border.
 MEDIUM: Mapping[str, Level] = {
-    **dict.fromkeys(("fs_read", "proc_view", "unix_path", "syscalls", "pids"), "enforced"),
-    "disk_total": "enforced",
+    **dict.fromkeys(("fs_read", "fs_write", "proc_view", "unix_path", "gui_dbus"), "enforced"),
+    **dict.fromkeys(("host_name", "syscalls", "pids", "disk_total"), "enforced"),
     "mem_total": "partial",
 }
 WALLS: Mapping[SandboxLevel, int] = {"low": 1, "medium": 1, "high": 2}
 ABSENT: Properties = dict.fromkeys(PROPERTIES, "absent")
 
+_WRITES = (
+    *("write_usr", "write_root", "write_dev"),
+    *("chmod_canary", "touch_canary", "mark_canary"),
+)
 _READS = ("read_canary", "read_home", "read_passwd", "watch_home", "link_canary")
 # The attempts that each rests on; `syscalls` on all whose names begin with `call_`.
 PROOFS: Mapping[str, tuple[str, ...]] = {
     "fs_read": (*_READS, "stat_passwd"),
-    "fs_write": (
-        *("write_usr", "write_root", "write_dev"),
-        *("chmod_canary", "touch_canary", "mark_canary"),
-    ),
+    "fs_write": (*_WRITES, "write_proc"),
     "net_ip": ("inet", "inet6", "vsock", "netlink"),
     "net_loopback": ("tcp_loopback", "tcp6_loopback"),
     "unix_abstract": ("unix_abstract",),
     "unix_path": ("unix_path",),
+    "gui_dbus": ("desktop",),
+    "host_name": ("machine_id", "host_name"),
     "proc_view": ("read_host", "pids"),
     "signals": ("kill_host", "renice_host", "limit_host"),
     "syscalls": (),
     "pids": ("forks",),
-    "mem_total": ("ended",),
+    "mem_total": ("memory", "ended"),
     "disk_total": ("disk", "shm", "tmp"),
+    "cpu_rate": ("processors", "thread"),
+    "wall_clock": ("clock",),
     "tree_kill": ("left",),
     "env": ("env",),
     "fds": ("fds",),
@@ -119,6 +136,7 @@ PROOFS: Mapping[str, tuple[str, ...]] = {
 PROBE_LIMITS = Limits(memory_mb=128, cpu_seconds=20, wall_seconds=20, processes=12, disk_mb=4)
 SCRATCH_MB = 16
 WATCHED = "watched"  # the outcome of an attempt that the supervisor put an end to
+SHARED = "share"  # of `processors`: the kernel gives the whole tree the share of one program
 
 _ALLOWED_NAMES = {"PATH", "LANG", "HOME", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT"}  # Windows' are 3
 
@@ -199,6 +217,8 @@ def judge(
         **_of_sockets(found, visited=visited),
         **_of_processes(found),
         "mem_total": _of_memory(found, limit, contained=contained),
+        "cpu_rate": _of_processors(found),
+        "wall_clock": _level(found.tried.get("clock") == "wall"),
         "tree_kill": _level(clean),
         "env": _level(_is_scrubbed(set(found.listed("env")))),
         "fds": _level(found.listed("fds") in ([0, 1, 2], [0, 1, 2, channel])),
@@ -213,7 +233,7 @@ def _of_files(found: Outcomes) -> Properties:
     own = folder == "ok /app" and found.tried.get("shm") != "ok 0"
     return {
         "fs_read": _graded(found.closed(*_READS), wholly=found.closed("stat_passwd")),
-        "fs_write": found.refused(*PROOFS["fs_write"]),
+        "fs_write": _graded(found.closed(*_WRITES), wholly=found.closed("write_proc")),
         "disk_total": disk if scratch == {"enforced"} or disk == "absent" else "partial",
         "own_paths": _graded(folder.startswith("ok"), wholly=own),
     }
@@ -226,6 +246,8 @@ def _of_sockets(found: Outcomes, *, visited: bool) -> Properties:
         "net_loopback": _level(loopback),
         "unix_abstract": found.refused("unix_abstract"),
         "unix_path": found.refused("unix_path"),
+        "gui_dbus": found.refused("desktop"),
+        "host_name": _graded(found.closed("machine_id"), wholly=found.closed("host_name")),
     }
 
 
@@ -247,6 +269,13 @@ def _of_memory(found: Outcomes, limit: str | None, *, contained: bool) -> Level:
     if found.tried.get("memory") == "ENOMEM":
         return "enforced"
     return _graded(limit == "memory", wholly=contained)
+
+
+def _of_processors(found: Outcomes) -> Level:
+    """Return how its part of the processors is bounded; who has one thread has no more of them."""
+    one_thread = found.tried.get("forks") == found.tried.get("thread") == "ENOSYS"
+    said = found.tried.get("processors")
+    return _graded(one_thread or said in (SHARED, "cpu"), wholly=one_thread or said == SHARED)
 
 
 def _is_scrubbed(names: set[str]) -> bool:

@@ -1,8 +1,15 @@
-"""A sum that all users of one run share: taken before an effect, given back in part after it."""
+"""What all users of one run share: a sum, taken before an effect and given back in part after it,
+and a pace.
+"""
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from threading import Lock
+from time import monotonic
 
 from lmboot.runtime.operations import Refused
 
@@ -11,7 +18,7 @@ class QuotaSpent(Refused):
     """There is less left than was asked for; nothing was taken."""
 
     def __init__(self) -> None:
-        super().__init__("quota", "this runtime has used up what it may have")
+        super().__init__("quota", "this is more than what is left for this runtime")
 
 
 class Quota:
@@ -40,6 +47,15 @@ class Quota:
             self._taken += amount
         return Reservation(self, amount)
 
+    @contextmanager
+    def spending(self, most: int) -> Iterator[Spent]:
+        """Take the most that one effect may use; afterwards only what it did use is gone."""
+        reservation, spent = self.reserve(most), Spent()
+        try:
+            yield spent
+        finally:
+            reservation.settle(spent.used)
+
     def _give_back(self, amount: int) -> None:
         with self._lock:
             self._taken -= amount
@@ -54,8 +70,43 @@ class Reservation:
         self._open = Lock()  # held from the first settling on
 
     def settle(self, actual: int) -> None:
-        """Give back what was not used; once only. Raises ValueError where more was used."""
-        if not 0 <= actual <= self._amount:
-            raise ValueError("more was used than was reserved")
+        """Give back what was not used; once only. What was used beyond it is gone as well."""
+        if actual < 0:
+            raise ValueError("nobody uses less than nothing")
         if self._open.acquire(blocking=False):
             self._quota._give_back(self._amount - actual)
+
+
+@dataclass(slots=True)
+class Spent:
+    """How much one effect has used so far; whoever causes it keeps this true, however it ends."""
+
+    used: int = 0
+
+
+class TooOften(Refused):
+    """There were so many already that this one has to wait; it was not counted."""
+
+    def __init__(self, most: int, seconds: float, wait: float) -> None:
+        super().__init__(
+            "rate", f"at most {most} in {seconds:g} s; the next one is possible in {wait:.0f} s"
+        )
+
+
+class Rate:
+    """At most so many in any stretch of so many seconds; safe from any thread and task."""
+
+    def __init__(self, most: int, seconds: float, clock: Callable[[], float] = monotonic) -> None:
+        self.most, self.seconds, self._clock = most, seconds, clock
+        self._times: deque[float] = deque(maxlen=most)
+        self._lock = Lock()
+
+    def take(self) -> None:
+        """Count one, or raise TooOften."""
+        with self._lock:
+            now = self._clock()
+            if len(self._times) == self.most:
+                wait = self._times[0] + self.seconds - now
+                if wait > 0:
+                    raise TooOften(self.most, self.seconds, wait)
+            self._times.append(now)  # the oldest of them is forgotten

@@ -8,11 +8,19 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import islice
 from math import isfinite
 from typing import Any
 
+from lmboot.runtime.scrubbing import (
+    GONE,
+    SECRET_NAME,
+    scrubbed,
+    scrubbed_argv,
+    scrubbed_sql,
+    scrubbed_url,
+)
 from lmboot.strictjson import encoder
 from lmboot.text import reveal
 
@@ -22,37 +30,25 @@ MOST_ITEMS = 16
 DEEPEST = 4
 _SCANNED = 4096  # characters of a text in which secrets are looked for; the rest is left out
 
-GONE = "[redacted]"
-_WORDS = (
-    r"pass(?:word|wd|phrase|code)|(?<!max_)token|secret|api[_-]?key|auth(?!or(?!i[sz]))|cookie"
-    r"|credential|private[_-]?key|signature|session[_-]?id|bearer"
-)
-_SECRET_KEY = re.compile(rf"{_WORDS}|^pwd$|^pin$|^otp$|^key$", re.IGNORECASE)
+_LONGEST_WORD = 1024  # of a command line
+
 _BODY_KEYS = frozenset(
     [
         "body",
+        "code",
         "content",
         "contents",
         "data",
         "html",
         "input",
         "messages",
+        "parameters",
         "payload",
         "prompt",
         "stdin",
         "text",
     ]
 )
-# `password=x`, `"token": "x"`; of a header the whole line, since a cookie has several parts.
-_NAMED = re.compile(
-    rf"""((?:{_WORDS})[\w-]{{0,20}}["']?\s{{0,4}}[=:]\s{{0,4}}["']?)[^\s&"',;]+""", re.IGNORECASE
-)
-_HEADER = re.compile(r"((?:cookie|authorization)\s{0,4}:)[^\r\n]+", re.IGNORECASE)
-_SCHEME = re.compile(r"\b(bearer|basic|digest|negotiate)\s+[^\s\"',;]+", re.IGNORECASE)
-_USER = re.compile(r"(//)[^/\s@]+@")
-_PREFIXED = re.compile(r"\b(?:sk|pk|rk|gh[opsu]|xox[abpr]|hf|glpat|AKIA|eyJ)[\w-]{12,}")
-_RUN = re.compile(r"[\w+/=-]{24,}", re.ASCII)
-_UNBROKEN = re.compile(r"[A-Za-z0-9]{32,}")
 _HARMLESS = re.compile(r"[\w./-]{0,13}", re.ASCII)  # no pattern here fits: so are most names
 _encoded = encoder(sort_keys=True)
 _OF_A_RUN = string.ascii_letters + string.digits + "_+/=-."
@@ -66,35 +62,17 @@ def preview(arguments: object) -> Any:
     return shown if len(text) <= MOST_BYTES else {"cut": text[: MOST_BYTES // 2 - 16]}
 
 
-def one_line(text: str, limit: int = LONGEST_TEXT) -> str:
+def one_line(text: str, limit: int = LONGEST_TEXT, scrub: Callable[[str], str] = scrubbed) -> str:
     """Return a text without secrets, its hidden characters written out, at most so long."""
     if len(text) <= limit and _HARMLESS.fullmatch(text):
         return text
-    scanned = redacted(text[:_SCANNED])
+    scanned = scrub(text[:_SCANNED])
     if len(text) > _SCANNED:  # a secret that is cut in two is not recognised
         scanned = scanned.rstrip(_OF_A_RUN)
     safe = reveal(scanned.replace("\n", "\\n").replace("\t", "\\t"))
     if len(text) <= _SCANNED and len(safe) <= limit:
         return safe
     return f"{safe[:limit]}… ({len(text)} characters)"
-
-
-def redacted(text: str) -> str:
-    """Return a text without what looks like a password, a token or a key."""
-    for pattern in (_HEADER, _NAMED):
-        text = pattern.sub(rf"\1{GONE}", text)
-    text = _SCHEME.sub(rf"\1 {GONE}", text)
-    text = _USER.sub(rf"\1{GONE}@", text)
-    return _RUN.sub(_judged, _PREFIXED.sub(GONE, text))
-
-
-def _judged(match: re.Match[str]) -> str:
-    """Keep a long run of characters only if it can be words: a path, a name with hyphens."""
-    run = match[0]
-    if _UNBROKEN.search(run) and not run.isalpha():
-        return GONE
-    kinds = (any(map(kind, run)) for kind in (str.isdigit, str.islower, str.isupper))
-    return GONE if len(run) >= 32 and all(kinds) else run
 
 
 def _shown(value: object, depth: int) -> Any:
@@ -122,15 +100,56 @@ def _members(value: Mapping[Any, object], depth: int) -> dict[str, Any]:
 
 
 def _member(name: str, value: object, depth: int) -> Any:
-    if _SECRET_KEY.search(name):
+    if SECRET_NAME.search(name):
         return GONE
     if name.lower() in _BODY_KEYS and isinstance(value, str | bytes | list | tuple | Mapping):
         return size_of(value)
+    if special := _BY_NAME.get(name.lower()):
+        return special(value, depth - 1)
     return _shown(value, depth - 1)
 
 
+def _files(value: object, depth: int) -> Any:
+    """Return the names of files, and how large each is."""
+    if not isinstance(value, Mapping):
+        return size_of(value)
+    shown = {one_line(str(name), 64): size_of(value[name]) for name in islice(value, MOST_ITEMS)}
+    return shown if len(value) <= MOST_ITEMS else {**shown, "…": f"{len(value)} in all"}
+
+
+def _sql(value: object, depth: int) -> Any:
+    return _scrubbed_by(scrubbed_sql, value)
+
+
+def _url(value: object, depth: int) -> Any:
+    return _scrubbed_by(scrubbed_url, value)
+
+
+def _scrubbed_by(scrub: Callable[[str], str], value: object) -> Any:
+    return one_line(value, scrub=scrub) if isinstance(value, str) else _shown(value, 0)
+
+
+def _argv(value: object, depth: int) -> Any:
+    if not isinstance(value, list | tuple):
+        return _shown(value, depth)
+    words = [
+        each if isinstance(each, str) and len(each) <= _LONGEST_WORD else size_of(each)
+        for each in value[:MOST_ITEMS]
+    ]
+    shown = [one_line(word, scrub=str) for word in scrubbed_argv(words)]
+    return shown if len(value) <= MOST_ITEMS else [*shown, f"{len(value) - MOST_ITEMS} more"]
+
+
+_BY_NAME: Mapping[str, Callable[[object, int], Any]] = {
+    "files": _files,
+    **dict.fromkeys(("argv", "args", "command", "cmd"), _argv),
+    **dict.fromkeys(("sql", "query", "statement"), _sql),
+    **dict.fromkeys(("url", "uri", "href", "location", "referer"), _url),
+}
+
+
 def _items(value: list[Any] | tuple[Any, ...], depth: int) -> list[Any]:
-    if len(value) == 2 and isinstance(value[0], str) and _SECRET_KEY.search(value[0]):
+    if len(value) == 2 and isinstance(value[0], str) and SECRET_NAME.search(value[0]):
         return [one_line(value[0]), GONE]  # a header as a pair
     shown = [_shown(item, depth - 1) for item in value[:MOST_ITEMS]]
     return shown if len(value) <= MOST_ITEMS else [*shown, f"{len(value) - MOST_ITEMS} more"]

@@ -17,7 +17,8 @@ class Entry:
     """One back end: its module below `lmboot.runtime.backends`, imported when it is looked for.
 
     `systems` are values of sys.platform; `walls` is how many borders stand one inside the other;
-    `takes_image`: it can run an image of the user's in place of this machine's own /usr. `finder`
+    `takes_image`: it can run an image of the user's in place of this machine's own /usr.
+    `has_processes`: what runs in it can be any program, and not only lmboot's own Python. `finder`
     is the function of the module that returns it; `prepared`: that has `prepare`, to be awaited
     before it.
     """
@@ -26,6 +27,7 @@ class Entry:
     systems: tuple[str, ...] = ("linux",)
     walls: int = 1
     takes_image: bool = False
+    has_processes: bool = True
     finder: str = "find"
     prepared: bool = False
 
@@ -34,6 +36,17 @@ class Entry:
         if self.prepared:
             module = importlib.import_module(f"lmboot.runtime.backends.{self.module}")
             await module.prepare(say)
+
+    def no_programs(self, image: str | None = None) -> str:
+        """Return why no program of this machine can be run in one more of it; "": one can; pure.
+
+        Judged is the program of this machine, so that and no other of its path must be what runs.
+        """
+        if not self.has_processes:
+            return "the runtime's sandbox has no processes, so no program can be run in one more"
+        if self.takes_image and image is not None:
+            return "the runtime's sandbox is made of an image, where a program may be another one"
+        return ""
 
     def find(self, image: str | None = None) -> Backend:
         """Return the back end as it is on this machine; raise SandboxFault with the remedy."""
@@ -46,10 +59,14 @@ class Entry:
 BACKENDS: dict[str, Entry] = {
     "bubblewrap": Entry("bubblewrap"),
     "landlock": Entry("landlock"),
-    "wasm": Entry("wasm", systems=("linux", "darwin"), prepared=True),
-    "wasm in bubblewrap": Entry("wasm", walls=2, finder="find_within", prepared=True),
+    "wasm": Entry(
+        "wasm", systems=("linux", "darwin", "win32"), has_processes=False, prepared=True
+    ),
+    "wasm in bubblewrap": Entry(
+        "wasm", walls=2, has_processes=False, finder="find_within", prepared=True
+    ),
     "podman": Entry("container", takes_image=True),
-    "docker": Entry("docker"),
+    "docker": Entry("docker", takes_image=True, prepared=True),
     "firejail": Entry("firejail"),
     "seatbelt": Entry("seatbelt", systems=("darwin",)),
     "appcontainer": Entry("appcontainer", systems=("win32",)),

@@ -34,12 +34,13 @@ def put_whole(parent: int, name: str, data: bytes, *, mode: int | None, overwrit
 
 def _new_file(parent: int, passing: str) -> tuple[int, bool]:
     """Open a file that vanishes if we do; where the system can't, one with the passing name."""
-    try:
-        flags = os.O_WRONLY | (system.O_TMPFILE or os.O_EXCL | os.O_CREAT) | system.O_CLOEXEC
-        return os.open(".", flags, 0o666, dir_fd=parent), False
-    except OSError as error:
-        if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.EEXIST):
-            raise
+    if system.O_TMPFILE and system.path_of(parent):  # it gets its name through /proc
+        try:
+            flags = os.O_WRONLY | system.O_TMPFILE | system.O_CLOEXEC
+            return os.open(".", flags, 0o666, dir_fd=parent), False
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
+                raise
     return os.open(passing, _NEW, 0o666, dir_fd=parent), True
 
 

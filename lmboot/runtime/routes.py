@@ -1,7 +1,8 @@
 """Who performs an operation for a guest now: three tables, the strictest of them counts; pure.
 
 The policy's ceiling, what the manifest asked for, and what the user has set while the runtime
-runs. An operation that one of the three does not name is DENY in it.
+runs. An operation that one of the three does not name is DENY in it. Above all of them stands what
+can be performed at all; without a border between runtime and host, the host performs nothing.
 """
 
 from __future__ import annotations
@@ -25,22 +26,35 @@ class Routes:
     manifest: Mapping[str, Route]
     live: Mapping[str, Route]
     version: int = 1
+    bordered: bool = True
     _effective: Mapping[str, Route] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name in ("ceiling", "manifest", "live"):  # a copy: nobody can change it behind us
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
         tables = (self.ceiling, self.manifest, self.live)
-        effective = {
-            op: min((table.get(op, "DENY") for table in tables), key=_RANK.__getitem__)
-            for op in OPERATIONS
-        }
+        effective: dict[str, Route] = {}
+        for op, performed in OPERATIONS.items():
+            possible: Route = performed if self.bordered else "EMULATE"
+            routes = [possible, *(table.get(op, "DENY") for table in tables)]
+            effective[op] = min(routes, key=_RANK.__getitem__)
         object.__setattr__(self, "_effective", effective)
 
     @classmethod
-    def agreed(cls, ceiling: Mapping[str, Route], manifest: Mapping[str, Route]) -> Routes:
-        """Return the routes of a start: the user has agreed to what both others allow."""
-        return cls(ceiling, manifest, live=ceiling)
+    def agreed(
+        cls, ceiling: Mapping[str, Route], manifest: Mapping[str, Route], *, bordered: bool = True
+    ) -> Routes:
+        """Return the routes of a start: the user has agreed to what both others allow.
+
+        Without a border, what the host would perform is DENY, until the user sets EMULATE.
+        """
+        routes = cls(ceiling, manifest, live=ceiling)
+        if bordered:
+            return routes
+        denied: dict[str, Route] = {
+            op: "DENY" for op, route in routes.table().items() if route == "HOST"
+        }
+        return replace(routes, live={**ceiling, **denied}, bordered=False)
 
     def effective(self, op: str) -> Route:
         """Return who performs an operation; DENY when nobody knows it."""
@@ -52,6 +66,10 @@ class Routes:
 
     def held_back(self, op: str, wanted: Route) -> str:
         """Return what keeps an operation from a route whatever the user sets; "" for nothing."""
+        if op in OPERATIONS and below(OPERATIONS[op], wanted):
+            return "the host never performs it"
+        if not self.bordered and wanted == "HOST":
+            return "without a border the host performs nothing"
         for table, words in (
             (self.ceiling, "the policy allows"),
             (self.manifest, "the payload asked for"),

@@ -102,13 +102,16 @@ class Standby:
             release.callback(os.close, standby.payload)
             release.callback(standby.channel.close)
             standby.unpacks = backend.isolates
-            if not plan.apart:  # no space of its own, in which only its processes would count
-                # Its supervisor and the guard; or whatever the person runs now or soon.
+            if not plan.apart or plan.request:  # no space in which only its processes would count
+                # Its supervisor and one more; or whatever the person runs now or soon.
                 standby.beside = _tasks_and_room(user_of_lmboot()) if user is None else 2
             elif plan.nested:  # but its user is the person's own, with other processes
                 standby.beside = _tasks_and_room(user_of_lmboot())
             places = places if plan.grouped else ()
-            supervisor = await Supervisor.start(user, enclosed=plan.enclosed, places=places)
+            service = plan.request.socket if plan.request else None
+            supervisor = await Supervisor.start(
+                user, enclosed=plan.enclosed, places=places, service=service
+            )
             release.push_async_callback(supervisor.close)
             standby.child = await supervisor.launch(standby._order())
             release.push_async_callback(standby.child.close)
@@ -128,7 +131,7 @@ class Standby:
             env=self.plan.env,
             descriptors=descriptors,
             stdin=STDIN,
-            channel=os.dup(self.channel.fileno()),
+            channel=self.channel.dup().detach(),
             nonce=nonce,
             cwd=self.plan.cwd,
             folders=self.plan.folders,
@@ -138,6 +141,8 @@ class Standby:
             nested=self.plan.nested,
             mark=self.plan.mark,
             container=self.plan.container,
+            engine=bool(self.plan.engine),
+            request=self.plan.request,
         )
 
     async def begin(self, job: Job) -> bytes:
@@ -240,6 +245,12 @@ class Box:
         box = cls(backend, places)
         await box._stand(_disk_bytes(limits or Limits()))
         return box
+
+    @property
+    def grouped(self) -> bool:
+        """Whether the sandbox that stands is in a control group of lmboot's own."""
+        there = self._standby is not None and self._standby.plan.grouped
+        return there and bool(self._places)
 
     async def another(self, limits: Limits) -> Box:
         """Set up one more sandbox of the same kind; raise SandboxFault."""

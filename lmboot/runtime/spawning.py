@@ -20,7 +20,7 @@ from lmboot.runtime.asking import Question
 from lmboot.runtime.grants import Grants
 from lmboot.runtime.operations import Argument, Context, Files, Refused, Text, Texts
 from lmboot.runtime.policy import Limits
-from lmboot.runtime.programs import located, runs_others
+from lmboot.runtime.programs import check_options, located, runs_others
 from lmboot.runtime.run import Job, Runtime
 
 MOST_LIVE = 4
@@ -54,11 +54,11 @@ class Spawn:
     def __init__(
         self,
         grants: Grants,
-        sandbox: Callable[[Limits], Awaitable[Sandbox]] | None,
+        sandbox: Callable[[Limits], Awaitable[Sandbox]] | str,
         limits: Limits,
         tell: Callable[[str], None],
     ) -> None:
-        """Take what sets up a sandbox (None: there is none to be had), and the run's limits."""
+        """Take what sets up a sandbox (or why there is none to be had), and the run's limits."""
         self._grants, self._sandbox, self._tell = grants, sandbox, tell
         wall = min(limits.wall_seconds or WALL_SECONDS, WALL_SECONDS)
         self._limits = replace(limits, wall_seconds=wall)
@@ -67,27 +67,28 @@ class Spawn:
 
     def needs(self, args: dict[str, Any]) -> Question | None:
         """Ask for a program by where it really lies; of one that runs others nobody is asked."""
-        if self._sandbox is None:
-            raise Refused("unavailable", "without a sandbox no program is run for a runtime")
+        if isinstance(self._sandbox, str):
+            raise Refused("unavailable", self._sandbox)
         if not args["argv"]:
             raise Refused("bad_argument", "argv names no program")
         path = args["argv"][0]
         real = located(path)
+        check_options(real, args["argv"][1:])
         question = Question(self.name, real)
-        if runs_others(path) or runs_others(real):
-            self._check_typed(question)
+        if why := runs_others(path) or runs_others(real):
+            self._check_typed(question, why)
         return question
 
-    def _check_typed(self, question: Question) -> None:
+    def _check_typed(self, question: Question, why: str) -> None:
         if self._grants.covering(question) is not None:
             return
         if question.what not in self._warned:
             self._warned.add(question.what)
             self._tell(
-                f"the runtime asked for {question.what}, which runs whatever it is told to; "
+                f"the runtime asked for {question.what}, which {why}; "
                 f"only `:grant spawn {question.what}` allows that"
             )
-        raise Refused("not_granted", "a shell or an interpreter is never granted by asking")
+        raise Refused("not_granted", "a program that runs others is never granted by asking")
 
     async def perform(self, args: dict[str, Any], context: Context) -> dict[str, Any]:
         """Run it; return its status and what it printed, as the guest's own emulator does."""
@@ -119,7 +120,7 @@ class Spawn:
         return Job((*own, *given), (f"{stem}.py", program, *argv[1:]), self._limits, {})
 
     async def _run(self, job: Job) -> dict[str, Any]:
-        assert self._sandbox is not None  # noqa: S101 - `needs` has seen to that
+        assert not isinstance(self._sandbox, str)  # noqa: S101 - `needs` has seen to that
         try:
             sandbox = await self._sandbox(self._limits)
             try:

@@ -94,11 +94,45 @@ def host_to_grant(text: str, policy: FetchPolicy) -> str | None:
     target = check_url(text, replace(policy, hosts=frozenset({"*"})))
     if policy.names(target.host):
         return None
-    with suppress(ValueError):  # a name; what it means is judged when it is resolved
-        address = ip_address(target.host)
-        if address not in policy.addresses and (why := check_address(address)):
-            raise OperationRefused(f"{target.host} {why}", code="address_refused")
+    _check_host(target.host, policy)
     return target.host
+
+
+def host_named(text: str) -> str:
+    """Return the host that a person names, or `.host` (it and all beneath it), as URLs have it.
+
+    Refuses what no grant opens, in any spelling, and what names more than one could oversee: `*`,
+    or all beneath a label such as `.org`.
+    """
+    if text == "*":
+        raise _not_granted("every host is too much to grant")
+    beneath, name = text.startswith("."), text.removeprefix(".")
+    try:
+        host = _address(_unwrapped(name), 6) if ":" in name else _name(name)
+    except OperationRefused:
+        raise _not_granted(_SPELLING if _ends_in_a_number(name) else _NO_HOST) from None
+    _check_host(host, FetchPolicy())
+    if beneath and ("." not in host or ":" in host or _ends_in_a_number(host)):
+        raise _not_granted("what lies beneath it does not belong together")
+    return "." * beneath + host
+
+
+def _unwrapped(name: str) -> str:
+    return name[1:-1] if (name[:1], name[-1:]) == ("[", "]") else name
+
+
+def _ends_in_a_number(name: str) -> bool:
+    return _NUMBER.fullmatch(name.lower().removesuffix(".").split(".")[-1]) is not None
+
+
+def _check_host(host: str, policy: FetchPolicy) -> None:
+    """Refuse what is never fetched from; other names are judged by what they resolve to."""
+    if any(host == own or host.endswith(f".{own}") for own in _OWN_NAMES):
+        raise OperationRefused(f"{host} is {_OWN}", code="address_refused")
+    with suppress(ValueError):
+        address = ip_address(host)
+        if address not in policy.addresses and (why := check_address(address)):
+            raise OperationRefused(f"{host} {why}", code="address_refused")
 
 
 def check_redirect(base: Target, location: str, policy: FetchPolicy) -> Target:
@@ -171,7 +205,7 @@ def _name(text: str) -> str:
         raise _bad("has a host with letters beyond ASCII; write it in its xn-- form")
     name = text.lower().removesuffix(".")
     labels = name.split(".")
-    if _NUMBER.fullmatch(labels[-1]):
+    if _ends_in_a_number(name):
         return _address(name, 4)
     if len(name) > MAX_HOST_CHARACTERS or not all(map(_LABEL.fullmatch, labels)):
         raise _bad("has a host that is no name")
@@ -244,6 +278,7 @@ _V6 = {
 _V6_TOLD = {  # for the reason's sake
     "::/128": "unspecified",
     "::1/128": "loopback",
+    "64:ff9b::/96": "a translation, which leads to any other",
     "64:ff9b:1::/48": "a translation of this network's own",
     "fc00::/7": "private",
     "fe80::/10": "link-local",
@@ -251,12 +286,28 @@ _V6_TOLD = {  # for the reason's sake
     "ff00::/8": "multicast",
 }
 _GIVEN_OUT = IPv6Network("2000::/3")
-# What ends in an IPv4 address and is as good as that one.
-_EMBEDDING = (IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96"))
+# Names that stand for this machine or its network wherever they are resolved (RFC 6761, 6762,
+# 8375; `.internal` by ICANN's resolution of 2024; the others are in Linux' tables of hosts).
+_OWN_NAMES = (
+    *("localhost", "localhost.localdomain", "localdomain", "ip6-localhost", "ip6-loopback"),
+    *("local", "internal", "home.arpa"),
+)
+_NO_HOST = "a host is named alone: no scheme, no port, no path, its letters in ASCII (xn-- form)"
+_SPELLING = "this spelling of an address is never fetched; it is four numbers, as 9.9.9.9"
+_OWN = "a name of this machine or its network, which is never fetched from"
+_MAPPED = IPv6Network("::ffff:0:0/96")  # as good as the IPv4 address that it ends in
+_TRANSLATED = IPv6Network("64:ff9b::/96")  # ends in one, but who translates it decides
 _FORBIDDEN: dict[int, list[tuple[IPv4Network | IPv6Network, str]]] = {
     4: [(ip_network(block), why) for block, why in _V4.items()],
     6: [(ip_network(block), why) for block, why in (_V6 | _V6_TOLD).items()],
 }
+
+
+def embedded(address: Address) -> Address:
+    """Return the IPv4 address that an IPv6 one leads to, else the address itself."""
+    if isinstance(address, IPv6Address) and (address in _MAPPED or address in _TRANSLATED):
+        return IPv4Address(int(address) & 0xFFFF_FFFF)
+    return address
 
 
 def check_address(address: Address) -> str | None:
@@ -264,8 +315,8 @@ def check_address(address: Address) -> str | None:
     if isinstance(address, IPv6Address):
         if address.scope_id is not None:
             return "is link-local"
-        if any(address in block for block in _EMBEDDING):
-            return check_address(IPv4Address(int(address) & 0xFFFF_FFFF))
+        if address in _MAPPED:
+            return check_address(embedded(address))
     for block, why in _FORBIDDEN[address.version]:
         if address in block:
             return f"is {why}"

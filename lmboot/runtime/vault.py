@@ -7,31 +7,44 @@ well, since the keyring is too slow to be told of every record and may be locked
 from __future__ import annotations
 
 import contextlib
-import errno
 import itertools
 import os
+import re
 import secrets
-import stat
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from lmboot import system
 from lmboot.errors import AuditFault, FileUnreadable
 from lmboot.keychain import Keychain, SystemKeychain
-from lmboot.runtime.chain import BEGINNING, Head, Verdict, key_id, verify
-
-if sys.platform != "win32":
-    import fcntl
+from lmboot.runtime.chain import (
+    BEGINNING,
+    Head,
+    Problem,
+    Verdict,
+    code_of,
+    first_record,
+    key_id,
+    verify,
+)
+from lmboot.runtime.private import (
+    AS_IT_IS,
+    alone,
+    make_private,
+    must_be_private,
+    unusable,
+    write_private,
+)
+from lmboot.runtime.row import Before, Begun, Gap, Row, judge, with_orphan
 
 KEPT = 100  # logs that are kept,
 KEPT_BYTES = 256 << 20  # as long as they take no more than that together
 RESERVE_BYTES = 64 << 10
+_FIRST_LINE = 64 << 10  # bytes of a log in which its first record ends
+_NAME = re.compile(r"[\w-]{1,200}\.jsonl", re.ASCII)
 _KEY = "audit-key"
 _KEY_BYTES = 32
-# Windows has no links that anybody may make, but would write each newline as two bytes.
-_AS_IT_IS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,29 +57,28 @@ class Vault:
     # ---- for whoever writes a log
 
     def prepare(self) -> None:
-        """Make the folder, private; what is too old or too much is removed."""
+        """Make the folder, private."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            _make_private(self.folder)
+            make_private(self.folder)
         except OSError as error:
-            raise _unusable(self.folder, error.strerror) from error
-        self._prune()
+            raise unusable(self.folder, error.strerror) from error
 
     def key(self) -> bytes:
         """Return the key, made on the first use. Blocks while the keyring is asked."""
         try:
-            with _alone(self.folder / "lock"):
+            with alone(self.folder / "lock"):
                 return self._kept_key() or self._new_key()
         except OSError as error:
-            raise _unusable(self.folder / "key", error.strerror) from error
+            raise unusable(self.folder / "key", error.strerror) from error
 
     def create(self, name: str) -> int:
         """Return the descriptor of a new log, to which can only be appended."""
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | _AS_IT_IS
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | AS_IT_IS
         try:
             return os.open(self.folder / name, flags, 0o600)
         except OSError as error:
-            raise _unusable(self.folder / name, error.strerror) from error
+            raise unusable(self.folder / name, error.strerror) from error
 
     def remove(self, name: str) -> None:
         """Remove a log and all that is kept of it; may raise OSError."""
@@ -77,17 +89,20 @@ class Vault:
 
     def keep_head(self, head: Head) -> None:
         """Keep beside the log how far it has come, whole or not at all; may raise OSError."""
-        new = self.folder / f".{head.log}.new"
+        self._keep(self._head_file(head.log), head.text())
+
+    def _keep(self, file: Path, text: str, *, synced: bool = False) -> None:
+        new = file.with_name(f".{file.name}.new")
         try:
-            _write_private(new, head.text().encode(), os.O_TRUNC)
-            new.replace(self._head_file(head.log))
+            write_private(new, text.encode(), os.O_TRUNC, synced=synced)
+            new.replace(file)
         except OSError:
             new.unlink(missing_ok=True)
             raise
 
     def reserve(self, name: str) -> None:
         """Take some room on the disk that the end of a log may need; may raise OSError."""
-        _write_private(self._reserve(name), bytes(RESERVE_BYTES), os.O_TRUNC)
+        write_private(self._reserve(name), bytes(RESERVE_BYTES), os.O_TRUNC)
 
     def release(self, name: str) -> bool:
         """Give that room back; say whether there was any."""
@@ -96,6 +111,26 @@ class Vault:
         except OSError:
             return False
         return True
+
+    def enlist(self, key: bytes, log: str, begin: Callable[[Begun], object]) -> Row:
+        """Put a new log into the row of all; `begin` writes its first record. May raise OSError.
+
+        What is too old or too much is removed, and leaves the row.
+        """
+        with alone(self.folder / "lock"):
+            row = self._row_to_go_on(key, log)
+            begin(Begun(log, row.last + 1, self._before(row, key)))
+            gone = self._too_many(log, self._foreign(row.key))
+            row = row.with_next(log, {each.name for each in gone}).signed(key)
+            self._keep(self._row_file(row.key), row.text(), synced=True)
+        for each in gone:
+            with contextlib.suppress(OSError):  # it is not in the row any more
+                self.remove(each.name)
+        return row
+
+    def keep_row_apart(self, row: Row) -> None:
+        """Keep in the keyring, where there is one, how far the row has come; may take long."""
+        self.keychain.keep(_row_name(row.key), f"{row.last} {row.sign}")
 
     def keep_head_apart(self, head: Head) -> None:
         """Keep it in the keyring, where there is one; this may take long."""
@@ -118,23 +153,44 @@ class Vault:
         raise _not_found(wanted, found)
 
     def logs(self) -> list[Path]:
-        """Return every log that is there or, by its head, was there, the oldest first."""
+        """Return every log that is there or, by head or row, was there, the oldest first."""
         if not self.folder.is_dir():
             return []
         lost = (head.with_suffix("") for head in self.folder.glob("*.jsonl.head"))
-        return sorted({*self.folder.glob("*.jsonl"), *lost})
+        listed = (self.folder / entry.log for row in self._rows() for entry in row.logs)
+        named = (log for log in listed if _NAME.fullmatch(log.name) and log.parent == self.folder)
+        return sorted({*self.folder.glob("*.jsonl"), *lost, *named})
+
+    def gaps(self) -> list[Gap]:
+        """Return what is wrong with the row of all logs: which are gone, which were put back.
+
+        Reads every log; raises FileUnreadable where there is no key.
+        """
+        keys = self._readable_keys()
+        if not keys and self.logs():
+            raise _no_key(self.folder)
+        with contextlib.ExitStack() as alone_here:
+            with contextlib.suppress(OSError):  # or not alone: another lmboot may begin a log now
+                alone_here.enter_context(alone(self.folder / "lock"))
+            gaps = [gap for key in keys for gap in self._gaps(key)]
+        return [*gaps, *(gap for key in keys for gap in self._rewound(key))]
+
+    def unlinked(self) -> list[str]:
+        """Return the names of logs that say nothing of others: lmboot had no row then."""
+        there = (log for log in self.logs() if log.exists())
+        return [log.name for log in there if b'"number":' not in _first_line(log)]
 
     def verify(self, log: Path) -> Verdict:
         """Judge a log with the key and the head that are kept here."""
         ours = log.parent.resolve() == self.folder.resolve()
         heads = self._heads(log)  # before the log, which may still grow
         data = b"" if ours and not log.exists() else read_log(log)
+        if ours and not log.exists() and not heads:
+            why = "the log is gone, and what was kept of its end"
+            return Verdict(Problem(0, "removed", why), 0)
         keys = self._readable_keys()
         if not keys:
-            raise FileUnreadable(
-                f"there is no key to verify {log} with",
-                hint="A log can be verified where it was written, by the user who ran lmboot.",
-            )
+            raise _no_key(log)
         named = (key for key in keys if key_id(key).encode() in data[:4096])
         signed = (key for key in keys if any(head.is_genuine(key) for head in heads))
         key = next(itertools.chain(named, signed), keys[0])
@@ -164,7 +220,7 @@ class Vault:
         file = self.folder / "key"
         try:
             # An empty key after a loss of power would have every later run denied.
-            _write_private(file, key, os.O_EXCL, synced=True)
+            write_private(file, key, os.O_EXCL, synced=True)
         except FileExistsError:
             raise
         except OSError:
@@ -193,13 +249,82 @@ class Vault:
     def _reserve(self, log: str) -> Path:
         return self.folder / f".{log}.reserve"
 
-    def _prune(self) -> None:
-        taken = 0
-        for number, log in enumerate(reversed(self.logs()), 1):
-            with contextlib.suppress(OSError):  # another lmboot may remove the same ones
-                taken += log.stat().st_size if log.exists() else 0
-                if (number >= KEPT or taken > KEPT_BYTES) and not _is_being_written(log.name):
-                    self.remove(log.name)
+    def _too_many(self, new: str, spared: Collection[str]) -> list[Path]:
+        """Return the logs to remove beside a new one: those that are too old, or too much."""
+        taken, gone = 0, []
+        others = [log for log in self.logs() if log.name not in (new, *spared)]
+        for number, log in enumerate(reversed(others), 1):
+            with contextlib.suppress(OSError):
+                taken += log.stat().st_size
+            if (number >= KEPT or taken > KEPT_BYTES) and not _is_being_written(log.name):
+                gone.append(log)
+        return gone
+
+    # ---- the row
+
+    def _row_file(self, key: str) -> Path:
+        return self.folder / f"{key}.row"
+
+    def _rows(self) -> Iterator[Row]:
+        """Yield every row that is kept here, believed or not."""
+        for file in sorted(self.folder.glob("*.row")):
+            with contextlib.suppress(OSError, UnicodeDecodeError):
+                if row := Row.read(file.read_text("utf-8")):
+                    yield row
+
+    def _foreign(self, key: str) -> set[str]:
+        """Return what stands in rows of other keys: nobody here could sign that it was removed."""
+        return {entry.log for row in self._rows() if row.key != key for entry in row.logs}
+
+    def _genuine_row(self, key: bytes) -> Row | None:
+        wanted = key_id(key)
+        return next(
+            (row for row in self._rows() if row.key == wanted and row.is_genuine(key)), None
+        )
+
+    def _row_to_go_on(self, key: bytes, new: str) -> Row:
+        """Return the row that a new log follows; begun anew where it can't be believed."""
+        row, apart = self._genuine_row(key), self._apart(key)
+        begun = self._begun(key, {entry.log for entry in row.logs} if row else ())
+        row = row and with_orphan(row, begun)
+        if not any(gap.code == "row" for gap in judge(row, apart, begun, ())):
+            return row or Row(key_id(key))
+        if row is not None and row.anew and not (apart and row.last < apart[0]):
+            return row  # that is known already
+        numbers = [each.number for each in begun]
+        last = max([row.last if row else 0, apart[0] if apart else 0, *numbers])
+        return replace(row or Row(key_id(key)), last=last, anew=new)
+
+    def _apart(self, key: bytes) -> tuple[int, str] | None:
+        number, _, sign = (self.keychain.recall(_row_name(key_id(key))) or "").partition(" ")
+        return (int(number), sign) if number.isdecimal() else None
+
+    def _begun(self, key: bytes, known: Collection[str] = ()) -> list[Begun]:
+        """Return what the logs of a key that are there say of their places, but the known ones."""
+        logs = (log for log in self.folder.glob("*.jsonl") if log.name not in known)
+        firsts = (first_record(_first_line(log), key) for log in logs)
+        return [begun for first in firsts if first and (begun := Begun.read(first))]
+
+    def _before(self, row: Row, key: bytes) -> Before | None:
+        if not row.logs:
+            return None
+        log = row.logs[-1].log
+        head = _furthest(self._heads(self.folder / log), key)
+        known = head is not None and head.is_genuine(key) and head.log == log
+        return Before(log, head.count, head.mac) if head and known else Before(log)
+
+    def _gaps(self, key: bytes) -> Iterator[Gap]:
+        there = {log.name for log in self.folder.glob("*.jsonl")}
+        return judge(self._genuine_row(key), self._apart(key), self._begun(key), there)
+
+    def _rewound(self, key: bytes) -> Iterator[Gap]:
+        for each in self._begun(key):
+            before = each.before
+            if before and before.records and (self.folder / before.log).exists():
+                data = read_log(self.folder / before.log)
+                if code_of(data, before.records - 1) != before.mac:
+                    why = f"it had other records when {each.log} began"
+                    yield Gap("rewound", before.log, why)
 
 
 def _furthest(heads: list[Head], key: bytes) -> Head | None:
@@ -225,6 +350,24 @@ def read_log(log: Path) -> bytes:
     if len(data) > KEPT_BYTES:
         raise FileUnreadable(f"{log} is too large for an audit log", hint="Check the name.")
     return data
+
+
+def _first_line(log: Path) -> bytes:
+    """Return a log's first line, nothing where it can't be read."""
+    with contextlib.suppress(OSError), log.open("rb") as file:
+        return file.readline(_FIRST_LINE)
+    return b""
+
+
+def _row_name(key: str) -> str:
+    return f"audit-row {key}"
+
+
+def _no_key(what: Path) -> FileUnreadable:
+    return FileUnreadable(
+        f"there is no key to verify {what} with",
+        hint="A log can be verified where it was written, by the user who ran lmboot.",
+    )
 
 
 def _head_name(log: str) -> str:
@@ -259,62 +402,17 @@ def _lives(pid: int) -> bool:
     return True
 
 
-@contextlib.contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    """Let no other lmboot make a key meanwhile: two would, and one log could not be verified."""
-    descriptor = os.open(lock, os.O_WRONLY | os.O_CREAT | _AS_IT_IS, 0o600)
-    try:
-        if sys.platform != "win32":
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
 def _read_key(file: Path) -> bytes:
     """Return the key in a file that only its owner, who is the user, can read."""
-    descriptor = os.open(file, os.O_RDONLY | _AS_IT_IS)
+    descriptor = os.open(file, os.O_RDONLY | AS_IT_IS)
     try:
-        _must_be_private(file, os.fstat(descriptor))
+        must_be_private(file, os.fstat(descriptor))
         key = os.read(descriptor, _KEY_BYTES + 1)
     finally:
         os.close(descriptor)
     if len(key) != _KEY_BYTES:
-        raise _unusable(file, "it is no key")
+        raise unusable(file, "it is no key")
     return key
-
-
-def _write_private(file: Path, data: bytes, how: int, *, synced: bool = False) -> None:
-    """Write a file of ours whole, or raise OSError; half of it may be left then."""
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | how | _AS_IT_IS, 0o600)
-    try:
-        if os.write(descriptor, data) != len(data):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        if synced:
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _make_private(folder: Path) -> None:
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode):
-        raise NotADirectoryError(20, "it is no folder")
-    if sys.platform != "win32":
-        folder.chmod(0o700)
-        _must_be_private(folder, folder.lstat())
-
-
-def _must_be_private(path: Path, found: os.stat_result) -> None:
-    if sys.platform != "win32":  # a user's folders there are his by inheritance
-        if found.st_uid != system.user():
-            raise _unusable(path, "it belongs to somebody else")
-        if found.st_mode & 0o077:
-            raise _unusable(path, "others may read it")
-
-
-def _unusable(path: Path, reason: str | None) -> AuditFault:
-    return AuditFault(f"the audit log can't be kept, because of {path}: {reason}")
 
 
 def _not_found(wanted: str, found: list[Path]) -> FileUnreadable:

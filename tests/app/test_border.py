@@ -1,28 +1,27 @@
-"""What the user is told of a flip: the border of a run whose operations wait for the test."""
+"""What is on file and on the screen of a run's end, with a runtime that the test plays."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any, cast
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from lmboot.app.border import Beside, Border, agreed_routes
-from lmboot.app.view import Pane
+from lmboot.app.border import BREACHES, Beside, Border, agreed_routes
+from lmboot.app.records import row_of
+from lmboot.app.talk import Talk
+from lmboot.app.transcript import Transcript
 from lmboot.errors import AuditFault
+from lmboot.runtime.audit import AuditLog
 from lmboot.runtime.broker import Broker
-from lmboot.runtime.launcher import Runtime
+from lmboot.runtime.chain import Record
 from lmboot.runtime.policy import Limits
-from tests.runtime.brokers import Guest, Record, Waiting, all_routes, until
-
-
-async def unheard(text: str) -> None:
-    """Show it to nobody."""
-
+from lmboot.runtime.vault import Vault
+from tests.fakes import FakeRuntime, FakeView, unheard
+from tests.runtime.audits import MemoryKeychain, records
 
 ALONE = Beside(
     model=lambda: None,
@@ -30,84 +29,124 @@ ALONE = Beside(
     note=unheard,
     inject=lambda text: None,
     ask=None,
-    sandbox=None,
+    sandbox="not here",
     limits=Limits(),
 )
 
 
-@dataclass
-class Stage:
-    """A border, its guest, an operation that waits, and what was shown."""
-
-    border: Border
-    guest: Guest
-    write: Waiting
-    shown: list[tuple[str, dict[str, object]]] = field(default_factory=list)
-
-    async def show(
-        self, pane: Pane, text: str, event: str | None = None, **details: object
-    ) -> None:
-        self.shown.append((text, details))
-
-    async def ask(self, times: int, *, committed: bool) -> None:
-        """Ask so often, and wait until it is committed, or waits before that."""
-        if committed:
-            self.write.gate.set()
-        begun, effects = self.write.begun + times, self.write.effects + times * committed
-        for _ in range(times):
-            await self.guest.ask(self.write.name)
-        await until(lambda: self.write.begun == begun and self.write.effects == effects)
-        self.write.gate.clear()
+async def _never() -> None:
+    raise AssertionError("no trigger was typed")
 
 
-@asynccontextmanager
-async def stage() -> AsyncIterator[Stage]:
-    """Serve one operation that can't be cancelled; afterwards all has ended."""
-    ours, theirs = socket.socketpair()
-    write = Waiting("fs.write_text", cancellable=False, after=asyncio.Event())
-
-    class Alone:
-        def broker(self, *_: Any, **__: Any) -> Broker:
-            return Broker(ours, all_routes(), [write], Record())
-
-    border = Border(AuditFault("no room"), agreed_routes({"fs.write_text": "HOST"}), ALONE)
-    border.serve(cast(Runtime, Alone()))
-    try:
-        yield Stage(border, Guest(theirs), write)
-    finally:
-        assert write.after is not None
-        write.gate.set()
-        write.after.set()
-        theirs.close()
-        await border.close()
+async def end_on_file(folder: Path, runtime: FakeRuntime) -> tuple[Record, list[str]]:
+    """Return the record of a run's end, and the kinds of all records."""
+    log = AuditLog(Vault(folder / "audit", MemoryKeychain()), "r1", posture={}, payload=None)
+    talk = Talk(
+        FakeView(),
+        Transcript(folder / "transcripts"),
+        wait_seconds=5.0,
+        is_trigger=lambda text: False,
+        bootstrap_anew=_never,
+    )
+    await talk.run(runtime, "", 256, Border(log, agreed_routes({}, {}), ALONE))  # type: ignore[arg-type]
+    await talk.close()
+    found = records(log.path)
+    (end,) = [each for each in found if each.get("op") == "run"]
+    return end, [each["kind"] for each in found]
 
 
 @pytest.mark.parametrize(
-    ("committed", "waiting", "told", "details"),
+    ("code", "limit", "clean", "words"),
     [
-        (0, 0, "", {}),
-        (0, 2, "; 2 withdrawn", {"withdrawn": 2}),
-        (1, 0, "; 1 can't be taken back any more", {"too_late": 1}),
-        (1, 2, "; 2 withdrawn, 1 can't be taken back any more", {"withdrawn": 2, "too_late": 1}),
+        (0, None, True, "with status 0, with no limit reached; nothing of it is left"),
+        (3, None, True, "with status 3, with no limit reached; nothing of it is left"),
+        (137, "memory", True, "with status 137, over its limit of memory; nothing of it is left"),
+        (137, None, False, "with no limit reached; not every process of it could be ended"),
     ],
 )
-async def test_a_flip_tells_what_became_of_what_was_under_way(
-    committed: int, waiting: int, told: str, details: dict[str, int]
+async def test_how_a_run_ended_is_the_last_before_the_logs_end(
+    tmp_path: Path, code: int, limit: str | None, clean: bool, words: str
 ) -> None:
-    async with stage() as it:
-        await it.ask(committed, committed=True)
-        await it.ask(waiting, committed=False)
+    class Ending(FakeRuntime):
+        async def stop(self) -> None:
+            self.finish(code, limit=limit, clean=clean)
 
-        await it.border.take("route", "fs.write_text DENY", it.show)
+    end, kinds = await end_on_file(tmp_path, Ending())
 
-        route = {"op": "fs.write_text", "route": "DENY"}
-        assert it.shown == [(f"fs.write_text is DENY now{told}", {**route, **details})]
+    assert kinds == ["genesis", "event", "close"]
+    assert (end["code"], end["limit"], end["clean"]) == (code, limit, clean)
+    shown = " ".join(row_of(end).split())
+    assert f"event run {'ended' if clean else 'UNCLEAN'} with status" in shown
+    assert words in shown
 
 
-async def test_a_freer_route_withdraws_nothing() -> None:
-    async with stage() as it:
-        await it.ask(2, committed=False)
+async def test_an_end_that_can_not_be_recorded_ends_the_session_all_the_same(
+    tmp_path: Path,
+) -> None:
+    border = Border(AuditFault("no room"), agreed_routes({}, {}), ALONE)
+    talk = Talk(
+        FakeView(),
+        Transcript(tmp_path),
+        wait_seconds=5.0,
+        is_trigger=lambda text: False,
+        bootstrap_anew=_never,
+    )
 
-        await it.border.take("route", "fs.write_text HOST", it.show)
+    await talk.run(FakeRuntime(), "", 256, border)  # type: ignore[arg-type]
+    await talk.close()
 
-        assert [text for text, _ in it.shown] == ["fs.write_text is HOST now"]
+    assert talk.ended is not None
+
+
+# ---------------------------------------------------------------- a breach is told
+
+
+class Lined:
+    """A runtime of which there is nothing but its line to the host; `guest` is its end."""
+
+    def __init__(self) -> None:
+        self._host, self.guest = socket.socketpair()
+
+    def broker(self, *given: Any, gate: Any) -> Broker:
+        return Broker(self._host, *given, gate=gate, partial_seconds=0.05)
+
+
+BROKEN = {
+    "too_large": b"x" * (1 << 20) + b"x",
+    "too_many_faults": b"{}\n" * 20,
+    "too_slow": b'{"id": 1',
+}
+
+
+@pytest.mark.parametrize("breach", sorted(BREACHES))
+async def test_a_channel_that_is_closed_for_a_breach_is_told_once(breach: str) -> None:
+    told: list[str] = []
+    session = replace(ALONE, tell=lambda text, event=None, **details: told.append(text))
+    runtime, border = Lined(), Border(AuditFault("no room"), agreed_routes({}, {}), session)
+    loop = asyncio.get_running_loop()
+    runtime.guest.setblocking(False)
+
+    border.serve(runtime)  # type: ignore[arg-type]
+    await loop.sock_sendall(runtime.guest, BROKEN[breach])
+    while await loop.sock_recv(runtime.guest, 1 << 16):
+        pass
+    await border.close()
+
+    (words,) = told
+    assert words == f"{BREACHES[breach]}: nothing more is done for it; it runs on"
+    runtime.guest.close()
+
+
+@pytest.mark.parametrize("last", ["guest", "host"])
+async def test_a_channel_that_ends_as_it_should_is_not_told(last: str) -> None:
+    told: list[str] = []
+    session = replace(ALONE, tell=lambda text, event=None, **details: told.append(text))
+    runtime, border = Lined(), Border(AuditFault("no room"), agreed_routes({}, {}), session)
+
+    border.serve(runtime)  # type: ignore[arg-type]
+    if last == "guest":
+        runtime.guest.close()
+    await border.close()
+    runtime.guest.close()
+
+    assert told == []

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from lmboot.app.sandboxes import USUAL, first_usable
+from lmboot.app.sandboxes import CONTAINERS, USUAL, first_usable
 from lmboot.errors import UsageFault
+from lmboot.runtime.backends import container
 from lmboot.runtime.properties import PROPERTIES
+from tests.runtime.fake_docker import serving
 
 
 @pytest.mark.sandbox
@@ -33,3 +35,28 @@ async def test_where_none_is_usable_the_first_ones_reason_is_told() -> None:
 
 async def test_nothing_without_a_border_counts_as_usable() -> None:
     assert (await first_usable(("none",))).name == ""
+
+
+@pytest.mark.sandbox
+async def test_without_podman_a_container_is_docker_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(container, "trusted_program", lambda _: None)
+
+    with serving() as docker:
+        monkeypatch.setenv("DOCKER_HOST", f"unix://{docker.path}")
+        found = await first_usable(CONTAINERS)
+
+    assert (found.name, found.fault) == ("docker", None)
+    assert found.properties["fs_read"] == "enforced"
+
+
+async def test_without_any_container_podman_is_what_is_recommended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(container, "trusted_program", lambda _: None)
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+
+    found = await first_usable(CONTAINERS)
+
+    assert found.name == ""
+    assert found.fault is not None
+    assert "apt install podman" in found.fault.hint

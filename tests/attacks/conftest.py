@@ -12,6 +12,7 @@ import pytest
 
 from lmboot.errors import SandboxFault
 from lmboot.runtime.posture import choose
+from tests import portable
 from tests.attacks.cases import FULL
 from tests.leaks import nothing_left
 from tests.runtime import guests
@@ -36,15 +37,18 @@ def _clean(own_cache: Path, request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(params=FULL)
+@pytest.fixture(params=(guests.INSTEAD,) if guests.INSTEAD else FULL)
 def sandbox(
     own_cache: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> str:
     """Run an attack in every back end that takes its program; one not usable here is skipped.
 
-    `--require=sandbox` turns that into a failure.
+    `--require=sandbox` turns that into a failure. LMBOOT_TEST_SANDBOX names one to try instead. A
+    program that the portable sandbox takes too is given `tests.attacks.probes.EVERYWHERE`.
     """
     name = str(request.param)
+    if name == "wasm":
+        portable.lend(own_cache)
     if why_not := unusable(name):
         pytest.skip(f"{name}: {why_not}")
     monkeypatch.setattr(guests, "SANDBOX", name)

@@ -10,7 +10,12 @@ import os
 import textwrap
 
 from lmboot.runtime import seccomp
+from tests.attacks.cases import COLUMNS, FULL
 from tests.runtime import guests
+
+# What the fixture `sandbox` is to be given where its own is not what a test needs.
+EVERYWHERE = (guests.INSTEAD,) if guests.INSTEAD else COLUMNS
+WITH_SOCKETS = (guests.INSTEAD,) if guests.INSTEAD else FULL
 
 TRY = """
 import errno, os, sys

@@ -13,7 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.attacks.cases import COLUMNS, EXEMPT, NOT_HERE, SECTIONS, WORDS, Section, level
+from tests.attacks.cases import (
+    COLUMNS,
+    EXEMPT,
+    INSIDE,
+    NOT_HERE,
+    SECTIONS,
+    WORDS,
+    Section,
+    level,
+)
+from tests.attacks.census import where_tried
 
 README = Path(__file__).parents[2] / "README.md"
 BEGIN, END = "<!-- attacks:begin -->", "<!-- attacks:end -->"
@@ -34,20 +44,20 @@ class Results:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Note the outcome of every phase of every test that holds a case."""
         report = yield
-        given = getattr(item, "callspec", None)
-        backend = str(given.params.get("sandbox", "")) if given else ""
         for mark in item.iter_markers("case"):
             for number in mark.args:
-                where = mark.kwargs.get("sandbox", backend)
-                self._outcomes[number, where].add(report.outcome)
+                self._outcomes[number, where_tried(item, mark) or ""].add(report.outcome)
         return report
 
     def verdict(self, number: int, backend: str) -> str:
-        """Return what a back end makes of a case, by what its tests came to."""
-        outcomes = self._outcomes[number, backend] | self._outcomes[number, ""]
+        """Return what a back end makes of a case, by what its tests came to there.
+
+        A test of the host's own side that failed spoils the case everywhere.
+        """
+        there, beside = self._outcomes[number, backend], self._outcomes[number, ""]
         expected = level(number, backend)
-        tried = "passed" in outcomes or expected != "held"
-        return expected if tried and "failed" not in outcomes else FAILED
+        tried = "passed" in there or expected == "n/a"
+        return expected if tried and "failed" not in there | beside else FAILED
 
 
 def block(verdict: Verdict = level) -> str:
@@ -59,44 +69,50 @@ def block(verdict: Verdict = level) -> str:
 
 
 def _summary(verdict: Verdict) -> list[str]:
-    names = list(COLUMNS)
-    lines = [f"| attacks | {' | '.join(names)} |", f"|---|{'---|' * len(names)}"]
+    head = ["attacks", "before or beside any sandbox", *COLUMNS]
+    lines = [_row(head), f"|{'---|' * len(head)}"]
     for section in SECTIONS:
-        cells = [_counted(section, name, verdict) for name in names]
-        if not section.sandboxed:
-            cells = [_counted(section, "", verdict)] * len(names)
-        lines.append(f"| {section.name} ({len(section.numbers)}) | {' | '.join(cells)} |")
+        beside = [number for number in section.numbers if number not in INSIDE | set(NOT_HERE)]
+        inside = [number for number in section.numbers if number in INSIDE]
+        cells = [_counted(inside, name, verdict) for name in COLUMNS]
+        name = f"{section.name} ({len(section.numbers)})"
+        lines.append(_row([name, _counted(beside, "", verdict), *cells]))
     return lines
 
 
-def _counted(section: Section, backend: str, verdict: Verdict) -> str:
+def _row(cells: list[str]) -> str:
+    return f"|{'|'.join(f' {cell} ' if cell else ' ' for cell in cells)}|"
+
+
+def _counted(numbers: list[int], backend: str, verdict: Verdict) -> str:
     """Return such as `36 held, 3 partial`."""
-    found = Counter(verdict(number, backend) for number in _tried(section))
+    found = Counter(verdict(number, backend) for number in numbers)
     return ", ".join(f"{count} {word}" for word, count in found.most_common())
 
 
-def _tried(section: Section) -> list[int]:
-    return [number for number in section.numbers if number not in NOT_HERE]
-
-
 def _rows(section: Section, verdict: Verdict) -> list[str]:
-    if not section.sandboxed:  # the host's own side, whatever the sandbox
-        words = ", ".join(f"{number} {WORDS[number]}" for number in _tried(section))
-        failed = [str(n) for n in _tried(section) if verdict(n, "") == FAILED]
-        return [f"**{section.name}**, before or beside any sandbox: {words}.", *failed]
-    names = list(COLUMNS)
-    head = [f"| | {section.name} | {' | '.join(names)} |", f"|---|---|{'---|' * len(names)}"]
-    return head + [
-        f"| {number} | {WORDS[number]} | {' | '.join(verdict(number, name) for name in names)} |"
-        for number in section.numbers
-    ]
+    """Return a section's cases: those beside any sandbox in a line, the others in a table."""
+    beside = [n for n in section.numbers if n not in INSIDE | set(NOT_HERE)]
+    lines = []
+    if beside:
+        words = ", ".join(f"{number} {WORDS[number]}" for number in beside)
+        failed = [f"{number} {FAILED}" for number in beside if verdict(number, "") == FAILED]
+        lines = [f"**{section.name}**, before or beside any sandbox: {words}.", *failed]
+    if section.inside:
+        head = ["", section.name, *COLUMNS]
+        lines += [*([""] if beside else []), _row(head), f"|{'---|' * len(head)}"]
+    for number in sorted(section.inside, key=section.numbers.index):
+        cells = [verdict(number, name) for name in COLUMNS]
+        lines.append(_row([str(number), WORDS[number], *cells]))
+    return lines
 
 
 def _reasons() -> list[str]:
     """Return why something is not held, or not tried; what has one reason stands in one line."""
     numbers = defaultdict(list)
     for (number, backend), exempt in sorted(EXEMPT.items()):
-        numbers[backend, exempt.level, exempt.reason].append(str(number))
+        if backend in COLUMNS:
+            numbers[backend, exempt.level, exempt.reason].append(str(number))
     said = [
         f"- {level} with {backend}, {', '.join(which)}: {reason}."
         for (backend, level, reason), which in numbers.items()
@@ -116,7 +132,7 @@ def main() -> int:
     """Try every case and write the table; return 1 when one was not held."""
     results = Results()
     pytest.main(
-        ["-m", "case", "--require=sandbox", "-q", "--timeout=300", "--durations=15"],
+        ["-n", "0", "-m", "case", "--require=sandbox", "-q", "--timeout=300", "--durations=15"],
         plugins=[results],
     )
     table = block(results.verdict)

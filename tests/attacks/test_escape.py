@@ -54,7 +54,9 @@ async def test_case_29_files_of_the_system() -> None:
     names = ["passwd", "shadow", "machine-id", "hostname", "resolv.conf", "hosts", "ssl", "fstab"]
     found = await outcomes(
         "for n in sys.argv[1:]: attempt(n, lambda: os.stat('/etc/' + n))\n"
-        "for n in ('sys', 'boot', 'var', 'home', 'opt', 'srv'): attempt(n, lambda: os.stat('/' + n))",
+        "for n in ('boot', 'var', 'home', 'opt', 'srv'): attempt(n, lambda: os.stat('/' + n))\n"
+        "def one_of(names):\n    if not names: raise OSError(errno.ENOENT, '')\n"
+        "attempt('sys', lambda: one_of(os.listdir('/sys')))",
         *names,
     )
 

@@ -39,7 +39,7 @@ async def recorded(bench: Bench, *lines: str) -> Path:
 @pytest.mark.sandbox
 @pytest.mark.case(94)
 async def test_case_94_whatever_is_done_to_the_log_of_a_session_is_seen(bench: Bench) -> None:
-    log = await recorded(bench, ":rt time", ":rt time", ":rt notify {}")
+    log = await recorded(bench, ":grant time", ":rt time", ":rt time", ":rt notify {}")
     whole = log.read_bytes()
     lines = whole.splitlines(keepends=True)
     swapped = [lines[0], lines[2], lines[1], *lines[3:]]

@@ -16,6 +16,7 @@ import pytest
 
 from lmboot.app.model_operations import RUN_TOKENS, QueryModel
 from lmboot.bootstrap.judge import judge
+from lmboot.connections.interface import Finished
 from lmboot.runtime.asking import Answer
 from lmboot.runtime.broker import Broker
 from lmboot.runtime.granted import operations
@@ -24,6 +25,7 @@ from lmboot.runtime.launcher import Launcher
 from lmboot.runtime.operations import Context, Env, Notify, Operation, Time
 from lmboot.runtime.permits import Permits
 from lmboot.runtime.policy import ALIASES, OPERATIONS, ROUTES, Limits, Route
+from lmboot.runtime.quota import Quota
 from lmboot.runtime.routes import Routes, below
 from lmboot.runtime.spawning import Spawn
 from tests.fakes import ScriptedConnection
@@ -292,7 +294,9 @@ ORDERS = [
 async def test_case_92_what_the_model_answers_is_data(order: str) -> None:
     model = ScriptedConnection()
     model.enqueue([order])
-    async with hall(QueryModel(lambda: model), routes=all_routes(fetch="DENY")) as it:
+    async with hall(
+        QueryModel(lambda: model, Quota(RUN_TOKENS)), routes=all_routes(fetch="DENY")
+    ) as it:
         it.grants.add("query_model", "query_model")
         before = it.broker.routes
         code, told = await it.call("query_model", prompt="Please change the routes. " + order)
@@ -307,16 +311,30 @@ async def test_case_92_what_the_model_answers_is_data(order: str) -> None:
 
 @pytest.mark.case(92)
 async def test_case_92_recursion_ends_with_the_tokens_of_the_run() -> None:
-    model = ScriptedConnection()
-    async with hall(QueryModel(lambda: model)) as it:
+    """What was really used counts, so it is the whole answers that use the account up."""
+    model, account = ScriptedConnection(), Quota(RUN_TOKENS)
+    async with hall(QueryModel(lambda: model, account)) as it:
         it.grants.add("query_model", "query_model")
         answers: list[str] = []
         while not answers or answers[-1] == "ok":
-            model.enqueue(["again"])
-            code, _ = await it.call("query_model", prompt="again", max_tokens=2048)
+            model.enqueue(["again", Finished("stop", prompt_tokens=10, answer_tokens=990)])
+            code, _ = await it.call("query_model", prompt="again", max_tokens=1000)
             answers.append(code)
 
-        assert answers == ["ok"] * (RUN_TOKENS // 2048) + ["quota"]
+        assert answers == ["ok"] * 19 + ["quota"]
+        assert account.taken == 19_000
+        assert len(model.asks) == 19
+
+
+@pytest.mark.case(92)
+async def test_case_92_a_short_answer_costs_no_more_than_it_is() -> None:
+    model = ScriptedConnection()
+    async with hall(QueryModel(lambda: model, Quota(RUN_TOKENS))) as it:
+        it.grants.add("query_model", "query_model")
+        for _ in range(30):
+            model.enqueue(["yes"])
+            code, _ = await it.call("query_model", prompt="again", max_tokens=2048)
+            assert code == "ok"
 
 
 @pytest.mark.case(92)

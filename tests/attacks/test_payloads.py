@@ -12,6 +12,8 @@ import pytest
 
 from lmboot.bootstrap.judge import Verdict, judge, judge_bytes
 from lmboot.runtime.policy import effective_routes
+from tests import portable
+from tests.attacks.probes import EVERYWHERE
 from tests.cli.conftest import bench, cache
 from tests.cli.program import Bench
 from tests.runtime.guests import run
@@ -173,6 +175,9 @@ def test_cases_19_20_what_no_table_knows_is_denied() -> None:
 
 
 @pytest.mark.sandbox
+@pytest.mark.usefixtures("sandbox")
+@pytest.mark.parametrize("sandbox", EVERYWHERE, indirect=True)
+@pytest.mark.timeout(portable.SECONDS)
 @pytest.mark.case(24, 25)
 async def test_cases_24_25_files_that_an_interpreter_obeys_are_inert() -> None:
     shouting = "import os, sys\nos.write(1, b'TAKEN')\n"

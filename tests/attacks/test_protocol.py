@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from lmboot.runtime.asking import Question
 from lmboot.runtime.channel import IN_FLIGHT
+from lmboot.runtime.kinds import consent
 from lmboot.runtime.operations import Time
 from lmboot.runtime.policy import OPERATIONS
 from tests.bench import memory
@@ -29,13 +30,21 @@ GOOD = b'{"id":%d,"op":"time","args":{}}\n'
 
 
 @pytest.mark.case(91)
-@pytest.mark.parametrize("op", ["spawn", "code.exec_python", "inject_prompt", "reload_model"])
-async def test_case_91_no_program_is_started_on_the_host(op: str) -> None:
+@pytest.mark.parametrize(
+    ("op", "code"),
+    [
+        ("spawn", "unavailable"),
+        ("code.exec_python", "denied"),  # the host never performs it, whatever the tables say
+        ("inject_prompt", "unavailable"),
+        ("reload_model", "unavailable"),
+    ],
+)
+async def test_case_91_no_program_is_started_on_the_host(op: str, code: str) -> None:
     """Whoever routes it to the host gets nothing: what is emulated runs inside the sandbox."""
     async with scene(Time()) as it:
         answer = await it.guest.call(op, argv=["/bin/sh", "-c", "touch /tmp/spawned"])
 
-        assert codes([answer]) == ["unavailable"]
+        assert codes([answer]) == [code]
         assert it.audit.intents == []
 
 
@@ -91,7 +100,8 @@ def test_case_123_a_question_is_one_short_line_that_hides_nothing(what: str) -> 
     assert words.startswith("The runtime asks for fetch ")
     assert words.endswith(". Allow it?")
     assert words.isprintable()
-    assert len(words) < 260
+    assert len(words) < 260 + len(consent("fetch"))
+    assert consent("fetch") in words
 
 
 @pytest.mark.case(123)

@@ -75,6 +75,9 @@ def growth(kind: str, seconds: float, sandbox: str) -> dict[str, float]:
     """Return by how many megabytes lmboot, and its supervisor, grew at most."""
     with session(sandbox, FLOODS[kind], routes={"time": "HOST", "notify": "HOST"}) as program:
         assert program.stdout is not None
+        assert program.stdin is not None
+        program.stdin.write(b":grant time\n:grant notify\n")
+        program.stdin.flush()
         while b"ready" not in (line := program.stdout.readline()):
             if not line:
                 raise RuntimeError(f"{kind}: the runtime did not start")

@@ -22,6 +22,7 @@ from typing import Any
 
 import psutil
 
+from tests import leaks
 from tests.cli.program import ROOT, payload
 from tests.runtime.test_lifecycle import remove_what_the_dead_left
 
@@ -85,9 +86,11 @@ def session(sandbox: str, source: str, **manifest: object) -> Iterator[Program]:
 
 def seconds_to_the_last(sandbox: str, way: str) -> float:
     """Return how long the tree outlives the wish to end it; raise RuntimeError if some stays."""
+    others = leaks.served()
     with session(sandbox, STUBBORN) as program:
         await_descendants(sandbox, program)
         tree = [child.pid for child in psutil.Process(program.pid).children(recursive=True)]
+        tree += leaks.served() - others
         if len(tree) < DESCENDANTS:
             raise RuntimeError(f"{sandbox}: only {len(tree)} processes of the tree can be seen")
         handles = [os.pidfd_open(pid) for pid in tree]

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from lmboot.bootstrap.judge import judge
-from lmboot.bootstrap.review import warnings_about
+from lmboot.bootstrap.review import broker_in_words, warnings_about
+from lmboot.runtime.policy import Route, ceiling_of
+from lmboot.runtime.routes import Routes
 from tests.fakes import GOOD
 
 
@@ -81,3 +83,39 @@ def test_a_hostile_file_costs_neither_the_review_nor_its_time() -> None:
     deep = "(" * 50_000
 
     assert warnings_of(deep) == ("a.py is not valid Python",)
+
+
+def test_what_is_asked_for_and_will_not_be_had_is_told_with_the_reason() -> None:
+    asked: dict[str, Route] = {"fetch": "HOST", "time": "HOST", "env": "EMULATE"}
+    reply = {**GOOD, "manifest": {"name": "x", "routes": asked}}
+    verdict = judge(json.dumps(reply))
+    assert verdict.payload is not None
+    ceiling = ceiling_of({"fetch": "EMULATE", "env": "DENY"})
+    routes = Routes.agreed(ceiling, verdict.payload.routes)
+
+    found = warnings_about(verdict.payload, verdict, routes)
+
+    assert [each for each in found if "asked for" in each] == [
+        "fetch is asked for from the host, but the policy allows no more than EMULATE",
+        "env is asked for, but the policy allows no more than DENY",
+        "time is asked for from the host",
+    ]
+
+
+def test_what_was_not_asked_for_by_name_is_not_missed() -> None:
+    verdict = judge(json.dumps({**GOOD, "manifest": {"name": "x"}}))
+    assert verdict.payload is not None
+    routes = Routes.agreed(ceiling_of({"fetch": "DENY"}), verdict.payload.routes)
+
+    assert warnings_about(verdict.payload, verdict, routes) == warnings_about(
+        verdict.payload, verdict
+    )
+
+
+@pytest.mark.parametrize("manifest", [{}, {"requires_broker": False}, {"requires_broker": True}])
+def test_that_a_broker_is_required_is_said(manifest: dict[str, bool]) -> None:
+    payload = judge(json.dumps({**GOOD, "manifest": {"name": "x", **manifest}})).payload
+    assert payload is not None
+
+    required = manifest.get("requires_broker", False)
+    assert broker_in_words(payload).startswith("required") == required

@@ -7,10 +7,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.formatted_text import to_plain_text
+from prompt_toolkit.utils import get_cwidth
 
-from lmboot.cli.asking import ARMED_SECONDS, PROMPT, Asking
+from lmboot.cli.asking import ARMED_SECONDS, PROMPT, Asking, folded
 from lmboot.runtime.asking import Answer, Question
 from tests.runtime.persons import Clock
 
@@ -24,7 +27,8 @@ class Desk:
     def __init__(self) -> None:
         self.clock, self.buffer = Clock(), Buffer()
         self.drawn = 0
-        self.asking = Asking(self.buffer, self._draw, self.clock)
+        self.columns = 1000
+        self.asking = Asking(self.buffer, self._draw, self.clock, lambda: self.columns)
 
     def _draw(self) -> None:
         self.drawn += 1
@@ -164,3 +168,28 @@ async def test_what_a_runtime_names_can_not_draw_on_the_prompt() -> None:
         assert "\u202e" not in desk.prompt
         assert others == [PROMPT]
         assert first.startswith("The runtime asks for fetch a")
+
+
+@pytest.mark.parametrize("columns", [20, 40, 80])
+@pytest.mark.parametrize("what", ["notes", "x" * 200, "\u4e2d" * 90])
+async def test_all_that_is_agreed_to_stands_there_however_narrow_it_is(
+    columns: int, what: str
+) -> None:
+    desk = Desk()
+    desk.columns = columns
+    question = Question("fs.list", what, chooses_folder=True)
+    async with desk.question(question):
+        *lines, last = desk.prompt.split("\n")
+
+        assert max(map(get_cwidth, lines)) < columns
+        assert "".join(question.words.split()) in "".join("".join(lines).split())
+        assert "everything in the folder" in " ".join(lines)
+        assert last == PROMPT
+
+
+@given(st.text(), st.integers(2, 40))
+def test_whatever_is_folded_stays_the_same_words(text: str, width: int) -> None:
+    lines = folded(text, width).split("\n")
+
+    assert "".join("".join(lines).split()) == "".join(text.split())
+    assert all(get_cwidth(line) <= width for line in lines)

@@ -145,3 +145,41 @@ async def test_a_log_without_its_key_is_2_but_can_be_read(bench: Bench, vault: V
 
     assert (verified.code, shown.code) == (2, 0)
     assert "not verified" in shown.err
+
+
+async def test_without_a_name_all_are_judged_and_one_that_is_gone_is_named(
+    bench: Bench, vault: Vault
+) -> None:
+    first, last = logged(vault, "a1"), logged(vault, "b2")
+    whole = await bench.run("audit", "verify")
+    for log in (last, last.with_name(f"{last.name}.head")):
+        log.unlink()
+
+    said = await bench.run("audit", "verify")
+    told = await bench.run("audit", "verify", "--json")
+    of_last = await bench.run("audit", "verify", "last")
+    of_first = await bench.run("audit", "verify", "a1")
+    shown = await bench.run("audit", "show", "last")
+
+    assert (whole.code, "no log is missing: 2 are kept" in whole.out) == (0, True)
+    assert (said.code, told.code, of_last.code, of_first.code, shown.code) == (1, 1, 1, 0, 2)
+    assert f"{first.name} is whole" in said.out
+    assert f"{last.name}: missing: the log of run number 2 is gone" in said.out
+    assert told.objects[-1]["gaps"][0]["log"] == last.name
+    assert f"{last.name} is gone" in shown.err
+    assert shown.out == ""
+
+
+async def test_if_the_list_of_all_is_gone_the_last_may_not_be_the_last(
+    bench: Bench, vault: Vault
+) -> None:
+    logged(vault)
+    for row in vault.folder.glob("*.row"):
+        row.unlink()
+
+    shown = await bench.run("audit", "show", "last")
+    verified = await bench.run("audit", "verify", "last")
+
+    assert (shown.code, verified.code) == (0, 1)
+    assert "the list of all logs is gone" in shown.err
+    assert "the list of all logs is gone" in verified.out

@@ -42,7 +42,7 @@ def records(log: Path, *kinds: str) -> list[dict[str, object]]:
 
 
 async def test_what_the_host_performs_is_real_and_what_is_emulated_is_not(bench: Bench) -> None:
-    done = await talked(bench, ":rt time", ':rt env {"name": "HOME"}')
+    done = await talked(bench, ":grant time", ":rt time", ':rt env {"name": "HOME"}')
 
     _, time, home = done.pane("rt")
     assert json.loads(time)["unix"] > 1_600_000_000
@@ -51,14 +51,32 @@ async def test_what_the_host_performs_is_real_and_what_is_emulated_is_not(bench:
 
 
 async def test_a_notice_is_shown_as_the_runtimes_own_and_can_not_draw(bench: Bench) -> None:
-    done = await talked(bench, ':rt notify {"text": "over\\u001b[2J\\u202e"}')
+    done = await talked(bench, ":grant notify", ':rt notify {"text": "over\\u001b[2J\\u202e"}')
 
     assert [text for text in done.pane("sys") if "notes" in text] == ["the runtime notes: over"]
 
 
+async def test_the_clock_and_notices_are_asked_for_and_nobody_has_granted_them(
+    bench: Bench,
+) -> None:
+    """`--yes` agrees to writing and running, and grants nothing."""
+    done = await talked(bench, ":rt time", ':rt notify {"text": "seen"}', ":rt time")
+
+    assert done.pane("rt")[1:] == [
+        "HostError time: time is not granted",
+        "HostError notify: notify is not granted",
+        "HostError time: time is not granted",
+    ]
+    told = done.pane("sys")
+    assert not any("seen" in text for text in told)
+    assert [text.rpartition("; ")[2] for text in told if "can be asked here" in text] == [
+        "`:grant time` allows it", "`:grant notify` allows it",
+    ]  # fmt: skip
+
+
 async def test_a_route_is_changed_while_it_runs_and_never_beyond_the_payload(bench: Bench) -> None:
     lines = [":route time DENY", ":rt time", ":route time HOST", ":rt time", ":route fetch host"]
-    done = await talked(bench, *lines)
+    done = await talked(bench, ":grant time", *lines)
 
     _, denied, told = done.pane("rt")
     assert denied == "Denied time is denied"
@@ -69,7 +87,7 @@ async def test_a_route_is_changed_while_it_runs_and_never_beyond_the_payload(ben
 
 @pytest.mark.parametrize("wrong", ["nonsense HOST", "time", "time HOSTS", "time  ", "\x00 HOST"])
 async def test_a_wrong_route_is_told_and_nothing_is_changed(bench: Bench, wrong: str) -> None:
-    done = await talked(bench, f":route {wrong}", ":rt time")
+    done = await talked(bench, ":grant time", f":route {wrong}", ":rt time")
 
     assert "unix" in done.pane("rt")[-1]
     assert "route" not in done.events
@@ -91,7 +109,7 @@ async def test_after_the_end_there_are_no_routes(bench: Bench) -> None:
 
 
 async def test_all_of_it_is_on_file_and_the_file_is_whole(bench: Bench) -> None:
-    await talked(bench, ":rt time", ":route time DENY", ":rt time")
+    await talked(bench, ":grant time", ":rt time", ":route time DENY", ":rt time")
     log = log_of(bench)
 
     (consent,) = records(log, "consent")
@@ -103,6 +121,34 @@ async def test_all_of_it_is_on_file_and_the_file_is_whole(bench: Bench) -> None:
     assert (outcome["op"], outcome["decision"]) == ("time", "ok")
     assert (flip["op"], flip["decision"]) == ("time", "DENY")
     assert (await bench.run("audit", "verify", str(log))).code == 0
+
+
+FAULTS = """\
+import os
+print("ready", flush=True)
+input()
+os.write(int(os.environ["LMBOOT_FD"]), b"{}\\n" * 20)
+print("sent", flush=True)
+input()
+print("still here", flush=True)
+raise SystemExit(3)
+"""
+
+
+async def test_a_breach_and_the_end_are_on_the_screen_and_on_file(bench: Bench) -> None:
+    file = bench.payload(FAULTS, routes=HOSTS)
+    lines = [":rt go", ":rt on"]
+    done = await bench.run("boot", "--payload", file, "--yes", "--json", lines=lines)
+    shown = await bench.run("audit", "show", "last")
+
+    told = [text for text in done.pane("sys") if "no requests" in text]
+    assert told == [
+        "the runtime sent its host many lines that are no requests: "
+        "nothing more is done for it; it runs on"
+    ]
+    assert "still here" in done.pane("rt")
+    (end,) = [line for line in shown.out.splitlines() if "event run" in line]
+    assert "ended     with status 3, with no limit reached; nothing of it is left" in end
 
 
 async def test_without_a_log_it_runs_and_nothing_is_done_for_it(bench: Bench) -> None:
@@ -188,6 +234,7 @@ async def test_a_folder_that_was_granted_for_writing_is_written_and_taken_back(
         ":revoke notes/",
         ':rt fs.read_text {"path": "notes/b.txt"}',
         ":revoke notes",
+        ":revoke",
     ]
     done = await talked(bench, *lines, routes=FILES)
 
@@ -198,18 +245,53 @@ async def test_a_folder_that_was_granted_for_writing_is_written_and_taken_back(
         "null",
         "HostError fs.read_text: no folder 'notes' was granted",
     ]
-    assert f"write   notes/ ({notes})" in done.pane("sys")
+    assert (
+        f"write   notes/ ({notes}): it may read, change and remove everything in it and add to "
+        "it, databases too"
+    ) in done.pane("sys")
+    assert any(
+        text.startswith("the runtime may read, change and remove everything in ")
+        for text in done.pane("sys")
+    )
     assert "nothing is granted by the name 'notes'." in [x.strip() for x in done.pane("sys")]
+    assert "say what is taken back. :revoke NAME; :grant shows the names" in done.pane("sys")
 
 
 @pytest.mark.parametrize(
-    "wrong", ["read", "read /no/such", "own /tmp", "read /proc", "fetch a b", "fetch ../x", "x"]
-)
+    "wrong",
+    [
+        "read", "read /no/such", "own /tmp", "read /proc", "fetch a b", "fetch ../x", "x",
+        "fetch 127.0.0.1", "fetch 2130706433", "fetch localhost", "fetch nas.local", "fetch *",
+        "time now", "query_model x", "tokenize",
+    ],
+)  # fmt: skip
 async def test_a_wrong_grant_is_told_and_nothing_is_granted(bench: Bench, wrong: str) -> None:
     done = await talked(bench, f":grant {wrong}", ":grant", routes=FILES)
 
     assert "nothing of this machine is granted" in done.pane("sys")
     assert "grant" not in done.events
+    kinds = ("read", "own", "x")  # these are on file as attempts to open a folder, or not at all
+    if wrong.split()[0] not in kinds:
+        assert records(log_of(bench), "grant") == []
+
+
+@pytest.mark.parametrize(
+    ("host", "why"),
+    [
+        ("127.0.0.1", "127.0.0.1 is loopback"),
+        ("0x7f.1", "this spelling of an address is never fetched"),
+        ("localhost", "a name of this machine or its network"),
+        ("*", "every host is too much to grant"),
+    ],
+)
+async def test_a_host_that_is_not_granted_is_told_at_once_with_the_reason(
+    bench: Bench, host: str, why: str
+) -> None:
+    done = await talked(bench, f":grant fetch {host}", routes={"fetch": "HOST"})
+
+    (told,) = [text for text in done.pane("sys") if "can't be granted" in text]
+    assert why in told
+    assert "example.org" in told
 
 
 async def test_only_from_a_host_that_was_granted_anything_is_fetched(bench: Bench) -> None:
@@ -221,7 +303,7 @@ async def test_only_from_a_host_that_was_granted_anything_is_fetched(bench: Benc
     assert before.startswith("HostError")
     assert after.startswith("HostError")
     assert before != after
-    assert "fetch   nowhere.invalid" in done.pane("sys")
+    assert "fetch   nowhere.invalid: it may fetch from it" in done.pane("sys")
 
 
 async def test_a_database_in_a_granted_folder_answers_and_changes_only_where_that_may_be(
@@ -253,16 +335,18 @@ OF_THE_MODEL = {"query_model": "HOST", "tokenize": "HOST"}
 @pytest.mark.case(92)
 async def test_the_runtime_asks_the_sessions_model_within_its_budget(bench: Bench) -> None:
     reply = payload(ASKS, routes=OF_THE_MODEL)
-    ask = ':rt query_model {"prompt": "A wood?", "max_tokens": 2048}'
+    short = ':rt query_model {"prompt": "A wood?", "max_tokens": 2048}'
+    long = f':rt query_model {{"prompt": "{"wood " * 12_100}", "max_tokens": 1}}'
     with running("plain", replies=[reply, "Oak, say."]) as base:
-        lines = [":grant query_model", *[ask] * 10, ':rt tokenize {"text": "oak"}']
+        count = ':rt tokenize {"text": "oak"}'
+        lines = [":grant query_model", *[short] * 12, count, long, short]
         words = ["boot", "--server", base, "--model", "acme/tiny-4b", "--yes", "--json"]
         done = await bench.run(*words, lines=lines)
 
-    *answers, spent, counted = done.pane("rt")[1:]
-    assert answers == ['{"text": "Oak, say."}'] * 9
-    assert spent == "HostError query_model: this runtime has used up what it may have"
+    *answers, counted, too_long, last = done.pane("rt")[1:]
+    assert [*answers, last] == ['{"text": "Oak, say."}'] * 13
     assert json.loads(counted)["tokens"] > 0
+    assert too_long == "HostError query_model: this is more than what is left for this runtime"
 
 
 async def test_without_a_model_there_is_none_to_ask(bench: Bench) -> None:
@@ -363,20 +447,102 @@ async def test_a_program_that_was_granted_runs_in_a_sandbox_of_its_own(
     assert before == "HostError spawn: spawn /usr/bin/sort is not granted"
     assert json.loads(sorted_) == {"code": 0, "stdout": "elm\noak\n", "stderr": ""}
     assert json.loads(read)["stdout"] == "own"
-    assert shell.startswith("HostError spawn: a shell or an interpreter")
+    assert shell.startswith("HostError spawn: a program that runs others")
     told = "\n".join(done.pane("sys"))
     assert "`:grant spawn /usr/bin/sort` allows it" in told
     assert "mind that /usr/bin/env runs whatever" in told
-    assert "which runs whatever it is told to; only `:grant spawn" in told
-    assert "spawn   /usr/bin/sort" in done.pane("sys")
+    assert "which is a shell; only `:grant spawn" in told
+    assert "spawn   /usr/bin/sort: it may run it in a sandbox of its own" in done.pane("sys")
 
 
-async def test_without_a_sandbox_no_program_is_run_for_it(bench: Bench) -> None:
-    file = bench.payload(ASKS, routes={"spawn": "HOST"})
-    words = ["boot", "--payload", file, "--yes", "--no-border", "--sandbox", "none", "--json"]
-    done = await bench.run(*words, lines=[':rt spawn {"argv": ["/usr/bin/sort"]}'])
+# ---------------------------------------------------------------- without a border
 
-    assert done.pane("rt")[-1].startswith("HostUnavailable spawn: without a sandbox")
+NONE = ["--yes", "--no-border", "--sandbox", "none", "--json"]
+
+
+async def test_without_a_border_the_host_does_nothing_and_that_is_said_and_on_file(
+    bench: Bench,
+) -> None:
+    file = bench.payload(ASKS, routes={"spawn": "HOST", "time": "HOST", "env": "EMULATE"})
+    lines = [
+        ':rt spawn {"argv": ["/usr/bin/sort"]}',
+        ":rt time",
+        ':rt env {"name": "USER"}',
+        ":route time HOST",
+        ":rt time",
+    ]
+    done = await bench.run("boot", "--payload", file, *NONE, lines=lines)
+
+    _, spawned, denied, user, emulated = done.pane("rt")
+    assert (spawned, denied, user) == (
+        "Denied spawn is denied",
+        "Denied time is denied",
+        '"guest"',
+    )
+    assert json.loads(emulated)["unix"] == 946684800
+    told = done.pane("sys")
+    assert "there is no border: what the host would do for the runtime is denied" in told
+    assert "time is EMULATE now: without a border the host performs nothing" in told
+    (event,) = [each for each in records(log_of(bench), "event") if each["op"] == "border"]
+    assert (event["decision"], done.code) == ("none", 0)
+
+
+# ---------------------------------------------------------------- the user's own policy
+
+
+async def test_the_policy_of_the_settings_is_the_ceiling_of_every_run(bench: Bench) -> None:
+    bench.settings.write_text('[routes]\ntime = "DENY"\nenv = "EMULATE"\nfs.list = "ASK"\n')
+    lines = [
+        ":rt time",
+        ':rt env {"name": "USER"}',
+        ":route env HOST",
+        ":route code.exec_python HOST",
+    ]
+    routes = {**dict.fromkeys(["time", "env"], "HOST"), "code.exec_python": "EMULATE"}
+    done = await talked(bench, *lines, routes=routes)
+
+    _, denied, user = done.pane("rt")
+    assert (denied, user) == ("Denied time is denied", '"guest"')
+    told = done.pane("sys")
+    assert "env is EMULATE now: the policy allows no more than EMULATE" in told
+    assert "code.exec_python is EMULATE now: the host never performs it" in told
+
+
+async def test_a_policy_can_have_nobody_asked(bench: Bench, notes: Path) -> None:
+    bench.settings.write_text('[routes]\nfs.read_text = "HOST"\n')
+    read = ':rt fs.read_text {"path": "notes/a.txt"}'
+    done = await talked(bench, read, f":grant read {notes}", read, routes=FILES)
+
+    _, refused, granted = done.pane("rt")
+    assert refused.startswith("HostError fs.read_text: no folder 'notes' was granted")
+    assert granted == '"oak"'
+    assert any("refuses without a question" in text for text in done.pane("sys"))
+
+
+# ---------------------------------------------------------------- what requires its broker
+
+
+async def test_a_payload_that_requires_its_broker_is_not_run_without_one(bench: Bench) -> None:
+    state = Path(bench.env["XDG_STATE_HOME"]) / "lmboot"
+    state.mkdir(parents=True)
+    (state / "audit").write_text("a file where the folder belongs")
+    file = bench.payload("print('ran')", requires_broker=True)
+
+    done = await bench.run("boot", "--payload", file, "--yes", "--json")
+
+    assert done.code == 4
+    assert done.err.count("the payload requires the broker") == 1
+    assert done.pane("rt") == []
+    assert done.events == ["payload", "error"]
+
+
+@pytest.mark.parametrize("options", [["--yes", "--json"], NONE])
+async def test_where_its_broker_can_be_had_it_runs(bench: Bench, options: list[str]) -> None:
+    file = bench.payload("print('ran')", requires_broker=True)
+
+    done = await bench.run("boot", "--payload", file, *options)
+
+    assert (done.pane("rt"), done.code) == (["ran"], 0)
 
 
 # ---------------------------------------------------------------- the level that is asked for

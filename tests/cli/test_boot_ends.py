@@ -10,6 +10,7 @@ import signal
 import psutil
 import pytest
 
+from lmboot.cli.boot import _on_signals
 from tests.cli.conftest import living
 from tests.cli.program import ECHO, Bench, becomes
 from tests.connections.lookalike import Lookalike
@@ -41,6 +42,31 @@ async def test_a_signal_stops_the_runtime_and_ends_with_130(
 
     assert (done.code, done.events[-1]) == (130, "ended")
     assert "interrupted" in done.err
+
+
+class WithoutSignals(asyncio.SelectorEventLoop):
+    """A loop as Windows has it: it takes no handlers of signals."""
+
+    def add_signal_handler(self, *_: object) -> None:
+        raise NotImplementedError
+
+
+def test_a_loop_that_takes_no_signals_hears_of_them_too() -> None:
+    async def ended(number: signal.Signals) -> None:
+        told = asyncio.Event()
+        _on_signals(told.set)
+        os.kill(os.getpid(), number)
+        async with asyncio.timeout(60):
+            await told.wait()
+
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        for number in SIGNALS:
+            with asyncio.Runner(loop_factory=WithoutSignals) as runner:
+                runner.run(ended(number))
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 async def test_a_signal_counts_before_the_runtime_has_said_anything(bench: Bench) -> None:

@@ -370,6 +370,8 @@ async def test_what_can_not_be_meant_is_2(bench: Bench, arguments: list[str]) ->
 
 @pytest.mark.parametrize("name", ["docker", "seatbelt"])
 async def test_a_sandbox_that_is_not_there_is_4(bench: Bench, name: str) -> None:
+    bench.env["DOCKER_HOST"] = "unix:///nowhere/docker.sock"
+
     done = await bench.boot("print('ran')", "--sandbox", name)
 
     assert (done.code, done.events) == (4, ["error"])

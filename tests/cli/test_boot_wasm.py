@@ -60,10 +60,36 @@ for line in sys.stdin:
     file = bench.payload(asks, routes={"time": "HOST", "fs.list": "EMULATE"})
     words = ("boot", "--payload", file, "--sandbox", "wasm", "--yes", "--json")
 
-    lines = [":rt time", ":route time DENY", ":rt time", ":rt fs.list", ":rt fetch"]
+    lines = [":grant time", ":rt time", ":route time DENY", ":rt time", ":rt fs.list", ":rt fetch"]
     done = await bench.run(*words, lines=lines)
 
     _, granted, denied, empty, fetch = done.pane("rt")
     assert "unix" in granted
     assert (denied, empty) == ("Denied time is denied", "[]")
     assert fetch.startswith("Denied")
+
+
+@pytest.mark.parametrize("level", ["low", "high"])  # alone, and inside bubblewrap
+async def test_no_program_of_the_host_s_is_asked_for_or_run_in_it(
+    bench: Bench, level: str
+) -> None:
+    """There is nothing that it could run in, whatever was granted."""
+    asks = """
+import sys
+from guest_sys import call
+print("ready")
+for line in sys.stdin:
+    try:
+        print(call("spawn", argv=[line.strip()]))
+    except OSError as error:
+        print(type(error).__name__, error)
+"""
+    file = bench.payload(asks, routes={"spawn": "HOST"}, sandbox_level=level)
+    named = ["--sandbox", "wasm"] if level == "low" else []
+    lines = [":rt /usr/bin/sort", ":grant spawn /usr/bin/sort", ":rt /usr/bin/sort"]
+
+    done = await bench.run("boot", "--payload", file, *named, "--yes", "--json", lines=lines)
+
+    refused = "HostUnavailable spawn: the runtime's sandbox has no processes, so no program can be"
+    assert done.pane("rt")[1:] == [f"{refused} run in one more"] * 2
+    assert not any("asked for" in line for line in done.pane("sys"))

@@ -4,12 +4,14 @@ import json
 import os
 import platform
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from lmboot import __version__
 from lmboot.app.posture_report import described, without
+from lmboot.cli.doctor import _proof_lines, _sandbox_lines
 from lmboot.runtime.posture import Posture
 from lmboot.runtime.properties import PROPERTIES
 from lmboot.runtime.registry import BACKENDS, built_for
@@ -61,6 +63,8 @@ async def test_a_named_server_that_does_not_answer_is_a_line_and_no_failure(benc
 
 
 async def test_the_posture_report_holds_each_attempt_and_nothing_of_the_user(bench: Bench) -> None:
+    bench.env["DOCKER_HOST"] = "unix:///nowhere/docker.sock"
+
     done = await bench.run("doctor", "--probe", "--json")
 
     report = json.loads(done.out)
@@ -70,7 +74,7 @@ async def test_the_posture_report_holds_each_attempt_and_nothing_of_the_user(ben
     assert set(levels) == set(PROPERTIES)
     assert all(each["proof"] for each in levels.values())
     assert levels["fs_read"]["proof"]["read_canary"] == "ENOENT"
-    assert "root" in found["docker"]["reason"]
+    assert "docker is not installed" in found["docker"]["reason"]
     assert report["root"] is (os.geteuid() == 0)
     for secret in (bench.env["HOME"], bench.env["XDG_CACHE_HOME"], platform.node()):
         assert secret not in done.out
@@ -104,3 +108,10 @@ def test_what_an_attempt_could_read_is_not_told() -> None:
 
     assert told["properties"]["fs_read"]["proof"] == {"read_home": "ok", "read_canary": "EACCES"}
     assert told["properties"]["pids"]["proof"] == {"forks": "ok 10"}
+
+
+def test_what_no_property_tells_of_a_sandbox_is_told_beside_its_name() -> None:
+    usable = Posture("wasm", usable=True, reason="the engine is its one wall")
+
+    for lines in (_sandbox_lines(asdict(usable)), _proof_lines(described(usable))):
+        assert next(lines) == "sandbox   wasm: usable: the engine is its one wall"

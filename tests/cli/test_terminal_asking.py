@@ -156,7 +156,7 @@ def test_what_was_being_typed_when_the_question_came_answers_nothing(at: At) -> 
 def test_a_folder_has_to_be_named(at: At, notes: Path) -> None:
     with at() as screen:
         screen.enter(READ)
-        screen.until(ASKED, "Name it")
+        screen.until(ASKED, "everything in the", "databases too", "Allow it?", "Name it")
         answer(screen, "once")
         screen.until("which folder")
         screen.enter("once /no/such/folder")

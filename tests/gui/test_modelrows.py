@@ -6,11 +6,7 @@ import pytest
 
 from lmboot.connections.interface import Model
 from lmboot.gui.modelrows import (
-    Column,
-    matching,
     model_row,
-    ordered,
-    selection_after,
     size_words,
 )
 
@@ -58,63 +54,3 @@ def test_one_model_on_two_servers_is_two_rows() -> None:
 )
 def test_sizes_are_in_words_of_people(size: int | None, words: str) -> None:
     assert size_words(size) == words
-
-
-@pytest.mark.parametrize(
-    ("words", "found"),
-    [
-        ("", ["Qwen 7B", "phi-3", "seed model"]),
-        ("QWEN q4", ["Qwen 7B"]),
-        ("ollama", ["phi-3"]),
-        ("available", ["phi-3", "seed model"]),
-        ("llama f16", ["seed model"]),
-        ("qwen phi", []),
-    ],
-)
-def test_a_row_matches_when_every_word_is_somewhere_in_it(words: str, found: list[str]) -> None:
-    assert [row.name for row in matching(ROWS, words)] == found
-
-
-@pytest.mark.parametrize(
-    ("column", "descending", "found"),
-    [
-        ("name", False, ["phi-3", "Qwen 7B", "seed model"]),
-        ("name", True, ["seed model", "Qwen 7B", "phi-3"]),
-        ("size", False, ["seed model", "Qwen 7B", "phi-3"]),
-        ("size", True, ["Qwen 7B", "seed model", "phi-3"]),
-        ("context", False, ["seed model", "Qwen 7B", "phi-3"]),
-        ("quantization", True, ["Qwen 7B", "seed model", "phi-3"]),
-        ("state", False, ["Qwen 7B", "phi-3", "seed model"]),
-        ("server", False, ["phi-3", "Qwen 7B", "seed model"]),
-    ],
-)
-def test_rows_are_ordered_by_value_and_what_is_unknown_comes_last(
-    column: Column, descending: bool, found: list[str]
-) -> None:
-    assert [row.name for row in ordered(ROWS, column, descending=descending)] == found
-
-
-@pytest.mark.parametrize(
-    ("selected", "left", "expected"),
-    [
-        (1, [2, 1, 0], 1),
-        (1, [0, 2], 2),
-        (2, [0, 1], 1),
-        (0, [2], 2),
-        (0, [], None),
-        (None, [0, 1], None),
-    ],
-)
-def test_the_selection_stays_with_its_model_over_a_refresh(
-    selected: int | None, left: list[int], expected: int | None
-) -> None:
-    ids = [row.id for row in ROWS]
-    new = [ROWS[place] for place in left]
-
-    found = selection_after(ROWS, new, None if selected is None else ids[selected])
-
-    assert found == (None if expected is None else ids[expected])
-
-
-def test_a_selection_that_was_never_there_is_none() -> None:
-    assert selection_after(ROWS, ROWS, "other") is None

@@ -95,6 +95,39 @@ async def test_a_log_is_told_from_its_start_and_as_it_grows(
     assert listener.rows[2].words == '{"path": "notes/a.txt"}'
 
 
+async def test_how_a_run_ended_is_told_in_words(folder: Path, listener: Listener) -> None:
+    with new_log(folder) as log:
+        log.run_ended(137, "memory", clean=False)
+    listener.reader.follow()
+    await listener.until(lambda: len(listener.rows) == 3)
+
+    assert listener.rows[1][3:] == (
+        *("event", "run", "", "UNCLEAN"),
+        "with status 137, over its limit of memory; "
+        "not every process of it could be ended in time",
+    )
+
+
+async def test_a_log_that_is_gone_is_told_by_verifying_another(
+    folder: Path, listener: Listener
+) -> None:
+    with new_log(folder, "first") as gone:
+        pass
+    with new_log(folder, "second") as log:
+        pass
+    gone.path.unlink()
+    gone.path.with_name(f"{gone.path.name}.head").unlink()
+
+    listener.reader.verify(log.path.name)
+    await listener.until(lambda: listener.others)
+
+    (judged,) = listener.others
+    assert isinstance(judged, b.Judged)
+    assert not judged.whole
+    assert judged.words[0].startswith("this log is whole")
+    assert judged.words[1] == f"{gone.path.name}: missing: the log of run number 1 is gone"
+
+
 async def test_what_has_paused_goes_on_where_it_was(folder: Path, listener: Listener) -> None:
     with new_log(folder) as log:
         listener.reader.follow()

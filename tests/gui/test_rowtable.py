@@ -3,8 +3,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmboot.gui.fold import fold
 from lmboot.gui.rowtable import RowTable
+from tests.gui.folding import folded
 
 TEXTS = st.text(alphabet="ab\n😀", max_size=60)
 WIDTH = 5
@@ -26,7 +26,7 @@ def test_the_rows_do_not_depend_on_how_they_were_taken(
 
     shown = taken(table, most, most_rows)
 
-    assert shown == "".join(piece.shown for piece in fold(text, WIDTH))
+    assert shown == folded(text, WIDTH)
     assert [table[row] for row in range(len(table))] == shown.split("\n")
 
 

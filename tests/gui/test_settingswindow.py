@@ -395,6 +395,17 @@ def test_it_says_where_transcripts_are_kept_if_it_was_told(opened: Open) -> None
     assert "Transcripts" not in words(untold)
 
 
+def test_it_says_where_the_policy_stands_if_it_was_told(opened: Open) -> None:
+    told = opened(path="/home/me/settings.toml")
+    untold = opened()
+
+    sentence = (
+        "The most that any program may have stands under [routes] in /home/me/settings.toml."
+    )
+    assert sentence in words(told)
+    assert "[routes]" not in words(untold)
+
+
 def test_the_other_window_goes_on(opened: Open, root: tk.Tk, base: Box) -> None:
     entry = ttk.Entry(base)
     entry.pack()

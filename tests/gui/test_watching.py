@@ -6,22 +6,33 @@ from pathlib import Path
 
 import pytest
 
-from lmboot.app.border import CEILING, Border
+from lmboot.app.border import Beside, Border, agreed_routes
 from lmboot.errors import AuditFault
 from lmboot.gui import bordermessages as b
 from lmboot.gui import messages as m
 from lmboot.gui.outbox import Budget, Outbox
 from lmboot.gui.watching import BorderWatch, posture, shown_border, shown_routes
-from lmboot.runtime.policy import OPERATIONS, Route, effective_routes
+from lmboot.runtime.policy import OPERATIONS, Limits, Route, Rule, effective_routes
 from lmboot.runtime.routes import Routes
-from tests.app.test_border import ALONE
+from tests.fakes import unheard
 
 ALL = Budget(1 << 30, 1 << 30, 1e9)
 ASKED: dict[str, Route] = {"fs.open": "EMULATE", "fs.read_text": "HOST", "fetch": "HOST"}
 
 
-def routes(**ceiling: Route) -> Routes:
-    return Routes.agreed({**CEILING, **ceiling}, effective_routes(ASKED))
+ALONE = Beside(
+    model=lambda: None,
+    tell=lambda text, event=None, **details: None,
+    note=unheard,
+    inject=lambda text: None,
+    ask=None,
+    sandbox="there is none",
+    limits=Limits(),
+)
+
+
+def routes(**rules: Rule) -> Routes:
+    return agreed_routes(effective_routes(ASKED), rules)
 
 
 def border(fault: AuditFault | None = None) -> Border:

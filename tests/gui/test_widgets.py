@@ -144,15 +144,20 @@ def test_a_narrow_list_keeps_the_name_and_the_size(models: ModelList, root: tk.T
     wait_until(root, lambda: root.tk.splitlist(models.tree["displaycolumns"]) == ("size",))
 
 
-def test_an_empty_list_says_why(models: ModelList, base: Box) -> None:
-    models.show_empty("No models here.")
+def test_a_filter_that_hides_all_models_says_so(models: ModelList, base: Box) -> None:
+    words = "No model has these words."
     before = shown(models)
+    models.filter.insert(0, "no such model")
+    keys(models.filter, "<KeyRelease-l>")
+    settle(base)
+    hidden = shown(models)
 
-    models.show([])
+    keys(models.filter, "<Escape>")
     settle(base)
 
-    assert "No models here." not in before
-    assert "No models here." in shown(models)
+    assert words not in before
+    assert words in hidden
+    assert words not in shown(models)
 
 
 def test_the_bootstrap_button_does_nothing_while_it_cannot(base: Box) -> None:
@@ -377,7 +382,6 @@ def test_tabs_tell_when_another_one_is_shown(base: Box) -> None:
 
     tabs.show("Files")
     settle(base)
-    tabs.show_badge("Log", "3")
 
     assert tabs.current == "Files"
     assert told == ["Files"]

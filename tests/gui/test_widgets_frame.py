@@ -12,6 +12,7 @@ import pytest
 from lmboot.gui.frame import Frame, build_frame
 from lmboot.gui.lastline import Run
 from lmboot.gui.look import Look
+from lmboot.gui.modellist import NOTE
 from lmboot.gui.textstyle import FOLDED, Style
 from lmboot.gui.widgets import nothing
 from tests.gui import tkroot
@@ -236,7 +237,6 @@ def test_a_high_window_shows_all_that_is_known(frame: Frame) -> None:
     frame.root.geometry("{}x{}+0+0".format(*(frame.look.px(each) for each in SIZES["usual"])))
     frame.root.deiconify()
     frame.details.show([(name, "words") for name in ("Model", "State", "Context", "Family")])
-    frame.details.show_note("a note")
     tkroot.settle(frame.root)
 
     low = frame.details.winfo_rooty() + frame.details.winfo_height()
@@ -251,7 +251,7 @@ def test_a_high_window_shows_all_that_is_known(frame: Frame) -> None:
         "words",
         "Family",
         "words",
-        "a note",
+        NOTE,
     ]
     assert max(each.winfo_rooty() + each.winfo_height() for each in labels) <= low
     assert "or drop a .gguf file here" in shown_words(frame.models)

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lmboot.gui.fold import WIDTH, fold
+from lmboot.gui.fold import WIDTH
 from lmboot.gui.payload import MOST_LINES, SURPLUS, StreamPane
 from lmboot.gui.widgets import Box
+from tests.gui.folding import folded
 from tests.gui.stalls import LENIENT, longest_stall
 from tests.gui.tkroot import clipped, mapped, settle
 
@@ -67,7 +68,7 @@ def test_rows_do_not_depend_on_how_the_text_came(
     for character, count in written:
         stream.append(character * count)
 
-    assert content(stream) == "".join(piece.shown for piece in fold(text))
+    assert content(stream) == folded(text)
     assert stream.reader.copy_text("1.0", "end") == text
 
 

@@ -8,14 +8,14 @@ from tkinter import filedialog, ttk
 
 import pytest
 
-from lmboot.app.border import CEILING
+from lmboot.app.border import agreed_routes
 from lmboot.gui import bordermessages as b
 from lmboot.gui.bordercolumn import BorderColumn
 from lmboot.gui.routes import Pills
 from lmboot.gui.watching import posture, shown_routes
-from lmboot.runtime.policy import Route, effective_routes
+from lmboot.runtime.kinds import may
+from lmboot.runtime.policy import OPERATIONS, Route, effective_routes
 from lmboot.runtime.properties import IN_WORDS
-from lmboot.runtime.routes import Routes
 from tests.gui.tkroot import clipped, mapped, settle
 from tests.gui.windows import STARTED, Stand, ended, reach, texts
 
@@ -25,7 +25,7 @@ ASKED: dict[str, Route] = {
     "fetch": "HOST",
     "query_model": "HOST",
 }
-ROUTES = Routes.agreed(CEILING, effective_routes(ASKED))
+ROUTES = agreed_routes(effective_routes(ASKED), {})
 LEVELS = {**dict.fromkeys(IN_WORDS, "enforced"), "unix_path": "absent", "mem_total": "partial"}
 NOTES = b.Grant("read", "notes", "notes/", "until it ends")
 HOST = b.Grant("fetch", "example.org", "example.org", "for a while", 772)
@@ -73,7 +73,7 @@ def test_what_can_be_done_to_an_operation_is_shown_the_rest_is_one_row(stand: St
     assert {op: each.route for op, each in pills(stand).items()} == ASKED
     stand.press("and 14 more, all DENY")
 
-    assert len(pills(stand)) == len(CEILING)
+    assert len(pills(stand)) == len(OPERATIONS)
     assert pills(stand)["spawn"].route == "DENY"
     stand.press("Show fewer")
     assert set(pills(stand)) == set(ASKED)
@@ -124,7 +124,8 @@ def test_what_is_granted_can_be_taken_back(stand: Stand) -> None:
         "notes/",
         "example.org",
     ]
-    assert "fetch from  ·  for a while, 12:52 min left" in shown
+    assert "Fetch from it  ·  for a while, 12:52 min left" in shown
+    assert "Read everything in it, databases too  ·  until it ends" in shown
     _, revoke = revokes(stand)
 
     revoke.invoke()
@@ -143,7 +144,7 @@ def test_a_grant_that_only_grows_older_keeps_its_row(stand: Stand) -> None:
     stand.tell(b.Bordered(BORDER._replace(grants=(NOTES, HOST._replace(seconds=9)))))
 
     assert before.winfo_exists()
-    assert "fetch from  ·  for a while, 0:09 min left" in texts(column(stand).grants)
+    assert "Fetch from it  ·  for a while, 0:09 min left" in texts(column(stand).grants)
 
 
 def test_a_host_is_granted_by_its_name(stand: Stand) -> None:
@@ -165,7 +166,7 @@ def test_nothing_is_granted_where_no_host_was_named(stand: Stand) -> None:
     assert stand.keyboard == "Grant a folder…"
 
 
-@pytest.mark.parametrize(("words", "verb"), [("Read", "read"), ("Read and write", "write")])
+@pytest.mark.parametrize(("words", "verb"), [("Read", "read"), ("Change too", "write")])
 def test_a_folder_is_granted_by_choosing_it(
     stand: Stand, monkeypatch: pytest.MonkeyPatch, words: str, verb: str
 ) -> None:
@@ -174,6 +175,8 @@ def test_a_folder_is_granted_by_choosing_it(
     choices = [each for each in mapped(column(stand).grants) if isinstance(each, ttk.Radiobutton)]
     (choice,) = [each for each in choices if each["text"] == words]
     choice.invoke()
+    (note,) = [each for each in texts(column(stand).grants) if "Names that begin" in each]
+    assert may(verb, "this folder") in note
     stand.press("Choose folder…")
 
     assert changed(stand) == [("grant", f"{verb} /home/me/my notes /")]
@@ -260,4 +263,12 @@ def test_nothing_is_cut_off(session_root: tk.Tk, scale: float, wide: int) -> Non
         assert column(stand).winfo_ismapped()
         assert clipped(stand.root) == []
         stand.press("Grant a folder…")
+        assert clipped(stand.root) == []
+        (change,) = (
+            each
+            for each in mapped(column(stand).grants)
+            if isinstance(each, ttk.Radiobutton) and each["text"] == "Change too"
+        )
+        change.invoke()
+        settle(stand.root)
         assert clipped(stand.root) == []

@@ -15,12 +15,11 @@ from typing import Any, cast
 import pytest
 
 from lmboot.gui import bordermessages as b
-from lmboot.gui import consenting
 from lmboot.gui.backstage import Backstage
 from lmboot.gui.view import WindowView
 from lmboot.gui.worker import Job
 from lmboot.runtime.asking import Answer, Question
-from lmboot.runtime.policy import OPERATIONS
+from lmboot.runtime.kinds import KINDS, consent
 from tests.gui.tkroot import clipped, mapped, outside, settle
 from tests.gui.windows import Stand, reach, texts
 
@@ -55,11 +54,19 @@ def test_a_request_says_what_is_asked_and_what_it_means(stand: Stand) -> None:
 
     assert "notebook asks for fetch" in shown(stand)
     assert "api.example.org" in shown(stand)
-    assert consenting.MEANS["fetch"] in shown(stand)
+    assert consent("fetch") in shown(stand)
 
 
-def test_every_operation_has_its_meaning() -> None:
-    assert set(consenting.MEANS) == set(OPERATIONS)
+@pytest.mark.parametrize("chooses_folder", [True, False])
+def test_a_grant_that_lets_more_through_than_was_asked_for_says_so(
+    stand: Stand, chooses_folder: bool
+) -> None:
+    stand.tell(READ._replace(op="fs.list", chooses_folder=chooses_folder))
+
+    (means,) = [words for words in shown(stand) if words.startswith("Once is this request alone")]
+    assert "may read everything in " in means
+    assert "databases too" in means
+    assert ("that you choose" in means) is chooses_folder
 
 
 def test_nothing_is_granted_before_the_answers_are_armed(stand: Stand) -> None:
@@ -197,10 +204,13 @@ def test_it_has_room_in_any_window(
     with Stand(scale=scale) as stand:
         stand.size(*size)
         reach(stand, "running")
-        stand.tell(READ._replace(what="W" * 200), FETCH)
+        for kind in KINDS.values():
+            op = list(kind.opens)[-1]
+            stand.tell(READ._replace(op=op, what="W" * 200, chooses_folder=kind.is_folder), FETCH)
 
-        assert clipped(stand.window.frame.request) == []
-        assert outside(stand.window.frame.request) == []
+            assert clipped(stand.window.frame.request) == []
+            assert outside(stand.window.frame.request) == []
+            stand.tell(b.Withdrawn(READ.number), b.Withdrawn(FETCH.number))
 
 
 # ---------------------------------------------------------------------- with a worker that asks

@@ -26,7 +26,8 @@ async def test_firejail_proves_itself_here() -> None:
     in_part = {name for name, level in proven.properties.items() if level == "partial"}
     assert (proven.usable, proven.reason, proven.remedy) == (True, "", "")
     assert "absent" not in proven.properties.values()
-    assert in_part == {"pids", "mem_total", "disk_total", "own_paths"}
+    watched = {"pids", "mem_total", "disk_total", "cpu_rate"}
+    assert in_part == {*watched, "fs_write", "own_paths"}
 
 
 async def test_without_our_filter_firejail_is_not_enough() -> None:

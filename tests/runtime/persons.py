@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -116,11 +116,13 @@ class Asked:
 
 
 @asynccontextmanager
-async def asked(*own: Operation, person: Person | None = None) -> AsyncIterator[Asked]:
-    """Serve these operations and those on grants, with a person to ask."""
+async def asked(
+    *own: Operation, person: Person | None = None, unasked: Collection[str] = ()
+) -> AsyncIterator[Asked]:
+    """Serve these operations and those on grants, with a person to ask but for `unasked`."""
     person, clock = person or Person(), Clock()
     grants = Grants(clock=clock)
-    async with scene(*own, *operations(grants), gate=Permits(grants, person)) as it:
+    async with scene(*own, *operations(grants), gate=Permits(grants, person, unasked)) as it:
         grants.on_end = lambda held, why: it.broker.end_permit(held)
         yield Asked(it, grants, person, clock)
     grants.close()

@@ -15,7 +15,8 @@ from lmboot.errors import SandboxFault
 from lmboot.process import Ended
 from lmboot.runtime.backends import container
 from lmboot.runtime.backends.container import Store
-from lmboot.runtime.posture import prove
+from lmboot.runtime.launcher import Launcher
+from lmboot.runtime.posture import Wish, prove
 from lmboot.runtime.run import Box
 from tests.runtime.guests import Guest, job
 
@@ -65,7 +66,10 @@ def an_image(folder: Path) -> Path:
         return None if any(part in entry.name for part in skipped) else entry
 
     (folder / "passwd").write_text("root:x:0:0:::\n")
+    folders = {str(above) for path in (program, library, *shared) for above in Path(path).parents}
     with tarfile.open(folder / "image.tar", "w", dereference=True) as tar:
+        for path in sorted(folders - {"/"}):  # else they are root's alone
+            tar.add(path, path, recursive=False, filter=root)
         tar.add(program, "usr/bin/python3", filter=root)
         tar.add(library, library, filter=root)
         for path in sorted(shared):
@@ -86,6 +90,8 @@ async def test_an_image_of_the_user_s_is_what_the_container_is_made_of(tmp_path:
             guest = await Guest(await box.launch(program)).finish()
         finally:
             await box.close()
+        launcher = await Launcher.prepare("podman", wish=Wish(image="lmboot-t"))
+        await launcher.close()
         with pytest.raises(SandboxFault, match="no such image") as caught:
             await Box.open(container.find("lmboot-absent"))
     finally:
@@ -94,6 +100,7 @@ async def test_an_image_of_the_user_s_is_what_the_container_is_made_of(tmp_path:
     assert (proven.usable, proven.reason) == (True, "")
     assert (guest.text.splitlines()[0], guest.errors) == ("root:x:0:0:::", "")
     assert guest.ended == Ended(0, None, clean=True)
+    assert "is made of an image" in launcher.no_programs  # what was judged would not be what runs
     assert "podman pull lmboot-absent" in caught.value.hint
 
 

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from lmboot.errors import AuditFault, FileUnreadable
 from lmboot.runtime import audit, vault
 from lmboot.runtime.audit import DENIALS_A_SECOND, HEAD_RECORDS, AuditLog, Intent
-from lmboot.runtime.chain import BEGINNING, Head, OpenIntent, key_id, verify
+from lmboot.runtime.chain import BEGINNING, Head, OpenIntent, key_id, sealed, verify
+from lmboot.runtime.row import Row
 from lmboot.runtime.vault import RESERVE_BYTES, Vault
 from tests.leaks import wait_until
 from tests.runtime.audits import Logs, MemoryKeychain, fill, lines, records
@@ -484,8 +485,8 @@ def test_no_byte_can_be_changed_unseen(logs: Logs, data: st.DataObject) -> None:
     log = logs.filled()
     key, text = logs.vault.key(), log.read_bytes()
     head = logs.head(log)
-    at = data.draw(st.integers(0, len(text) - 1))
-    byte = data.draw(st.integers(0, 255).filter(lambda byte: byte != text[at]))
+    at = data.draw(st.integers(0, 1 << 20)) % len(text)
+    byte = (text[at] + data.draw(st.integers(1, 255))) % 256
 
     problem = verify(text[:at] + bytes([byte]) + text[at + 1 :], key, head).problem
 
@@ -840,6 +841,198 @@ def test_a_log_that_is_being_written_is_not_removed(
         logs.filled("r2")
 
         assert log.path.exists()
+
+
+# ---------------------------------------------------------------- the row of all logs
+
+
+def gaps(logs: Logs) -> list[tuple[str, str]]:
+    return [(gap.code, gap.log) for gap in logs.vault.gaps()]
+
+
+def erase(log: Path) -> None:
+    log.unlink()
+    log.with_name(f"{log.name}.head").unlink()
+
+
+def row_file(logs: Logs) -> Path:
+    (file,) = logs.vault.folder.glob("*.row")
+    return file
+
+
+def test_each_log_is_linked_to_the_one_before(logs: Logs) -> None:
+    first, second = logs.filled("r1"), logs.filled("r2")
+
+    one, two = records(first)[0], records(second)[0]
+    assert (one["number"], one["before"]) == (1, None)
+    last = records(first)[-1]
+    assert two["number"] == 2
+    assert two["before"] == {"log": first.name, "records": RECORDS, "mac": last["mac"]}
+    assert (gaps(logs), logs.vault.unlinked()) == ([], [])
+
+
+@pytest.mark.parametrize("which", range(3))
+def test_a_log_that_was_removed_with_its_head_is_missed(logs: Logs, which: int) -> None:
+    three = [logs.filled(f"r{number}") for number in range(3)]
+
+    erase(three[which])
+
+    assert gaps(logs) == [("missing", three[which].name)]
+    assert logs.vault.find("last") == three[-1]
+    assert logs.problem(three[which]) == (0, "removed")
+    logs.filled("later")
+    assert gaps(logs) == [("missing", three[which].name)]
+
+
+def test_logs_that_lmboot_removes_itself_are_not_missed(
+    logs: Logs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vault, "KEPT", 3)
+    monkeypatch.setattr(vault, "_is_being_written", lambda _: False)
+    erase(logs.filled("gone"))
+
+    for number in range(5):
+        logs.filled(f"r{number}")
+
+    assert gaps(logs) == []
+    assert [records(log)[0]["number"] for log in logs.vault.logs()] == [4, 5, 6]
+
+
+def test_logs_from_before_there_was_a_row_are_no_gap(logs: Logs) -> None:
+    old = logs.filled("old")
+    key, (first, *_) = logs.vault.key(), records(old)
+    for name in ("number", "before", "mac", "prev"):
+        del first[name]
+    line, mac = sealed(key, BEGINNING, first)
+    old.write_bytes(line)
+    logs.vault.keep_head(Head(old.name, "old", 0, mac, 1).signed(key))
+    row_file(logs).unlink()
+
+    new = logs.filled("new")
+
+    assert logs.verdict(old).whole
+    assert (gaps(logs), logs.vault.unlinked()) == ([], [old.name])
+    assert records(new)[0]["before"] is None
+
+
+@pytest.mark.parametrize("spoil", ["removed", "edited", "[]", "of another key"])
+def test_a_row_that_is_gone_or_was_edited_is_seen_also_after_the_next_run(
+    logs: Logs, tmp_path: Path, spoil: str
+) -> None:
+    erased, kept = logs.filled("r1"), logs.filled("r2")
+    erase(erased)
+    file = row_file(logs)
+    if spoil == "removed":
+        file.unlink()
+    elif spoil == "of another key":
+        other = Logs(Vault(tmp_path / "other", MemoryKeychain()))
+        other.filled()
+        file.write_bytes(row_file(other).read_bytes())
+    else:
+        text = file.read_text().replace(erased.name, "x.jsonl")
+        file.write_text(text if spoil == "edited" else spoil)
+
+    assert gaps(logs) == [("row", kept.name)]
+    new = logs.filled("r3")
+    assert gaps(logs) == [("row", new.name)]
+    assert records(new)[0]["number"] == 3
+    logs.filled("r4")
+    assert gaps(logs) == [("row", new.name)]
+
+
+def test_an_older_row_that_is_put_back_is_told_by_a_later_log_or_the_keyring(
+    tmp_path: Path,
+) -> None:
+    keychain = MemoryKeychain(works=True)
+    logs = Logs(Vault(tmp_path / "audit", keychain))
+    logs.filled("r1")
+    older = row_file(logs).read_text()
+    second, third = logs.filled("r2"), logs.filled("r3")
+    row_file(logs).write_text(older)
+
+    assert [code for code, _ in gaps(logs)] == ["row"]
+    erase(second)
+    erase(third)
+    assert gaps(logs) == [("row", "")]
+    keychain.works = False
+    assert Logs(Vault(tmp_path / "audit", keychain)).vault.logs()  # nobody knows the key then
+
+    keychain.works = True
+    fourth = logs.filled("r4")
+    assert gaps(logs) == [("row", fourth.name)]
+    assert records(fourth)[0]["number"] == 4
+
+
+def test_a_log_that_was_put_back_as_it_was_is_seen_by_the_next_one(logs: Logs) -> None:
+    with logs.open("r1") as log:
+        fill(log, 1)
+        head = log.path.with_name(f"{log.path.name}.head")
+        log._keep_head()
+        early, early_head = log.path.read_bytes(), head.read_bytes()
+    logs.filled("r2")
+
+    log.path.write_bytes(early)
+    head.write_bytes(early_head)
+
+    assert logs.verdict(log.path).whole
+    assert gaps(logs) == [("rewound", log.path.name)]
+
+
+def test_a_log_whose_lmboot_ended_before_it_was_in_the_row_joins_it(logs: Logs) -> None:
+    logs.filled("r1")
+    before = row_file(logs).read_text()
+    orphan = logs.filled("r2")
+    row_file(logs).write_text(before)
+
+    new = logs.filled("r3")
+
+    assert (gaps(logs), records(new)[0]["number"]) == ([], 3)
+    assert records(new)[0]["before"]["log"] == orphan.name
+
+
+def test_a_row_that_can_not_be_kept_is_a_reason_to_deny_and_leaves_nothing(
+    logs: Logs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = logs.filled("r1")
+
+    def full(self: Row, key: bytes) -> Row:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Row, "signed", full)
+        with pytest.raises(AuditFault, match="No space"):
+            logs.open("r2")
+
+    assert (logs.vault.logs(), gaps(logs)) == ([first], [])
+
+
+def test_rows_of_two_keys_do_not_miss_each_others_logs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A keyring that is locked now: what its key has signed is neither missed nor removed."""
+    monkeypatch.setattr(vault, "KEPT", 2)
+    monkeypatch.setattr(vault, "_is_being_written", lambda _: False)
+    keychain = MemoryKeychain(works=True)
+    logs = Logs(Vault(tmp_path / "audit", keychain))
+    logs.filled("r1")
+    keychain.works = False
+    for number in range(4):
+        logs.filled(f"s{number}")
+    keychain.works = True
+
+    assert gaps(logs) == []
+    assert len(logs.vault.logs()) == 3
+
+
+@SLOW
+@given(st.text(max_size=300))
+def test_any_text_can_stand_where_the_row_is(logs: Logs, text: str) -> None:
+    logs.filled("r1")
+    for file in logs.vault.folder.glob("*.row"):
+        file.write_text(text, "utf-8", "replace")
+
+    assert [code for code, _ in gaps(logs)] == ["row"]
+    logs.vault.logs()
 
 
 # ---------------------------------------------------------------- which is meant

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NoReturn, get_type_hints
+from typing import get_type_hints
 
 import pytest
 
@@ -77,6 +77,26 @@ def test_every_level_has_its_walls_and_its_remedy() -> None:
     assert set(WALLS) == set(LEVEL_REMEDIES) == {"low", "medium", "high"}
 
 
+# ---------------------------------------------------------------- programs of the host's
+
+
+@pytest.mark.parametrize("name", sorted(BACKENDS))
+def test_a_program_of_the_host_s_runs_where_there_are_processes(name: str) -> None:
+    portable = "wasm" in name
+
+    assert ("no processes" in posture.no_programs(name, None)) is portable
+    assert bool(posture.no_programs(name, None)) is portable
+
+
+@pytest.mark.parametrize("name", [n for n, entry in BACKENDS.items() if entry.takes_image])
+def test_in_an_image_no_program_of_the_host_s_is_run(name: str) -> None:
+    assert "made of an image" in posture.no_programs(name, "python")
+
+
+def test_without_a_border_no_program_is_run_for_a_runtime() -> None:
+    assert "without a sandbox" in posture.no_programs("none", None)
+
+
 # ---------------------------------------------------------------- the order
 
 TABLE = {
@@ -106,9 +126,9 @@ def test_two_walls_are_looked_for_beyond_the_order() -> None:
 def test_each_system_has_its_own_and_nobody_elses() -> None:
     assert {"bubblewrap", "landlock", "firejail", "wasm"} <= set(built_for("linux", BACKENDS))
     assert built_for("darwin", BACKENDS) == ["wasm", "seatbelt"]
-    assert built_for("win32", BACKENDS) == ["appcontainer"]
+    assert built_for("win32", BACKENDS) == ["wasm", "appcontainer"]
     assert built_for("sunos5", BACKENDS) == []
-    assert order("win32", BACKENDS) == ["appcontainer"]
+    assert order("win32", BACKENDS) == ["wasm", "appcontainer"]
 
 
 def test_the_weakest_and_none_are_never_taken_by_themselves() -> None:
@@ -127,8 +147,6 @@ def test_each_is_a_back_end_in_all_its_parts(name: str) -> None:
     entry = BACKENDS[name]
     module = importlib.import_module(f"lmboot.runtime.backends.{entry.module}")
     made = get_type_hints(getattr(module, entry.finder))["return"]
-    if made is NoReturn:
-        return
 
     parts = {*Backend.__annotations__, "name", "plan", "remedy"}
     assert {part for part in parts if not hasattr(made, part)} == set()

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import socket
 import stat
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +22,13 @@ from hypothesis import strategies as st
 
 from lmboot.errors import OperationRefused, UsageFault
 from lmboot.runtime import beneath, confined
-from lmboot.runtime.beneath import Opener, by_openat2, by_walking, open_beneath
+from lmboot.runtime.beneath import (
+    Opener,
+    by_openat2,
+    by_walking,
+    has_openat2,
+    open_beneath,
+)
 from lmboot.runtime.cached import is_local
 from lmboot.runtime.confined import Folder
 from lmboot.runtime.quota import Quota
@@ -27,6 +36,7 @@ from tests.leaks import descriptors
 from tests.soak import confined as race
 
 CANARY = "the canary outside"
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(params=[by_openat2, by_walking], ids=["openat2", "walking"])
@@ -216,9 +226,17 @@ def test_what_begins_with_a_dot_is_out_of_reach_unless_granted(
         assert folder.read_text(path).text == "secret"
 
 
-@pytest.mark.parametrize("name", ["autorun.inf", "Desktop.INI", "run.desktop", "x.lnk", "e.pth"])
-def test_names_that_systems_obey_are_not_written(granted: Folder, name: str) -> None:
+@pytest.mark.parametrize("name", ["autorun.inf", "deep/run.desktop", "x.lnk", "e.pth", "run.sh"])
+def test_names_that_systems_obey_are_not_written_but_can_be_removed(
+    root: Path, granted: Folder, name: str
+) -> None:
     assert code(lambda: granted.write_text(name, "x")) == "bad_path"
+    assert not (root / name).exists()
+    (root / name).write_text("of the person's")
+    assert code(lambda: granted.write_text(name, "x", overwrite=True)) == "bad_path"
+    assert granted.read_text(name).text == "of the person's"
+    granted.remove(name)
+    assert not (root / name).exists()
 
 
 # ---------------------------------------------------------------- what lies in the folder
@@ -538,6 +556,85 @@ def test_without_openat2_the_walk_answers(root: Path, monkeypatch: pytest.Monkey
         monkeypatch.setattr(beneath, "_call_openat2", lambda *_, p=problem: (-1, p))
         with Folder.open(root) as folder:
             assert folder.read_text("deep/b.txt").text == "below"
+
+
+@pytest.mark.parametrize(
+    ("system_name", "machine", "there"),
+    [
+        ("linux", "x86_64", True),
+        ("linux", "aarch64", True),
+        ("linux", "riscv64", False),
+        ("darwin", "x86_64", False),
+        ("darwin", "arm64", False),
+        ("win32", "AMD64", False),
+    ],
+)
+def test_no_other_system_is_called_by_linux_numbers(
+    system_name: str, machine: str, there: bool
+) -> None:
+    assert has_openat2(system_name, machine) is there
+
+
+@pytest.mark.sandbox
+def test_without_proc_and_without_openat2_a_folder_is_granted_as_ever(
+    root: Path, tmp_path: Path
+) -> None:
+    """What macOS does not have, taken from this system for real: see `without_proc.py`."""
+    (root / "gone.txt").write_text("x")
+    (root / "link").symlink_to("a.txt")
+    (root / "out").symlink_to(tmp_path)
+    os.mkfifo(root / "fifo")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(root / "socket"))
+
+    done = subprocess.run(
+        [
+            *("/usr/bin/unshare", "--map-root-user", "--mount"),
+            *(sys.executable, "-m", "tests.runtime.without_proc", str(root)),
+        ],
+        capture_output=True,
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+
+    assert done.returncode == 0, done.stderr.decode()
+    found = json.loads(done.stdout)
+    left = ["a.txt", "deep", "fifo", "link", "new", "out", "socket"]
+    assert (found.pop("openat2"), found.pop("leaked")) == (errno.ENOSYS, 0)
+    assert {name: found.pop(name) for name in ("list", "read", "stat", "left")} == {
+        "list": ["a.txt", "deep/", "gone.txt"],
+        "read": "below",
+        "stat": 5,
+        "left": left,
+    }
+    assert found.pop("new") == 3
+    assert (found.pop("again"), found.pop("over"), found.pop("remove")) == ("exists", 4, None)
+    assert (found.pop("link"), found.pop("beneath a link")) == ("link", "link")
+    assert (found.pop("fifo"), found.pop("socket")) == ("not_a_file", "not_a_file")
+    assert (found.pop("program"), found.pop("pipe")) == ("unavailable", None)
+    assert "neither a file nor a pipe" in found.pop("named pipe")
+    assert all("belongs to the system" in found.pop(path) for path in ("/dev", "/proc", "/sys"))
+    assert all("Not a directory" in found.pop(path) for path in ("/out", "/a.txt"))
+    assert "is no path" in found.pop("a\0b")
+    assert found == {}
+
+
+def test_a_folder_that_nobody_can_grant_leaves_no_descriptor(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its name is asked for by descriptor; without an answer, its path must lead there still."""
+    before = descriptors()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "readlink", lambda *_, **__: (_ for _ in ()).throw(OSError(2, "no")))
+        Folder.open(root).close()
+        patch.setattr(os.path, "samestat", lambda *_: False)
+        with pytest.raises(UsageFault, match="just been moved"):
+            Folder.open(root)
+    for path in ("/proc/self", "nul\0", "/" + "x" * 5000, "\ud800"):
+        with pytest.raises(UsageFault):
+            Folder.open(Path(path))
+    assert descriptors() == before
 
 
 def test_a_tree_that_never_rests_is_given_up(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,10 +19,10 @@ import pytest
 
 from lmboot.errors import SandboxFault
 from lmboot.runtime import seccomp
-from lmboot.runtime.backends import Plan, container, docker
+from lmboot.runtime.backends import Plan, container
 from lmboot.runtime.backends.bubblewrap import Kernel
 from lmboot.runtime.backends.container import HYBRID, Podman, Store, diagnose
-from lmboot.runtime.posture import choose, prove
+from lmboot.runtime.posture import prove
 from lmboot.runtime.run import Box
 from tests import leaks
 from tests.runtime.guests import run, started
@@ -73,6 +73,7 @@ def test_podman_is_told_exactly_this() -> None:
             *("--cap-drop", "all", "--security-opt", "no-new-privileges"),
             *("--security-opt", "label=disable"),
             *("--security-opt", "mask=/sys:/run/.containerenv"),
+            *("--security-opt", "proc-opts=ro,nosuid,nodev,noexec"),
             *("--annotation", f"run.oci.seccomp_bpf_data={base64.b64encode(b'FILTER').decode()}"),
             *("--cgroups", "disabled", "--ulimit", "nofile=256:256"),
             *("--log-driver", "none", "--hostname", "lmboot", "--no-hosts", "--http-proxy=false"),
@@ -211,15 +212,6 @@ def test_as_root_an_image_is_refused_with_the_reason() -> None:
     assert "container_image" in caught.value.hint
 
 
-async def test_docker_is_refused_with_the_reason_and_another_way() -> None:
-    with pytest.raises(SandboxFault, match="runs as root") as caught:
-        await choose("docker", no_border=False)
-
-    assert "--sandbox podman" in caught.value.hint
-    with pytest.raises(SandboxFault, match="docker"):
-        docker.find()
-
-
 # ---------------------------------------------------------------- for real
 
 
@@ -229,7 +221,7 @@ async def test_podman_proves_itself_here() -> None:
 
     assert (proven.usable, proven.reason, proven.remedy) == (True, "", "")
     watched = {name for name, level in proven.properties.items() if level != "enforced"}
-    assert watched == {"mem_total"}
+    assert watched == {"mem_total", "cpu_rate"}  # without a control group
 
 
 @pytest.mark.sandbox
@@ -473,8 +465,8 @@ async def test_a_podman_that_starts_what_it_is_given_is_refused(tmp_path: Path) 
 
 @pytest.mark.sandbox
 @pytest.mark.case(29, 30, 113, sandbox="podman")
-async def test_of_the_system_only_what_each_process_may_set_of_itself_is_left() -> None:
-    """Neither /proc nor /sys can be left out of a container; what is in them leads nowhere."""
+async def test_proc_can_be_read_and_sys_is_empty() -> None:
+    """Neither can be left out of a container; what is in them leads nowhere."""
     program = """
         import os
 
@@ -488,23 +480,14 @@ async def test_of_the_system_only_what_each_process_may_set_of_itself_is_left() 
         print(os.listdir("/sys"), [name for name in ("boot", "home", "root", "srv", "var")
                                    if os.path.exists("/" + name) and os.listdir("/" + name)])
         for path in ("sys/kernel/core_pattern", "sys/kernel/modprobe", "sysrq-trigger", "kcore",
-                     "sys/vm/overcommit_memory", "irq/0/smp_affinity", "1/oom_score_adj", "1/mem"):
-            print(outcome("/proc/" + path) != "open")
-        with open("/proc/self/oom_score_adj") as file:
-            least = int(file.read())
-        try:
-            with open("/proc/self/oom_score_adj", "w") as file:
-                file.write(str(least - 1))
-        except OSError:
-            print("no less than it has")
-        try:
-            with open("/proc/self/uid_map", "w") as file:
-                file.write("0 0 1")
-        except OSError:
-            print("nobody else")
+                     "sys/vm/overcommit_memory", "irq/0/smp_affinity", "1/oom_score_adj", "1/mem",
+                     "self/oom_score_adj", "self/uid_map", "self/mem", "self/comm",
+                     "self/timerslack_ns", "self/coredump_filter"):
+            print(outcome("/proc/" + path))
         """
     guest = await run(program, sandbox="podman")
 
     first, *others = guest.text.splitlines()
     assert first == "[] []"
-    assert others == ["True"] * 8 + ["no less than it has", "nobody else"]
+    assert set(others) <= {"OSError", "PermissionError", "FileNotFoundError"}
+    assert others[-6:] == ["OSError"] * 6  # EROFS

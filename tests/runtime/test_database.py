@@ -182,6 +182,20 @@ def test_only_a_file_beneath_the_folder_is_asked(
     assert refused(granted, "SELECT * FROM t", path) == code
 
 
+@pytest.mark.parametrize("path", ["new.db", "sub/deep/new.db"])
+def test_a_file_that_is_not_there_is_an_empty_database_where_it_may_be_made(
+    granted: Folder, root: Path, path: str
+) -> None:
+    """It is there once something is in it."""
+    assert query(granted, path, "SELECT 1", writable=True).rows == ((1,),)
+    assert refused(granted, "SELECT * FROM t", path, writable=True) == "sql"
+    assert not (root / path).exists()
+
+    query(granted, path, "CREATE TABLE t(n)", writable=True)
+    query(granted, path, "INSERT INTO t VALUES (7)", writable=True)
+    assert content(root / path) == [(7,)]
+
+
 @pytest.mark.parametrize("at", [20, 100, 4096 + 5])
 def test_a_damaged_file_is_refused_or_answers(granted: Folder, root: Path, at: int) -> None:
     data = bytearray((root / "a.db").read_bytes())

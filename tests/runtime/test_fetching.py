@@ -34,6 +34,7 @@ from tests.leaks import descriptors
 PUBLIC, OTHER = "93.184.216.34", "2606:4700::6810:84e5"
 OPEN = FetchPolicy(hosts=frozenset({"*"}))
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello"
+PACKED = gzip.compress(b"abc", mtime=0)  # the same name for its tests in every process
 
 Serve = Callable[[asyncio.StreamWriter, bytes], Awaitable[None]]
 
@@ -271,6 +272,7 @@ def test_own_addresses_are_known() -> None:
             if each.family == socket.AF_INET:
                 assert is_own(ip_address(each.address))
     assert is_own(ip_address("::ffff:127.0.0.1"))
+    assert is_own(ip_address("64:ff9b::7f00:1"))
     assert not is_own(ip_address(PUBLIC))
     assert not is_own(ip_address(OTHER))
 
@@ -483,8 +485,8 @@ async def test_huge_headers_are_refused(world: World, headers: bytes, code: str)
         b"", b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort",
         b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", b"HTTP/9.9 abc\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\nnot packed",
-        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + gzip.compress(b"abc", mtime=0)[:-4],
-        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + gzip.compress(b"abc", mtime=0) + b"more",
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + PACKED[:-4],
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + PACKED + b"more",
         b"HTTP/1.1 200 OK\r\nContent-Encoding: br\r\n\r\nx",
         b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip, gzip\r\n\r\nx",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",

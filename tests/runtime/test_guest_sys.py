@@ -113,6 +113,24 @@ async def test_what_the_library_does_not_emulate_is_emulated_by_the_broker() -> 
     assert lines == ["{'unix': 946684800.0, 'utc_offset_seconds': 0} guest", "4 text"]
 
 
+async def test_a_reply_tells_who_was_asked() -> None:
+    routes = all_routes("HOST").flip("env", "EMULATE").flip("fetch", "EMULATE")
+    lines = await run(
+        """
+        for op, args in ("time", {}), ("env", {"name": "USER"}), ("fetch", {"url": "x:"}):
+            told = g.reply(op, **args)
+            print(sorted(told), told["route"], told["emulated"])
+        """,
+        routes=routes,
+    )
+
+    assert lines == [
+        "['emulated', 'result', 'route'] HOST False",
+        "['emulated', 'result', 'route'] EMULATE True",
+        "['emulated', 'result', 'route'] EMULATE True",
+    ]
+
+
 TEXTS = {  # what each of them costs in a frame, by the character: 1, 2, 6, and 2 to 4 bytes
     "plain": "x" * 3_000_000,
     "lines": "\n" * 2_500_000,
@@ -450,13 +468,39 @@ def test_the_library_imports_nothing_that_takes_long_before_it_is_used() -> None
 # ---------------------------------------------------------------- what nobody is asked for
 
 
+EMULATED: list[tuple[str, dict[str, object]]] = [
+    ("fs.open", {"path": "a"}),
+    ("fs.write_text", {"path": "a", "text": "b"}),
+    ("fs.read_text", {"path": "a"}),
+    ("fs.list", {}),
+    ("fs.stat", {"path": "a"}),
+    ("fs.remove", {"path": "a"}),
+    ("fetch", {"url": "http://a.example/x"}),
+    ("spawn", {"argv": ["true"]}),
+    ("code.exec_python", {"code": "1"}),
+    ("query_model", {"prompt": "x"}),
+    ("inject_prompt", {"text": "x"}),
+    ("tokenize", {"text": "x"}),
+    ("logits", {"text": "x"}),
+    ("reload_model", {}),
+    ("database_query", {"path": "w.db", "sql": "select 1"}),
+]
+
+
+def test_the_library_and_the_broker_have_a_stand_in_for_every_operation() -> None:
+    by_broker = {operation.name for operation in (Time, Env, Notify) if operation.emulates}
+
+    assert {op for op, _ in EMULATED} | by_broker == set(OPERATIONS)
+
+
 def test_what_is_emulated_says_so_and_needs_no_host() -> None:
     done = subprocess.run(
         [
             sys.executable,
             "-c",
             start_of(
-                """
+                f"""
+                EMULATED = {EMULATED}
                 print(g.fetch("http://a.example/x")["text"].splitlines())
                 print(g.query_model("A wood?"))
                 print(g.call("inject_prompt", text="x"), g.call("reload_model"))
@@ -466,6 +510,8 @@ def test_what_is_emulated_says_so_and_needs_no_host() -> None:
                 )
                 ask("create table wood (name text)")
                 print(ask("insert into wood values (?)", "oak"), ask("select * from wood"))
+                for op, args in EMULATED:
+                    assert g.reply(op, **args)["emulated"] is True, op
                 for wrong in "nonsense", "attach 'x.db' as x":
                     try:
                         ask(wrong)

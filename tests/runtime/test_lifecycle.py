@@ -22,10 +22,10 @@ from lmboot.runtime.launcher import Launcher
 from lmboot.runtime.run import Box
 from lmboot.workspace import Workspace
 from tests import leaks
-from tests.runtime.guests import Guest, job, run, started
+from tests.runtime.guests import Guest, in_each, job, run, started
 
 pytestmark = pytest.mark.sandbox
-EVERY = pytest.mark.parametrize("sandbox", ["bubblewrap", "landlock", "podman", "none"])
+EVERY = in_each("bubblewrap", "landlock", "podman", "none")
 ROOT = Path(__file__).parents[2]
 
 IGNORE_ALL = """

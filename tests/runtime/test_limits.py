@@ -11,11 +11,11 @@ import pytest
 from lmboot import cgroups
 from lmboot.errors import SandboxFault
 from lmboot.runtime.policy import Limits
-from tests.runtime.guests import run, started
+from tests.runtime.guests import in_each, run, started
 
 pytestmark = pytest.mark.sandbox
-EVERY = pytest.mark.parametrize("sandbox", ["bubblewrap", "landlock", "podman", "none"])
-CONTAINED = pytest.mark.parametrize("sandbox", ["bubblewrap", "podman"])
+EVERY = in_each("bubblewrap", "landlock", "podman", "none")
+CONTAINED = in_each("bubblewrap", "podman")
 BOTH_WAYS = pytest.mark.usefixtures("whoever_keeps_them")
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from lmboot.runtime.asking import Answer, Question
 from lmboot.runtime.confined import AT_ONCE_BYTES
+from lmboot.runtime.operations import Notify, Time
 from lmboot.runtime.permits import (
     MOST_REFUSED,
     MOST_WAITING,
@@ -85,6 +86,57 @@ async def test_what_is_granted_once_goes_to_one_of_those_that_wait() -> None:
         assert (first["id"], codes([first])) == (numbers[0], ["ok"])
         assert codes(others) == ["not_granted"] * 2
         assert wanting.effects == 1
+
+
+async def test_what_is_granted_once_goes_to_the_operation_that_was_shown(notes: Path) -> None:
+    """They are one kind, but once is that one request: the other is asked for by itself."""
+    async with asked() as it:
+        await it.scene.guest.ask("fs.stat", path="notes/a.txt")
+        await question(it)
+        number = await it.scene.guest.ask("fs.read_text", path="notes/a.txt")
+        await until(lambda: it.scene.broker._under_way() == 2)
+        it.person.answer(Answer("once", str(notes)))
+        assert codes([await it.scene.guest.answer()]) == ["ok"]
+        assert (await question(it, 2)).op == "fs.read_text"
+        it.person.answer(NO)
+        answer = await it.scene.guest.answer()
+
+        assert (answer["id"], codes([answer])) == (number, ["not_granted"])
+
+
+async def test_what_is_granted_once_to_one_that_has_gone_goes_to_nobody(notes: Path) -> None:
+    async with asked() as it:
+        await it.scene.guest.ask("fs.stat", path="notes/a.txt")
+        await question(it)
+        await it.scene.guest.ask("fs.read_text", path="notes/a.txt")
+        await until(lambda: it.scene.broker._under_way() == 2)
+        it.scene.broker.flip("fs.stat", "DENY")
+        assert codes([await it.scene.guest.answer()]) == ["route_changed"]
+        it.person.answer(Answer("once", str(notes)))
+
+        assert (await question(it, 2)).op == "fs.read_text"
+        it.person.answer(NO)
+        assert codes([await it.scene.guest.answer()]) == ["not_granted"]
+
+
+@pytest.mark.parametrize("op", ["time", "notify"])
+async def test_the_clock_and_a_notice_need_a_grant_and_their_stand_ins_none(op: str) -> None:
+    shown: list[str] = []
+    args = {"text": "x"} if op == "notify" else {}
+    async with asked(Time(), Notify(shown.append)) as it:
+        await it.scene.guest.ask(op, **args)
+        assert await question(it) == Question(op)
+        it.person.answer(NO)
+        assert codes([await it.scene.guest.answer()]) == ["not_granted"]
+        assert shown == []
+        it.scene.broker.flip(op, "EMULATE")
+        assert codes([await it.scene.guest.call(op, **args)]) == ["ok"]
+        assert shown == []
+        it.scene.broker.flip(op, "HOST")
+        it.grants.add(op, op)
+
+        assert codes([await it.scene.guest.call(op, **args)]) == ["ok"]
+        assert len(it.person.asked) == 1
 
 
 async def test_a_while_is_a_quarter_of_an_hour_by_a_clock_that_never_runs_back() -> None:
@@ -352,6 +404,8 @@ async def test_a_folder_that_can_not_be_used_is_asked_for_again_and_no_more_than
     [
         ("fetch", {"url": "http://127.0.0.1/"}, "address_refused"),
         ("fetch", {"url": "http://[::1]/"}, "address_refused"),
+        ("fetch", {"url": "http://LocalHost./"}, "address_refused"),
+        ("fetch", {"url": "http://nas.local/"}, "address_refused"),
         ("fetch", {"url": "http://a.example:22/"}, "not_granted"),
         ("fetch", {"url": "file:///etc/passwd"}, "not_granted"),
         ("fetch", {"url": "http://good@evil/"}, "bad_url"),
@@ -398,6 +452,8 @@ async def test_a_host_is_asked_for_by_its_name_and_granted_by_that() -> None:
         (Question("fs.list", "notes", chooses_folder=True), ":grant read DIR as notes"),
         (Question("fs.remove", "notes"), ":grant write DIR as notes"),
         (Question("query_model"), ":grant query_model"),
+        (Question("tokenize"), ":grant query_model"),
+        (Question("time"), ":grant time"),
         (Question("spawn", "/usr/bin/sort"), ":grant spawn /usr/bin/sort"),
         (Question("fetch", "a\x1b[2J\u202e"), ":grant fetch a"),
     ],
@@ -418,3 +474,39 @@ async def test_no_grant_is_left_to_nobody_when_the_request_goes_as_the_answer_co
         await asyncio.sleep(0)
 
         assert it.grants.folders == {}
+
+
+# ---------------------------------------------------------------- where nobody is to be asked
+
+
+async def test_what_the_policy_lets_nobody_be_asked_for_is_refused_and_told_once() -> None:
+    wanting = Wanting()
+    async with asked(wanting, unasked={"query_model"}) as it:
+        answers = [await it.scene.guest.call("query_model") for _ in range(3)]
+
+        assert codes(answers) == ["not_granted"] * 3
+        assert it.person.asked == []
+        (told,) = it.person.told
+        assert told.endswith("refuses without a question; `:grant query_model` allows it")
+
+
+async def test_a_grant_counts_where_nobody_is_to_be_asked() -> None:
+    wanting = Wanting()
+    wanting.gate.set()
+    async with asked(wanting, unasked={"query_model"}) as it:
+        it.grants.add("query_model", "query_model")
+
+        assert codes([await it.scene.guest.call("query_model")]) == ["ok"]
+        assert (it.person.asked, it.person.told) == ([], [])
+
+
+async def test_what_was_refused_unasked_is_not_held_against_a_question(notes: Path) -> None:
+    async with asked(unasked={"fs.read_text"}) as it:
+        for number in range(2 * MOST_REFUSED):
+            await it.scene.guest.call("fs.read_text", path=f"n{number}/a.txt")
+        await it.scene.guest.ask("fs.list", path="n0")
+        assert await question(it) == Question("fs.list", "n0", chooses_folder=True)
+        it.person.answer(Answer("while", str(notes)))
+
+        assert codes([await it.scene.guest.answer()]) == ["ok"]
+        assert len(it.person.told) == MOST_REFUSED

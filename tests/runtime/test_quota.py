@@ -5,6 +5,7 @@ import random
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import pytest
 from hypothesis import given
@@ -40,13 +41,45 @@ def test_what_is_never_settled_counts_as_spent() -> None:
         quota.reserve(4)
 
 
-@pytest.mark.parametrize("actual", [-1, 6])
-def test_nobody_can_settle_for_less_than_nothing_or_more_than_was_reserved(actual: int) -> None:
+def test_nobody_can_settle_for_less_than_nothing() -> None:
     quota = Quota(10)
 
-    with pytest.raises(ValueError, match="reserved"):
-        quota.reserve(5).settle(actual)
+    with pytest.raises(ValueError, match="less than nothing"):
+        quota.reserve(5).settle(-1)
     assert quota.taken == 5
+
+
+def test_what_was_used_beyond_the_reservation_is_gone_as_well() -> None:
+    quota = Quota(10)
+    quota.reserve(5).settle(12)
+
+    assert quota.taken == 12
+    with pytest.raises(QuotaSpent):
+        quota.reserve(0)
+
+
+@pytest.mark.parametrize("error", [None, OSError, asyncio.CancelledError])
+def test_whatever_an_effect_ends_with_it_has_cost_what_it_used(
+    error: type[BaseException] | None,
+) -> None:
+    quota = Quota(10)
+    with pytest.raises(error) if error else nullcontext(), quota.spending(8) as spent:
+        assert quota.taken == 8
+        spent.used = 3
+        if error:
+            raise error
+
+    assert quota.taken == 3
+
+
+def test_an_effect_that_did_not_begin_costs_nothing() -> None:
+    quota = Quota(10)
+    with quota.spending(8):
+        pass
+
+    assert quota.taken == 0
+    with pytest.raises(QuotaSpent), quota.spending(11):
+        raise AssertionError("there was no room for it")
 
 
 def test_a_negative_amount_is_refused() -> None:

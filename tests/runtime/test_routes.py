@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmboot.errors import UsageFault
-from lmboot.runtime.policy import OPERATIONS, ROUTES, Route
+from lmboot.runtime.policy import OPERATIONS, ROUTES, Route, Rule, ceiling_of, unasked
 from lmboot.runtime.routes import Routes, below, stricter
 
 ROUTE = st.sampled_from(ROUTES)
@@ -41,6 +41,56 @@ def test_case_76_an_unknown_operation_is_denied_whatever_the_tables_say(op: str)
     assert Routes(table, table, table).effective(op) == "DENY"
 
 
+def test_what_the_host_never_performs_is_emulated_at_most() -> None:
+    routes = Routes.agreed(all_of("HOST"), all_of("HOST"))
+
+    assert [op for op, route in routes.table().items() if route != "HOST"] == ["code.exec_python"]
+    assert routes.flip("code.exec_python", "HOST").effective("code.exec_python") == "EMULATE"
+    assert routes.held_back("code.exec_python", "HOST") == "the host never performs it"
+    assert routes.held_back("code.exec_python", "EMULATE") == ""
+
+
+@given(TABLE, TABLE)
+def test_without_a_border_what_the_host_would_do_is_denied_and_all_else_as_it_is(
+    ceiling: dict[str, Route], manifest: dict[str, Route]
+) -> None:
+    within = Routes.agreed(ceiling, manifest).table()
+
+    without = Routes.agreed(ceiling, manifest, bordered=False).table()
+
+    assert without == {op: "DENY" if to == "HOST" else to for op, to in within.items()}
+
+
+@given(st.lists(st.tuples(st.sampled_from(sorted(OPERATIONS)), ROUTE)))
+def test_without_a_border_nothing_makes_the_host_do_anything(
+    flips: list[tuple[str, Route]],
+) -> None:
+    routes = Routes.agreed(all_of("HOST"), all_of("HOST"), bordered=False)
+    for op, route in flips:
+        routes = routes.flip(op, route)
+
+    assert "HOST" not in routes.table().values()
+
+
+def test_without_a_border_an_operation_can_be_emulated_and_why_no_more_is_said() -> None:
+    routes = Routes.agreed(all_of("HOST"), all_of("HOST"), bordered=False)
+
+    assert routes.effective("time") == "DENY"
+    assert routes.flip("time", "EMULATE").effective("time") == "EMULATE"
+    assert routes.held_back("time", "EMULATE") == ""
+    assert routes.held_back("time", "HOST") == "without a border the host performs nothing"
+
+
+@pytest.mark.parametrize(
+    ("rule", "most"), [("DENY", "DENY"), ("EMULATE", "EMULATE"), ("ASK", "HOST"), ("HOST", "HOST")]
+)
+def test_a_policy_is_the_ceiling_and_asks_unless_it_says_otherwise(rule: Rule, most: str) -> None:
+    rules: dict[str, Rule] = {"fetch": rule}
+
+    assert ceiling_of(rules) == {**dict.fromkeys(OPERATIONS, "HOST"), "fetch": most}
+    assert unasked(rules) == ({"fetch"} if rule == "HOST" else set())
+
+
 @pytest.mark.parametrize("op", sorted(OPERATIONS))
 def test_whatever_is_asked_for_can_be_emulated(op: str) -> None:
     routes = Routes.agreed(all_of("HOST"), all_of("HOST")).flip(op, "EMULATE")
@@ -63,8 +113,9 @@ def test_what_keeps_an_operation_from_a_route_is_told_just_where_it_is_kept(
 ) -> None:
     routes = Routes.agreed(ceiling, manifest)
 
-    kept = routes.flip(op, wanted).effective(op) != wanted
-    assert bool(routes.held_back(op, wanted)) == kept
+    for each in (routes, Routes.agreed(ceiling, manifest, bordered=False)):
+        kept = each.flip(op, wanted).effective(op) != wanted
+        assert bool(each.held_back(op, wanted)) == kept
 
 
 def test_of_two_that_keep_it_back_the_one_that_nobody_can_change_is_named() -> None:

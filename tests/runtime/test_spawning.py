@@ -186,12 +186,44 @@ def test_a_program_that_others_can_change_or_that_changes_rights_is_refused(
 @pytest.mark.parametrize(
     "name",
     ["sh", "bash", "dash", "python3", "python3.11", "perl5.36.0", "node", "env", "xargs", "find",
-     "busybox", "mawk", "sed", "ld-linux-x86-64.so.2", "git", "vim.basic"],
+     "busybox", "mawk", "sed", "ld-linux-x86-64.so.2", "git", "vim.basic", "flock", "ionice",
+     "taskset", "chrt", "setarch", "linux32", "x86_64", "setpriv", "prlimit", "choom", "run-parts",
+     "dbus-run-session", "fakeroot", "fakeroot-sysv", "bwrap", "podman", "docker", "tmux",
+     "screen", "npx", "npm", "pip3", "pipx", "cmake", "ninja", "make", "split", "tar", "parallel",
+     "watch", "entr", "script", "expect", "ssh", "socat", "ncat", "nc.openbsd", "rsync", "gdb",
+     "strace", "ltrace", "perf", "perf_6.1", "valgrind", "toybox", "openvt", "systemd-run", "at",
+     "batch", "nsenter", "unshare", "chroot", "capsh", "su", "sudo", "doas", "pkexec", "runuser",
+     "setsid", "nohup", "timeout", "time", "nice", "stdbuf", "vi", "ed", "less", "more", "man",
+     "gawk", "ruby3.1", "lua5.4", "php8.2", "tclsh8.6", "x86_64-linux-gnu-gcc-12", "gcc", "g++",
+     "clang++-14", "m4", "dc", "openssl", "wget", "R", "Rscript", "xvfb-run", "start-stop-daemon"],
 )  # fmt: skip
 def test_what_runs_others_is_known(name: str) -> None:
     assert runs_others(f"/usr/bin/{name}")
 
 
-@pytest.mark.parametrize("name", ["sort", "wc", "grep", "cat", "jq", "date", "hash", "shred"])
+@pytest.mark.parametrize(
+    "option", ["--compress-program=sh", "--compress-program", "--comp=sh", "--com", "--c=x"]
+)
+def test_an_option_that_would_run_another_is_refused_even_where_the_program_is_granted(
+    option: str,
+) -> None:
+    grants = Grants()
+    grants.add("spawn", SORT)
+    spawn = Spawn(grants, _no_sandbox, Limits(), lambda text: None)
+
+    with pytest.raises(OperationRefused, match="another program"):
+        spawn.needs({"argv": [SORT, option, "sh"]})
+    assert spawn.needs({"argv": [SORT, "-c", "-", "--", "--reverse"]})
+
+
+async def _no_sandbox(limits: Limits) -> Any:
+    raise AssertionError("nothing is run here")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["sort", "wc", "grep", "cat", "jq", "date", "hash", "shred", "sha256sum", "gzip", "xz", "cut",
+     "tr", "uniq", "head", "ls", "diff", "base64", "tee", "echo", "file", "unzip", "[", "7z"],
+)  # fmt: skip
 def test_what_does_one_thing_is_not(name: str) -> None:
     assert not runs_others(f"/usr/bin/{name}")

@@ -17,6 +17,9 @@ from lmboot.runtime.urls import (
     check_address,
     check_redirect,
     check_url,
+    embedded,
+    host_named,
+    host_to_grant,
 )
 
 ANY = FetchPolicy(hosts=frozenset({"*"}), ports=frozenset({80, 443, 8080}))
@@ -171,6 +174,58 @@ def test_any_text_is_a_canonical_target_or_refused(text: str) -> None:
     assert not {"\r", "\n", " ", "\\"} & set(target.url)
 
 
+# ---------------------------------------------------------------- what may be granted
+
+
+@pytest.mark.parametrize(
+    ("text", "host"),
+    [
+        ("example.org", "example.org"), ("Example.ORG.", "example.org"),
+        (".Example.org", ".example.org"), ("a_b.example", "a_b.example"),
+        ("9.9.9.9", "9.9.9.9"), ("9.9.9.9.", "9.9.9.9"),
+        ("2620:fe::0:fe", "2620:fe::fe"), ("[2620:fe::fe]", "2620:fe::fe"),
+    ],
+)  # fmt: skip
+def test_a_host_is_granted_by_the_name_that_an_address_of_it_has(text: str, host: str) -> None:
+    assert host_named(text) == host
+    beneath = f"www{host}" if host.startswith(".") else f"[{host}]" if ":" in host else host
+
+    assert host_to_grant(f"https://{beneath}/", FetchPolicy(frozenset({host}))) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "127.0.0.1", "127.1", "0x7f.1", "0x7f000001", "2130706433", "0177.0.0.1", "127.0.0.1.",
+        "10.0.0.1", "192.168.1.9", "172.16.0.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "0",
+        "::1", "[::1]", "::", "::ffff:127.0.0.1", "::ffff:a00:1", "fe80::1", "fe80::1%eth0",
+        "fd00::1", "localhost", "LocalHost", "localhost.", "a.localhost", ".localhost",
+        "localdomain", "ip6-localhost", "nas.local", ".local", "printer.LOCAL.",
+        "router.home.arpa", "metadata.google.internal", "134744072", "8.8.2056", "08.8.8.8",
+        "１２７.0.0.1",
+        "*", "*.example.org", ".", "..", "", " ", ".org", ".9.9.9.9", ".::1", "a..b",
+        "a b", "a/b", "a@b", "https://example.org/", "example.org:443", "[9.9.9.9]",
+        "[2620:fe::fe", "2620:fe::fe]", "exämple.org", "a\u202eb.org", "a\nb.org",
+        "a" * 64 + ".org", "a." * 130 + "org",
+    ],
+)  # fmt: skip
+def test_what_can_never_be_fetched_from_is_not_granted_in_any_spelling(text: str) -> None:
+    with pytest.raises(OperationRefused):
+        host_named(text)
+
+
+@given(st.text(max_size=60) | st.ip_addresses().map(str))
+def test_whatever_is_granted_can_be_asked_for_and_nothing_else_is_raised(text: str) -> None:
+    try:
+        host = host_named(text)
+    except OperationRefused:
+        return
+    inside = host.removeprefix(".")
+
+    url = f"http://[{inside}]/" if ":" in inside else f"http://{inside}/"
+    assert host_to_grant(url, FetchPolicy()) == inside
+
+
 # ---------------------------------------------------------------- addresses
 
 # IANA's special-purpose address registries (snapshot of July 2026): each block, and whether it is
@@ -235,7 +290,7 @@ def test_what_lies_beside_a_special_block_is_reached_if_it_is_given_out(address:
 @pytest.mark.parametrize(
     "text",
     ["8.8.8.8", "1.1.1.1", "93.184.216.34", "223.255.255.255", "2606:4700::1", "2a00:1450::5",
-     "::ffff:8.8.8.8", "64:ff9b::8.8.8.8"],
+     "::ffff:8.8.8.8"],
 )  # fmt: skip
 def test_public_addresses_are_reached(text: str) -> None:
     assert check_address(ip_address(text)) is None
@@ -245,7 +300,8 @@ def test_public_addresses_are_reached(text: str) -> None:
     "text",
     ["::ffff:7f00:1", "::ffff:10.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "::7f00:1",
      "64:ff9b:1::808:808", "2002:7f00:1::", "2001:0:7f00:1::", "fe80::1%eth0", "::ffff:0:7f00:1",
-     "fd00:ec2::254", "168.63.129.16", "100.100.100.200", "ff0e::1", "2000::1%1"],
+     "fd00:ec2::254", "64:ff9b::8.8.8.8", "64:ff9b::",
+     "168.63.129.16", "100.100.100.200", "ff0e::1", "2000::1%1"],
 )  # fmt: skip
 @pytest.mark.case(85)
 def test_addresses_within_addresses_are_judged_by_what_is_within(text: str) -> None:
@@ -254,15 +310,20 @@ def test_addresses_within_addresses_are_judged_by_what_is_within(text: str) -> N
 
 
 @given(st.integers(0, (1 << 32) - 1))
-def test_an_embedded_address_is_as_good_as_itself(number: int) -> None:
-    plain = check_address(IPv4Address(number))
+def test_a_mapped_address_is_as_good_as_itself_and_a_translated_one_is_refused(
+    number: int,
+) -> None:
+    plain, mapped, translated = IPv4Address(number), 0xFFFF << 32, 0x64_FF9B << 96
 
-    for prefix in (0xFFFF << 32, 0x64_FF9B << 96):
-        assert check_address(IPv6Address(prefix | number)) == plain
+    assert check_address(IPv6Address(mapped | number)) == check_address(plain)
+    assert check_address(IPv6Address(translated | number)) is not None
+    assert embedded(IPv6Address(mapped | number)) == plain
+    assert embedded(IPv6Address(translated | number)) == plain
+    assert embedded(plain) == plain
 
 
 @given(st.ip_addresses())
 def test_whatever_python_holds_for_special_is_refused(address: Address) -> None:
     inside = getattr(address, "ipv4_mapped", None)
-    if inside is None and address not in ip_network("64:ff9b::/96") and not address.is_global:
+    if inside is None and not address.is_global:
         assert check_address(address) is not None

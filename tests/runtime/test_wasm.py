@@ -8,7 +8,7 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,14 +19,14 @@ from lmboot.runtime import compiled, posture
 from lmboot.runtime.backends import Backend, wasm
 from lmboot.runtime.backends.bubblewrap import Bubblewrap
 from lmboot.runtime.backends.landlock import Landlock
-from lmboot.runtime.backends.wasm import Wasm, WithinBubblewrap
+from lmboot.runtime.backends.wasm import Wasm, Windows, WithinBubblewrap
 from lmboot.runtime.broker import Broker
 from lmboot.runtime.granted import operations
 from lmboot.runtime.grants import Grants
 from lmboot.runtime.operations import Notify, Operation, Time
 from lmboot.runtime.policy import Limits, Route
 from lmboot.runtime.run import Box
-from lmboot.runtime.wasm.files import PAGE, Folder, Texts
+from lmboot.runtime.wasm.files import PAGE, Folder, Texts, is_plain
 from tests import portable
 from tests.runtime.brokers import Record, all_routes
 from tests.runtime.guests import Guest, job, run
@@ -120,6 +120,65 @@ def test_where_the_system_has_no_wall_the_host_process_is_started_as_it_is() -> 
     assert plan.argv[0] == "/usr/bin/python3"
     assert "confine.py" not in " ".join([*plan.argv, *plan.files])
     assert (plan.contents, plan.enclosed) == ({}, False)
+
+
+def test_on_windows_it_is_started_in_a_job_alone_with_windows_paths_and_names() -> None:
+    folder = "C:\\c\\run-1"
+    backend = replace(
+        ENGINE,
+        site="C:\\venv\\site",
+        python="C:\\P\\python.exe",
+        wall=None,
+        windows=Windows("C:\\Windows", "AMD64", module_bytes=300 << 20),
+    )
+
+    plan = backend.plan(disk_bytes=4096, workspace=folder)
+
+    assert plan.argv == (
+        *("C:\\P\\python.exe", *HOST[1:]),
+        f"{folder}\\launch\\lmboot\\runtime\\wasm\\host.py",
+        *("site=C:\\venv\\site", "engine=/cache/e", f"home={folder}\\app"),
+        *(f"temporary={folder}\\tmp\\files", f"scratch={folder}\\tmp\\engine", "disk=4096"),
+    )
+    assert plan.env == {
+        "PATH": "C:\\Windows\\System32;C:\\Windows",
+        "LANG": "C.UTF-8",
+        "HOME": f"{folder}\\app",
+        "LMBOOT_FD": "3",
+        "SYSTEMROOT": "C:\\Windows",
+        "PROCESSOR_ARCHITECTURE": "AMD64",
+        **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), f"{folder}\\tmp"),
+    }
+    assert sorted(plan.files) == [f"launch/lmboot/runtime/{name}" for name in sorted(PARTS)]
+    assert (plan.cwd, plan.container, plan.enclosed) == (f"{folder}\\app", None, False)
+    # The machine code is mapped so that it could be written to, which counts as used there.
+    assert plan.engine["memory"] == ENGINE.plan(disk_bytes=1, workspace="/w").engine["memory"] + (
+        300 << 20
+    )
+
+
+def test_a_proof_of_the_engine_alone_says_that_it_is_the_one_wall() -> None:
+    alone = replace(ENGINE, wall=None)
+
+    assert ENGINE.remark == ""
+    assert alone.remark.endswith("would have your rights")
+    assert replace(alone, windows=Windows("", "", 0)).remark.endswith("can start no program")
+
+
+async def test_without_a_wall_it_proves_itself_from_the_inside_and_says_so() -> None:
+    proven = await posture.prove(replace(wasm.find(), wall=None))
+
+    in_part = {name: level for name, level in proven.properties.items() if level != "enforced"}
+    assert (proven.usable, proven.remedy, in_part) == (True, "", {"own_paths": "partial"})
+    assert "one wall" in proven.reason
+
+
+def test_all_parts_of_the_host_process_are_placed() -> None:
+    package = Path(wasm.__file__).parents[1]
+    imported = re.compile(r"from lmboot\.runtime\.(\w+)\.(\w+) import")
+    for name in wasm._PARTS:
+        for folder, module in imported.findall((package / name).read_text()):
+            assert f"{folder}/{module}.py" in wasm._PARTS
 
 
 def test_within_bubblewrap_the_whole_host_process_stands_behind_its_walls() -> None:
@@ -688,6 +747,79 @@ def test_what_can_t_be_done_is_an_error_and_changes_no_count(tmp_path: Path) -> 
     assert folder.stat("/a") == ("file", PAGE)
 
 
+NOT_PLAIN = (
+    *(
+        "..\\x",
+        "a\\b",
+        "\\\\host\\share",
+        "C:",
+        "c:\\x",
+        "a:b",
+        "f::$DATA",
+        "con",
+        "NUL.txt",
+        "Com1",
+    ),
+    *(
+        "lpt².log",
+        "conin$",
+        "aux .c",
+        "tail.",
+        "tail ",
+        "a*",
+        "a?",
+        'a"',
+        "a<",
+        "a>",
+        "a|",
+        "a\x1fb",
+    ),
+)
+
+
+@pytest.mark.parametrize("name", NOT_PLAIN)
+def test_a_name_that_windows_takes_for_something_else_is_refused_there(
+    name: str, tmp_path: Path
+) -> None:
+    folder = Folder(str(tmp_path), 9 * PAGE, facts, plain=True)
+    folder.write("/a", b"x")
+    actions: tuple[Callable[[str], object], ...] = (
+        *(folder.stat, folder.read, folder.remove, folder.mkdir, folder.rmdir),
+        *(lambda path: folder.write(path, b"x"), lambda path: folder.rename(path, "/b")),
+    )
+    for action in actions:
+        for path in (f"/{name}", f"/{name}/b", f"/d/{name}"):
+            with pytest.raises(OSError, match=r"\[Errno 22\]"):
+                action(path)
+    with pytest.raises(OSError, match=r"\[Errno 22\]"):
+        list(folder.list(f"/{name}"))
+    with pytest.raises(OSError, match=r"\[Errno 22\]"):
+        folder.rename("/a", f"/{name}")
+
+    assert os.listdir(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize("name", ["a.txt", ".hidden", "console", "com", "com10", "ä b", "x.con"])
+def test_any_other_name_is_one_on_windows_too(name: str, tmp_path: Path) -> None:
+    folder = Folder(str(tmp_path), 9 * PAGE, facts, plain=True)
+    folder.write(f"/{name}", b"x")
+
+    assert is_plain(name)
+    assert folder.read(f"/{name}") == b"x"
+    assert list(folder.list("/")) == [(name, "file")]
+
+
+def test_two_names_of_one_file_are_counted_once_when_it_is_moved(tmp_path: Path) -> None:
+    folder = Folder(str(tmp_path), 2 * PAGE, facts)
+    folder.write("/a", bytes(2 * PAGE))
+    os.link(tmp_path / "a", tmp_path / "A")  # as where a system takes both for the same
+
+    folder.rename("/a", "/A")
+
+    with pytest.raises(OSError, match="28"):
+        folder.write("/b", b"x")
+
+
 def test_texts_can_only_be_read() -> None:
     texts = Texts({"a.py": b"xy"}, facts)
 
@@ -808,6 +940,46 @@ async def test_what_is_missing_is_compiled_by_a_child_and_told(
     assert said == [compiled.PREPARING]
     assert compiled.find(compiled.package(), folder) == path
     assert list(folder.iterdir()) == [path]
+
+
+async def test_what_another_lmboot_has_made_meanwhile_stays(
+    cache: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder, path = cache
+    aside = folder.parent / "aside"
+    path.rename(aside)
+    inode = (aside / "module").stat().st_ino
+    compiler = tmp_path / "compiler.py"
+    compiler.write_text(f"import os; os.rename({str(aside)!r}, {str(path)!r})\n{COMPILER}")
+    monkeypatch.setattr(compiled, "_COMPILER", compiler)
+
+    await compiled.prepare(lambda _: None, folder)
+
+    assert (path / "module").stat().st_ino == inode
+    assert list(folder.iterdir()) == [path]
+
+
+class Scanned(type(Path())):  # type: ignore[misc]  # whatever paths are here
+    """A folder that can't be renamed at first, as while a virus scanner reads in it."""
+
+    tries = 0
+
+    def rename(self, target: str | os.PathLike[str]) -> Path:
+        Scanned.tries += 1
+        if Scanned.tries < 3:
+            raise PermissionError(13, "in use")
+        return Path(self).rename(target)
+
+
+def test_who_looks_at_new_files_is_waited_for_and_not_for_ever(tmp_path: Path) -> None:
+    (tmp_path / "made").mkdir()
+
+    with pytest.raises(PermissionError):
+        compiled._rename(Scanned(tmp_path / "made"), tmp_path / "kept", 0.0)
+    compiled._rename(Scanned(tmp_path / "made"), tmp_path / "kept", 60.0)
+
+    assert (tmp_path / "kept").is_dir()
+    assert Scanned.tries == 3
 
 
 async def test_a_compiler_that_fails_is_told(

@@ -8,13 +8,13 @@ import pytest
 
 from lmboot.process import UIDS
 from lmboot.runtime.policy import Limits
-from tests.runtime.guests import run, started
+from tests.runtime.guests import in_each, run, started
 
 pytestmark = pytest.mark.sandbox
-EVERY = pytest.mark.parametrize("sandbox", ["bubblewrap", "landlock", "podman", "none"])
+EVERY = in_each("bubblewrap", "landlock", "podman", "none")
 
 
-@pytest.mark.parametrize("sandbox", ["bubblewrap", "podman"])
+@in_each("bubblewrap", "podman")
 async def test_the_environment_is_the_literal_set(sandbox: str) -> None:
     program = "import os, json; print(json.dumps(dict(os.environ)))"
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import ClassVar, Protocol
 
 from lmboot import system
+from lmboot.service import Request
 from lmboot.windows import Container
 
 # The runtime's descriptors beside 0, 1 and 2. The launcher inside is told of the channel's and
@@ -40,6 +41,8 @@ class Plan:
 
     `grouped` False: the back end puts the runtime into control groups of its own making.
     `enclosed`: the tree has no process space of its own, so its signals are to be kept in.
+    `request`: a service starts the sandbox, in which `argv` and `env` are what it runs; its first
+    process tells on `info` what it ends with.
     `engine` is what an engine around the runtime takes for itself, beside the runtime's limits
     (`memory` in bytes, `cpu` in seconds); with one, the launcher is told the runtime's memory,
     which the engine bounds, and not its addresses.
@@ -61,6 +64,7 @@ class Plan:
     scaffold: bool = False
     enclosed: bool = False
     engine: Mapping[str, float] = field(default_factory=dict)
+    request: Request | None = None
 
     @property
     def apart(self) -> bool:

@@ -47,14 +47,12 @@ class AppContainer:
     def plan(self, *, disk_bytes: int, workspace: str) -> Plan:
         """Return what to start in a workspace, a folder with `app`, `tmp` and the plan's files."""
         home, temporary, launch = (ntpath.join(workspace, n) for n in ("app", "tmp", "launch"))
-        system = ntpath.join(self.system_root, "System32")
-        env = environment(home=home, temporary=temporary, path=f"{system};{self.system_root}")
         return Plan(
             argv=(
                 *(self.python, "-I", "-S", "-B", "-u", "-X", "utf8"),
                 ntpath.join(launch, "pipes.py"),
             ),
-            env={**env, "TEMP": temporary, "TMP": temporary, "SYSTEMROOT": self.system_root},
+            env=windows_environment(self.system_root, home=home, temporary=temporary),
             library=ntpath.join(launch, "lib"),
             contents={},
             files={
@@ -78,6 +76,13 @@ class AppContainer:
         if "icacls" in said:
             return means, "Use a Python of your own (python.org, `just for me`)."
         return means, "Run `lmboot doctor --probe` and report what it prints."
+
+
+def windows_environment(system_root: str, *, home: str, temporary: str) -> dict[str, str]:
+    """Return a runtime's environment on Windows, where Python needs the system's folder too."""
+    system = ntpath.join(system_root, "System32")
+    env = environment(home=home, temporary=temporary, path=f"{system};{system_root}")
+    return {**env, "TEMP": temporary, "TMP": temporary, "SYSTEMROOT": system_root}
 
 
 def find() -> AppContainer:

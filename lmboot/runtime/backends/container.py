@@ -19,27 +19,29 @@ from typing import ClassVar
 from lmboot import system
 from lmboot.errors import SandboxFault
 from lmboot.runtime import seccomp
-from lmboot.runtime.backends import SCRATCH_BYTES, STDIN, Plan, environment
-from lmboot.runtime.backends.bubblewrap import (
-    Kernel,
-    interpreter,
-    kernel,
-    no_namespaces,
-    system_folders,
+from lmboot.runtime.backends import Plan
+from lmboot.runtime.backends.bubblewrap import Kernel, interpreter, kernel, no_namespaces
+from lmboot.runtime.backends.containers import (
+    ERR,
+    FLAGS,
+    GUEST,
+    INSIDE,
+    LIFE,
+    NO_PYTHON,
+    OPEN_FILES,
+    OUT,
+    WRITABLE,
+    folders_of_the_system,
+    own_environment,
+    shown,
+    sizes,
 )
 from lmboot.runtime.backends.programs import trusted_program
 from lmboot.text import brief
 
 HYBRID = "/sys/fs/cgroup/unified/cgroup.controllers"
-OPEN_FILES = 256
 DRIVERS = ("overlay", "btrfs", "vfs")
-
-# Beside the channel, the payload and stdin, which lie before them.
-LIFE, OUT, ERR = range(STDIN + 1, STDIN + 4)
 PRESERVED = ERR - 2
-
-_GUEST = Path(__file__).parents[1] / "guest"
-_INSIDE = "/run/lmboot"
 _HIDDEN = ("/sys", "/run/.containerenv")
 # Instead of the machine's and the user's: nothing that they mount, set or hook in comes along.
 _CONFIGURATION = b"""\
@@ -96,10 +98,9 @@ class Podman:
                 *("run", "--name", "lmboot", "--preserve-fds", str(PRESERVED)),
                 *_separated(self.filter),
                 *_writable(disk_bytes),
-                *("--workdir", "/app", "--volume", f"{launch}/inside:{_INSIDE}:ro"),
+                *("--workdir", "/app", "--volume", f"{launch}/inside:{INSIDE}:ro"),
                 *(self._own(workspace) if self.store is None else _of_image(self.store)),
-                *("-I", "-S", "-B", "-u", "-X", "utf8", f"{_INSIDE}/start.py"),
-                *(str(LIFE), str(OUT), str(ERR)),
+                *(*FLAGS, f"{INSIDE}/start.py", str(LIFE), str(OUT), str(ERR)),
             ),
             env={
                 "PATH": "/usr/bin:/bin:/usr/sbin:/sbin",
@@ -107,10 +108,10 @@ class Podman:
                 **dict.fromkeys(("HOME", "TMPDIR", "XDG_RUNTIME_DIR"), own),
                 "CONTAINERS_CONF": f"{launch}/containers.conf",
             },
-            library=f"{_INSIDE}/lib",
+            library=f"{INSIDE}/lib",
             contents={},
             info=LIFE,
-            folders=("/app", "/tmp", "/dev/shm"),  # noqa: S108 (the container's own)
+            folders=WRITABLE,
             files={
                 "launch/containers.conf": _CONFIGURATION,
                 "launch/enter.py": self.enter,
@@ -126,12 +127,12 @@ class Podman:
 
         One user, of a user namespace of its own. The empty `app` of the workspace is the root.
         """
-        own = () if self.prefix is None else (self.prefix,)
-        binds = [("--volume", f"{path}:{path}:ro") for path in ("/usr", *self.folders, *own)]
+        paths = shown(self.folders, self.prefix)
+        binds = [("--volume", f"{path}:{path}:ro") for path in paths]
         return (
             *(word for bind in binds for word in bind),
             *("--uidmap", "65534:0:1", "--gidmap", "65534:0:1", "--user", "65534:65534"),
-            *("--security-opt", "mask=/etc", *_environment("/usr/bin")),
+            *("--security-opt", "mask=/etc", *_environment(of_image=False)),
             *("--rootfs", f"{workspace}/app", self.python),
         )
 
@@ -165,6 +166,8 @@ def _separated(program: bytes) -> tuple[str, ...]:
         *("--network", "none", "--ipc", "private", "--pid", "private", "--uts", "private"),
         *("--cap-drop", "all", "--security-opt", "no-new-privileges"),
         *("--security-opt", "label=disable", "--security-opt", f"mask={':'.join(_HIDDEN)}"),
+        # What the kernel lets every process set of itself there, it need not.
+        *("--security-opt", "proc-opts=ro,nosuid,nodev,noexec"),
         *("--annotation", f"run.oci.seccomp_bpf_data={encoded}"),
         *("--cgroups", "disabled", "--ulimit", f"nofile={OPEN_FILES}:{OPEN_FILES}"),
         *("--log-driver", "none", "--hostname", "lmboot", "--no-hosts", "--http-proxy=false"),
@@ -173,9 +176,8 @@ def _separated(program: bytes) -> tuple[str, ...]:
 
 def _writable(disk_bytes: int) -> tuple[str, ...]:
     """Return the mounts that can be written to, and /dev, which can't."""
-    sizes = {"/app": disk_bytes, "/tmp": SCRATCH_BYTES, "/dev/shm": SCRATCH_BYTES}  # noqa: S108
     mounts = ["destination=/dev,ro=true,tmpfs-mode=0755"]
-    mounts += [f"destination={at},tmpfs-size={size}" for at, size in sizes.items()]
+    mounts += [f"destination={at},tmpfs-size={size}" for at, size in sizes(disk_bytes).items()]
     return (
         *("--read-only", "--read-only-tmpfs=false"),
         *(word for mount in mounts for word in ("--mount", f"type=tmpfs,{mount}")),
@@ -190,13 +192,13 @@ def _of_image(store: Store) -> tuple[str, ...]:
     """
     return (
         *("--pull", "never", "--image-volume", "ignore", "--no-healthcheck"),
-        *("--user", "0:0", *_environment("/usr/local/bin:/usr/bin:/bin")),
+        *("--user", "0:0", *_environment(of_image=True)),
         *("--entrypoint", "", store.image, "python3"),
     )
 
 
-def _environment(path: str) -> tuple[str, ...]:
-    own = environment(home="/app", temporary="/tmp", path=path)  # noqa: S108
+def _environment(*, of_image: bool) -> tuple[str, ...]:
+    own = own_environment(of_image=of_image)
     return tuple(word for name, value in own.items() for word in ("--env", f"{name}={value}"))
 
 
@@ -229,12 +231,12 @@ def find(image: str | None = None) -> Podman:
         crun=crun,
         python=python,
         prefix=prefix,
-        folders=tuple(path for path, _ in system_folders()),
+        folders=folders_of_the_system(),
         hybrid=_is_hybrid(),
         filter=seccomp.build(machine),
-        enter=(_GUEST / "enter.py").read_bytes(),
-        start=(_GUEST / "start.py").read_bytes(),
-        library=(_GUEST / "guest_sys.py").read_bytes(),
+        enter=(GUEST / "enter.py").read_bytes(),
+        start=(GUEST / "start.py").read_bytes(),
+        library=(GUEST / "guest_sys.py").read_bytes(),
         store=None if image is None else _store(image),
     )
 
@@ -327,10 +329,6 @@ _KNOWN = (
         "Let TMPDIR name a folder with a short path, such as /tmp.",
     ),
 )
-_NO_PYTHON = (
-    "the image holds no python3 that can be started",
-    "Use an image with Python 3.9 or newer, such as docker.io/library/python:3-slim.",
-)
 
 
 def diagnose(said: str, settings: Kernel, image: str | None = None) -> tuple[str, str]:
@@ -340,7 +338,7 @@ def diagnose(said: str, settings: Kernel, image: str | None = None) -> tuple[str
     if forbidden is not None:
         return f"{means}; {forbidden[0]}", forbidden[1]
     if image is not None and "python3" in said:
-        return f"{means}; {_NO_PYTHON[0]}", _NO_PYTHON[1]
+        return f"{means}; {NO_PYTHON[0]}", NO_PYTHON[1]
     for words, why, hint in _KNOWN:
         if words in said.lower():
             return f"{means}; {why}", hint.replace("IMAGE", image or "IMAGE")

