@@ -142,7 +142,7 @@ class Bench:
         """Measure the broker."""
         ours, theirs = socket.socketpair()
         performed = [Time(), *operations(self.grants)]
-        gate = Permits(self.grants, Person())
+        gate = Permits(self.grants, Person(absent=True))
         broker = Broker(ours, all_routes(), performed, self.log, gate=gate)
         served = asyncio.create_task(broker.serve())
         try:
@@ -176,6 +176,7 @@ async def figures(folder: Path) -> dict[str, float]:
     (folder / "notes" / "a.txt").write_text("z" * 1024)
     grants = Grants()
     await grants.add_folder(folder / "notes", "read", name="notes")
+    grants.add("time", "time")
     found: dict[str, float] = {}
     with AuditLog(Vault(folder / "audit", NoKeychain()), "b", posture={}, payload=None) as log:
         bench = Bench(folder, grants, log)
