@@ -478,17 +478,19 @@ async def test_what_ignores_everything_is_killed_and_gone(fake: FakeDocker) -> N
 
 
 @pytest_sandbox
-async def test_the_hand_over_gives_away_the_probe_s_sixteen_properties(fake: FakeDocker) -> None:
+async def test_the_hand_over_gives_away_none_of_the_properties(fake: FakeDocker) -> None:
     """The container is bubblewrap's here; the filter, the descriptors and the end are docker's."""
     await docker.prepare(print)
 
     proven = await prove(docker.find())
 
     assert (proven.usable, proven.reason) == (True, "")
-    # Without groups of the service's, memory and processes are bounded by looking. On a busy machine
-    # a look at the processes may come when the disk is tried already.
+    # Without groups of the service's, memory and processes are bounded by looking, and processors
+    # are shared evenly; in /proc it may set what is its own. On a busy machine a look at the
+    # processes may come when the disk is tried already.
     short = {name for name, level in proven.properties.items() if level != "enforced"}
-    assert short <= {"mem_total", "pids", "disk_total"}, json.dumps(dict(proven.tried))
+    own = {"mem_total", "pids", "disk_total", "cpu_rate", "fs_write"}
+    assert short <= own, json.dumps(dict(proven.tried))
 
 
 @pytest_sandbox
