@@ -45,7 +45,8 @@ def _problem(path: str) -> str | None:
         return "is empty"
     if len(path.encode()) > MAX_PATH_BYTES:
         return f"is longer than {MAX_PATH_BYTES} bytes"
-    if any(is_hidden(character) for character in path):
+    plain = path.isascii() and path.isprintable()  # said in one look
+    if not plain and any(is_hidden(character) for character in path):
         return "has a control, bidirectional or zero-width character"
     if "\\" in path:
         return "has a backslash; parts are divided by /"

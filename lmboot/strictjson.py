@@ -12,8 +12,9 @@ import json
 import math
 import re
 from bisect import bisect_left
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from lmboot.text import brief
 
@@ -136,10 +137,37 @@ def quick(text: str, longest: int = QUICK_CHARACTERS) -> dict[str, Any] | None:
     if text.count("{") + text.count("[") > MAX_DEPTH:
         return None
     try:
-        value = _quick_decoder.decode(text)
-    except ValueError:
+        value, end = _scan(text, 0)
+    except (ValueError, StopIteration):
         return None
-    return value if isinstance(value, dict) else None
+    return value if isinstance(value, dict) and end == len(text) else None
+
+
+def encoder(
+    *,
+    ascii_only: bool = True,
+    sort_keys: bool = False,
+    allow_nan: bool = False,
+    default: Callable[[object], object] | None = None,
+) -> Callable[[object], str]:
+    """Return what writes JSON without spaces; unless allowed, NaN and infinities are ValueError.
+
+    It is what `json.JSONEncoder` would make anew for each value: for short ones the most of its
+    time. A value that contains itself is a RecursionError.
+    """
+    usual = json.JSONEncoder(
+        ensure_ascii=ascii_only,
+        allow_nan=allow_nan,
+        sort_keys=sort_keys,
+        separators=(",", ":"),
+        default=default,
+    )
+    make = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return usual.encode
+    text = json.encoder.encode_basestring_ascii if ascii_only else json.encoder.encode_basestring
+    made = make(None, usual.default, text, None, ":", ",", sort_keys, False, allow_nan)
+    return lambda value: "".join(made(value, 0))
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -169,6 +197,9 @@ def _never(name: str) -> None:
 _quick_decoder = json.JSONDecoder(
     object_pairs_hook=_unique, parse_int=_bounded, parse_float=_finite, parse_constant=_never
 )
+_scan = cast(
+    Any, _quick_decoder
+).scan_once  # what `decode` calls between two looks for white space
 
 
 @dataclass(slots=True)

@@ -275,3 +275,7 @@ class FakeRuntime:
 
     async def close(self) -> None:
         self.closed = True
+
+
+async def unheard(text: str) -> None:
+    """Show what a runtime notes to nobody."""

@@ -304,6 +304,7 @@ class Boot:
         return Beside(
             model=lambda: self.connection,
             tell=self.talk.say,
+            note=self.talk.note,
             inject=inject,
             ask=self.view.ask if self.options.can_ask else None,
             sandbox=launcher.no_programs or launcher.beside,

@@ -64,7 +64,8 @@ class Show(Protocol):
 class Beside:
     """What a border reaches of the session around it.
 
-    `model` gives its connection, `tell` shows something on `sys`, `inject` adds a text to the
+    `model` gives its connection, `tell` shows something on `sys`, `note` what the runtime notes:
+    it waits until that was shown, and counts it as printed. `inject` adds a text to the
     conversation with the model. `ask` None: nobody can be asked. `sandbox` sets up one more
     sandbox for a program of the host's; where there is none to be had, it is why not. `rules` is
     the policy.
@@ -72,6 +73,7 @@ class Beside:
 
     model: Model
     tell: Tell
+    note: Callable[[str], Awaitable[None]]
     inject: Callable[[str], None]
     ask: Ask | None
     sandbox: Callable[[Limits], Awaitable[Sandbox]] | str
@@ -90,7 +92,14 @@ class Unrecorded:
         """Refuse it."""
         raise self._fault
 
-    def outcome(self, intent: Any, decision: str, reason: str = "", *, ms: float = 0.0) -> None:
+    def outcome(
+        self,
+        intent: Any,
+        decision: str,
+        reason: str = "",
+        bytes: int = 0,  # noqa: A002 - so it is called in the record
+        ms: float = 0.0,
+    ) -> None:
         """Write nothing; there is none without an intent."""
 
     def denied(self, op: str, route: str, version: int, args: object, reason: str) -> None:
@@ -220,11 +229,13 @@ class Border:
     async def _route(self, text: str, show: Show) -> None:
         op, _, wanted = text.partition(" ")
         wanted = wanted.strip().upper()
-        self.flip(op, cast(Route, wanted))
+        flip = self.flip(op, cast(Route, wanted))
         op = ALIASES.get(op, op)
         route, why = self.routes.effective(op), self.routes.held_back(op, cast(Route, wanted))
         text = f"{op} is {route} now: {why}" if why else f"{op} is {route} now"
-        await show("sys", text, "route", op=op, route=route)
+        met = {"withdrawn": len(flip.withdrawn), "too_late": len(flip.too_late)}
+        met = {name: count for name, count in met.items() if count}
+        await show("sys", text + _met(**met), "route", op=op, route=route, **met)
 
     def _revoke(self, text: str) -> None:
         if not text:
@@ -253,10 +264,14 @@ class Border:
                 await asyncio.to_thread(self._log.close)
 
 
+def _met(withdrawn: int = 0, too_late: int = 0) -> str:
+    """Return what a flip did to operations under way, as the end of a sentence."""
+    clauses = [f"{withdrawn} withdrawn"] if withdrawn else []
+    clauses += [f"{too_late} can't be taken back any more"] if too_late else []
+    return f"; {', '.join(clauses)}" if clauses else ""
+
+
 def _own(session: Beside) -> list[Operation]:
     """Return the operations that are granted by their name, or a variable's."""
-
-    def notify(text: str) -> None:
-        session.tell(f"the runtime notes: {text}")
-
-    return [Time(), Env(), Notify(notify), *of_the_model(session.model, session.inject)]
+    notify = Notify(session.note)
+    return [Time(), Env(), notify, *of_the_model(session.model, session.inject)]

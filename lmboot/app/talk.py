@@ -14,6 +14,8 @@ from pathlib import Path
 from time import monotonic
 
 from lmboot.app.border import Border
+from lmboot.app.keeping import keep_folder, told
+from lmboot.app.notices import Notices
 from lmboot.app.transcript import Transcript
 from lmboot.app.view import Pane, Shown, View
 from lmboot.bootstrap import prompts
@@ -24,7 +26,6 @@ from lmboot.lines import LineReader, Piece
 from lmboot.runtime.launcher import Ended, Output, Runtime
 from lmboot.session import HELP, Command, Conversation, Router, estimated_tokens
 from lmboot.text import brief, plain
-from lmboot.workspace import check_target
 
 HALF_LINE_SECONDS = 0.1
 FLUSH_SECONDS = 0.2  # as much of a transcript is lost when lmboot is killed
@@ -74,7 +75,7 @@ class Talk:
         self._last_lines: deque[str] = deque(maxlen=LAST_LINES)
         self._pump: asyncio.Task[None] | None = None
         self._chatting: asyncio.Task[None] | None = None
-        self._notices: set[asyncio.Task[None]] = set()
+        self._notices = Notices()
         self._turn = asyncio.Lock()
         self._changed = asyncio.Event()
         self._last_output = 0.0
@@ -126,9 +127,16 @@ class Talk:
 
     def say(self, text: str, event: str | None = None, **details: object) -> None:
         """Show something on `sys` soon."""
-        showing = asyncio.create_task(self.show("sys", text, event, **details))
-        self._notices.add(showing)
-        showing.add_done_callback(self._notices.discard)
+        self._notices.soon(self.show("sys", text, event, **details))
+
+    async def note(self, text: str) -> None:
+        """Show what the runtime notes, and wait for that; it counts as if it were printed."""
+        await self._notices.in_turn(self._note(f"the runtime notes: {text}"))
+
+    async def _note(self, line: str) -> None:
+        await self.show("sys", line)
+        if self.runtime is not None:
+            await self._count(self.runtime, len(line.encode()) + 1)
 
     async def _read_runtime(self, runtime: Runtime) -> None:
         async for event in runtime.events():
@@ -139,7 +147,6 @@ class Talk:
         self._changed.set()
 
     async def _take_output(self, runtime: Runtime, output: Output) -> None:
-        self._bytes += len(output.data)
         self._outputs[output.stream] += 1
         self._last_output = monotonic()
         reader = self._readers[output.stream]
@@ -150,6 +157,11 @@ class Talk:
             loop = asyncio.get_running_loop()
             outputs = self._outputs[output.stream]
             loop.call_later(HALF_LINE_SECONDS, self._flush_soon, output.stream, outputs)
+        await self._count(runtime, len(output.data))
+
+    async def _count(self, runtime: Runtime, count: int) -> None:
+        """End a runtime that has told more than it may."""
+        self._bytes += count
         if self._bytes > self._output_limit and not self.ended:
             self._output_limit = float("inf")
             await runtime.end("output")
@@ -366,7 +378,7 @@ class Talk:
             await self.show("sys", "no runtime runs that could use anything of this machine")
         else:
             await self.border.take(verb, text, self.show)
-            await asyncio.gather(*self._notices)
+            await self._notices.all_shown()
 
     async def _save(self, name: str) -> None:
         if not name:
@@ -391,12 +403,8 @@ class Talk:
         except UsageFault as error:  # something was put there in the meantime
             await self.fail(error, "error")
             return
-        count = f"{len(report.copied)} file{'s' * (len(report.copied) != 1)}"
-        await self.show("sys", f"{count} that the runtime wrote copied to {folder}")
-        for name, why in report.refused:
-            await self.show("sys", f"not copied: {brief(name, 120)} {why}")
-        if report.unlisted:
-            await self.show("sys", f"not copied: {report.unlisted:,} more")
+        for line in told(report, folder):
+            await self.show("sys", line)
         if report.problem:
             await self.fail(RuntimeFault(report.problem, hint="Free some space."), "error")
 
@@ -426,7 +434,7 @@ class Talk:
             border, self.border = self.border, None
             if border is not None:
                 await border.close()
-                await asyncio.gather(*self._notices)
+                await self._notices.all_shown()
             await runtime.close()
 
     async def close(self) -> None:
@@ -439,10 +447,3 @@ class Talk:
             self._saving.cancel()
         if complaint := self._transcript.close():
             await self._view.show(Shown("sys", complaint, "error"))
-
-
-def keep_folder(name: str) -> Path:
-    """Return a folder that files may be copied to; UsageFault unless it is new or empty."""
-    folder = Path(name).expanduser()
-    check_target(folder)
-    return folder

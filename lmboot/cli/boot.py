@@ -10,9 +10,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lmboot.app.boot import Boot, Rejection
+from lmboot.app.keeping import keep_folder
 from lmboot.app.options import Options
 from lmboot.app.places import places
-from lmboot.app.talk import keep_folder
 from lmboot.app.view import Shown
 from lmboot.bootstrap.payload import MAX_REPLY_BYTES
 from lmboot.cli.check import verdict_lines

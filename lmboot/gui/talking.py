@@ -63,6 +63,8 @@ class Talking:
             self._limit = str(message.details.get("limit", ""))
         elif event == "unclean":
             self._limit = event
+        elif event == "route" and {"withdrawn", "too_late"} & message.details.keys():
+            window.say(message.text)
         elif event == "error" and window.state in ASKING:
             window.go(Event.FAILED)  # a trigger that was typed into a session
         elif event == "ended":

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import platform
 import re
@@ -169,7 +170,7 @@ class AuditLog:
 
         `payload` is the hash of what was agreed to: ours, so it is not redacted.
         """
-        fields = _about(op, route, version)
+        fields = {**_about(op, route, version)}
         fields |= {"decision": one_line(decision, 32), "reason": one_line(reason)}
         fields |= {"payload": payload} if payload else {}
         self._write(kind, {**fields, **(self._arguments(args) if args is not None else {})})
@@ -245,9 +246,9 @@ class AuditLog:
             if self._seq - self._kept >= HEAD_RECORDS:
                 with self._telling_why():
                     self._keep_head()
-            now = {"ts": _stamp(self._clocks.day()), "mono": round(self._clocks.mono(), 6)}
-            number = self._seq
-            record = {"seq": number, "run": self._run, "kind": kind, **now, **fields}
+            number, now = self._seq, self._clocks
+            record = {"seq": number, "run": self._run, "kind": kind, **fields}
+            record |= {"ts": _stamp(now.day()), "mono": round(now.mono(), 6)}
             line, mac = sealed(self._key, self._prev, record)
             if self._size + len(line) > MOST_BYTES - room:
                 raise AuditFault("the audit log is full", hint="Start the runtime anew.")
@@ -367,7 +368,8 @@ class _Flood:
         self.names.clear()
 
 
-def _about(op: str, route: str, version: int | None) -> dict[str, Any]:
+@functools.lru_cache(maxsize=64)  # of names that the channel bounds, and settings of ours
+def _about(op: str, route: str, version: int | None) -> Mapping[str, Any]:
     return {"op": one_line(op, 64), "route": one_line(route, 32), "version": version}
 
 
@@ -378,7 +380,13 @@ def _of_an_end(code: int, limit: str | None, *, clean: bool) -> str:
 
 
 def _stamp(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds")
+    whole = int(seconds // 1)
+    return f"{_second(whole)}.{int((seconds - whole) * 1e6):06d}+00:00"
+
+
+@functools.lru_cache(maxsize=4)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _versions() -> dict[str, str]:

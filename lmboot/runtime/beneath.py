@@ -17,6 +17,7 @@ import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 from lmboot import system
 
@@ -40,6 +41,9 @@ class _How(ctypes.Structure):
     )
 
 
+_HOW_BYTES = ctypes.sizeof(_How)
+
+
 def open_beneath(root: int, path: str, flags: int) -> int:
     """Open a path by openat2 where that works here, else part by part."""
     try:
@@ -59,18 +63,16 @@ def has_openat2(system_name: str, machine: str) -> bool:
     return system_name == "linux" and machine in _ARCHITECTURES
 
 
-def by_openat2(root: int, path: str, flags: int) -> int:
-    """Open a path in one system call; OSError ENOSYS where there is none."""
+def by_openat2(root: int, path: str, flags: int, resolve: int = 0) -> int:
+    """Open a path in one system call; OSError ENOSYS where there is none.
+
+    `resolve` are conditions of openat2 beside those that always hold.
+    """
     if not has_openat2(sys.platform, platform.machine()):
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-    # Without NOFOLLOW: with it, a link in the place of a folder would be told as no folder.
-    how = _How(
-        _with_safety(flags) & ~system.O_NOFOLLOW,
-        0,
-        _BENEATH | _NO_MAGICLINKS | _NO_SYMLINKS | _NO_XDEV,
-    )
+    how, encoded = _how(flags, resolve), _encoded(path)
     for _ in range(_TRIES):
-        descriptor, problem = _call_openat2(root, _encoded(path), how)
+        descriptor, problem = _call_openat2(root, encoded, how)
         if problem not in (errno.EAGAIN, errno.EINTR):
             break
     if descriptor < 0:
@@ -78,22 +80,28 @@ def by_openat2(root: int, path: str, flags: int) -> int:
     return descriptor
 
 
-def _call_openat2(root: int, path: bytes, how: _How) -> tuple[int, int]:
-    descriptor = _libc().syscall(
-        ctypes.c_long(_OPENAT2),
-        ctypes.c_int(root),
-        ctypes.c_char_p(path),
-        ctypes.byref(how),
-        ctypes.c_size_t(ctypes.sizeof(how)),
+@functools.cache
+def _how(flags: int, resolve: int) -> _How:
+    # Without NOFOLLOW: with it, a link in the place of a folder would be told as no folder.
+    return _How(
+        _with_safety(flags) & ~system.O_NOFOLLOW,
+        0,
+        _BENEATH | _NO_MAGICLINKS | _NO_SYMLINKS | _NO_XDEV | resolve,
     )
-    return int(descriptor), ctypes.get_errno() if descriptor < 0 else 0
+
+
+def _call_openat2(root: int, path: bytes, how: _How) -> tuple[int, int]:
+    descriptor = _syscall()(_OPENAT2, root, path, how, _HOW_BYTES)
+    return descriptor, ctypes.get_errno() if descriptor < 0 else 0
 
 
 @functools.cache
-def _libc() -> ctypes.CDLL:
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.syscall.restype = ctypes.c_long
-    return libc
+def _syscall() -> Callable[..., int]:
+    syscall = ctypes.CDLL(None, use_errno=True).syscall
+    syscall.restype = ctypes.c_long
+    how = ctypes.POINTER(_How)
+    syscall.argtypes = (ctypes.c_long, ctypes.c_int, ctypes.c_char_p, how, ctypes.c_size_t)
+    return cast(Callable[..., int], syscall)
 
 
 def _with_safety(flags: int) -> int:

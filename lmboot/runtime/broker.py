@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Lock
 from time import monotonic
@@ -19,7 +20,7 @@ from lmboot.errors import OperationRefused, RuntimeFault
 from lmboot.runtime import frames
 from lmboot.runtime.channel import Channel, Event
 from lmboot.runtime.frames import Closed, Fault, Request
-from lmboot.runtime.operations import Operation, Permit, Refused, RouteChanged, checked
+from lmboot.runtime.operations import Operation, Permit, Ready, Refused, RouteChanged, checked
 from lmboot.runtime.policy import ALIASES, Route
 from lmboot.runtime.routes import Routes, below, stricter
 
@@ -33,8 +34,18 @@ class Audit(Protocol):
     def intent(self, op: str, route: str, version: int, args: object) -> Any:
         """Record what is about to be done; what is returned stands for it in its outcome."""
 
-    def outcome(self, intent: Any, decision: str, reason: str = "", *, ms: float = 0.0) -> None:
-        """Record how an intent ended: "ok" or "error" and its code."""
+    def outcome(
+        self,
+        intent: Any,
+        decision: str,
+        reason: str = "",
+        bytes: int = 0,  # noqa: A002 - so it is called in the record
+        ms: float = 0.0,
+    ) -> None:
+        """Record how an intent ended: "ok" or "error" and its code.
+
+        `bytes` is the size of request and answer together.
+        """
 
     def denied(self, op: str, route: str, version: int, args: object, reason: str) -> None:
         """Record a request that was refused at its admission; never raises."""
@@ -60,6 +71,9 @@ class Gate(Protocol):
 
         None: it needs nothing. Cancelled when nobody waits for the answer any more.
         """
+
+    def permit_at_once(self, operation: Operation, args: dict[str, Any]) -> Permit | None:
+        """Do the same, or raise BlockingIOError where the person would have to be asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +111,16 @@ class _Flight:
         if self.task is not None and (self.operation.cancellable or self.asking):
             self.task.cancel()
 
+    def at_once(self, ready: Ready | None) -> Any:
+        """Do it here and now, or raise BlockingIOError where it might have to wait."""
+        if ready is None or self.route != "HOST":
+            raise BlockingIOError
+        self.permit = self.broker._gate.permit_at_once(self.operation, self.args)
+        result = ready.at_once(self.args, self)
+        if not self.version:
+            self.commit()
+        return result
+
     async def go(self) -> Any:
         """Do it, unless the route became stricter since the admission, or does on the way."""
         self.task = asyncio.current_task()
@@ -128,6 +152,9 @@ class _Open:
     async def permit(self, operation: Operation, args: dict[str, Any]) -> Permit | None:
         return None
 
+    def permit_at_once(self, operation: Operation, args: dict[str, Any]) -> Permit | None:
+        return None
+
 
 class Broker:
     """One run's broker: `serve` until the guest hangs up, `flip` at any time.
@@ -148,6 +175,8 @@ class Broker:
     ) -> None:
         self._gate = gate or _Open()
         self._operations = {operation.name: operation for operation in operations}
+        every = self._operations.items()
+        self._ready = {name: each for name, each in every if isinstance(each, Ready)}
         self._routes = routes
         self._swapping = Lock()
         self._audit = audit
@@ -288,7 +317,7 @@ class Broker:
             self._refuse(request.id, refused, route)
             return
         try:
-            intent = self._audit.intent(request.op, route, routes.version, args)
+            intent = self._audit.intent(request.op, route, routes.version, request.args)
         except Exception:  # noqa: BLE001 whatever it is: what can't be recorded is not done
             self._refuse(request.id, Refused("not_recorded", "it could not be recorded"), route)
             return
@@ -306,10 +335,18 @@ class Broker:
         return operation
 
     def _begin(self, flight: _Flight) -> None:
+        """Do a request at once where that is possible, else let it take its time."""
         self._flights[flight.request.id] = flight
-        task = asyncio.get_running_loop().create_task(self._fly(flight))
-        self._tasks.add(task)
-        task.add_done_callback(self._landed)
+        try:
+            frame = self._success(flight, flight.at_once(self._ready.get(flight.request.op)))
+        except BlockingIOError:
+            task = asyncio.get_running_loop().create_task(self._fly(flight))
+            self._tasks.add(task)
+            task.add_done_callback(self._landed)
+        except Exception as error:  # noqa: BLE001 an operation's fault is an answer, not our end
+            self._fail(flight, error)
+        else:
+            self._answer(flight, frame, "ok")
 
     def _landed(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -317,29 +354,40 @@ class Broker:
 
     async def _fly(self, flight: _Flight) -> None:
         """Do what a request asks for, and answer it."""
-        frame, code = b"", "lost"
         try:
-            frame, code = self._success(flight, await flight.go()), "ok"
-        except OperationRefused as refused:
-            frame, code = self._failure(flight, refused), refused.code
+            frame = self._success(flight, await flight.go())
         except asyncio.CancelledError:  # the flight ends here and now, whoever cancelled it
-            reason = flight.stopped or Refused("failed", "the operation was cancelled")
-            frame, code = self._failure(flight, reason), reason.code
+            self._fail(flight, flight.stopped or Refused("failed", "the operation was cancelled"))
         except Exception as error:  # noqa: BLE001 an operation's fault is an answer, not our end
-            frame = self._failure(flight, Refused("failed", "the operation failed"))
+            self._fail(flight, error)
+        else:
+            self._answer(flight, frame, "ok")
+
+    def _fail(self, flight: _Flight, error: Exception) -> None:
+        """Answer a request with what went wrong; what is no refusal is not told."""
+        if isinstance(error, OperationRefused):
+            refused, code = error, error.code
+        else:
+            refused = Refused("failed", "the operation failed")
             code = f"failed: {type(error).__name__}"
-        finally:
-            if flight.permit is not None:
-                flight.permit.done()
-            del self._flights[flight.request.id]
-            self._record(flight, code)
+        self._answer(flight, self._failure(flight, refused), code)
+
+    def _answer(self, flight: _Flight, frame: bytes, code: str) -> None:
+        """Send an answer, then record it: the guest need not wait for what is done in any case."""
+        if flight.permit is not None:
+            flight.permit.done()
+        del self._flights[flight.request.id]
         self._channel.send(frame)
+        self._record(flight, code, flight.request.size + len(frame))
 
     def _success(self, flight: _Flight, result: Any) -> bytes:
         emulated, version = flight.route == "EMULATE", flight.version
-        return frames.reply(
-            flight.request.id, result, flight.route, emulated=emulated, version=version
-        )
+        try:
+            return frames.reply(
+                flight.request.id, result, flight.route, emulated=emulated, version=version
+            )
+        except frames.Untold as untold:
+            raise Refused(untold.code, untold.message) from None
 
     def _failure(self, flight: _Flight, refused: OperationRefused) -> bytes:
         """Return an error with the route that the request took; a changed one is told as it is."""
@@ -349,13 +397,13 @@ class Broker:
         number, code = flight.request.id, refused.code
         return frames.error(number, code, str(refused), route=route, version=version)
 
-    def _record(self, flight: _Flight, code: str) -> None:
+    def _record(self, flight: _Flight, code: str, size: int) -> None:
         """Record how it ended; what is done is done, so a fault of the audit changes nothing."""
         milliseconds = (monotonic() - flight.began) * 1e3
         decision, reason = ("ok", "") if code == "ok" else ("error", code)
-        self._note(
-            lambda: self._audit.outcome(flight.intent, decision, reason, ms=milliseconds)
-        )  # where that can't be, the next intent meets the same fault and is denied
+        # Where that can't be, the next intent meets the same fault and is denied.
+        with suppress(Exception):
+            self._audit.outcome(flight.intent, decision, reason, size, milliseconds)
 
     def _note(self, write: Callable[[], None]) -> bool:
         """Record what has happened, or will in any case; say whether that was possible."""

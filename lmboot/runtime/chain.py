@@ -16,8 +16,10 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Literal
+
+from lmboot.strictjson import encoder
 
 BEGINNING = "0" * 64  # what stands for the code before the first record
 
@@ -46,7 +48,7 @@ Code = Literal[
 ]
 Record = dict[str, Any]
 
-_encoded = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
+_encoded = encoder(sort_keys=True)
 _LINE = re.compile(rb'(\{.*),"mac":"([0-9a-f]{64})"\}', re.DOTALL)
 
 
@@ -64,7 +66,19 @@ def _foreign(value: object) -> object:
     return {type(value).__name__: str(value)}
 
 
-_any = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=_foreign).encode
+_any = encoder(sort_keys=True, allow_nan=True, default=_foreign)
+
+
+def _code(key: bytes, message: bytes) -> str:
+    """Return HMAC-SHA256 in hexadecimal digits."""
+    code = _keyed(key).copy()
+    code.update(message)
+    return code.hexdigest()
+
+
+@lru_cache(maxsize=4)
+def _keyed(key: bytes) -> hmac.HMAC:
+    return hmac.new(key, digestmod="sha256")  # a half of each code's work, done once
 
 
 def key_id(key: bytes) -> str:
@@ -74,13 +88,13 @@ def key_id(key: bytes) -> str:
 
 def digest(key: bytes, value: object) -> str:
     """Return a value's fingerprint; keyed, so that short secrets can't be found by trying."""
-    return hmac.digest(key, b"lmboot-args" + canonical(value), "sha256").hex()[:32]
+    return _code(key, b"lmboot-args" + canonical(value))[:32]
 
 
 def sealed(key: bytes, prev: str, record: Record) -> tuple[bytes, str]:
     """Return a record's line and its code; `prev` is the code of the record before it."""
     body = _encoded({**record, "prev": prev}).encode("ascii")
-    mac = hmac.digest(key, prev.encode() + body, "sha256").hex()
+    mac = _code(key, prev.encode() + body)
     return b'%b,"mac":"%b"}\n' % (body[:-1], mac.encode()), mac
 
 

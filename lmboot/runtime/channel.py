@@ -7,6 +7,7 @@ along are thrown away by the kernel. What can't be worked on yet is not read.
 from __future__ import annotations
 
 import asyncio
+import os
 import select
 import socket
 import sys
@@ -48,7 +49,9 @@ class Channel(asyncio.BufferedProtocol):
         self._events: deque[Event] = deque()
         self._buffer = bytearray(PIECE_BYTES)
         self._transport: asyncio.Transport | None = None
+        self._descriptor = -1  # of the transport's socket, for as long as that is reading
         self._timer: asyncio.TimerHandle | None = None
+        self._soon = False  # whether more will be taken in the loop's next turn
         self._at_end = False  # the guest has said its last
 
     async def open(self, connection: socket.socket, already: bytes = b"") -> None:
@@ -65,8 +68,7 @@ class Channel(asyncio.BufferedProtocol):
 
     def go_on(self) -> None:
         """Take what there is room for; read on when all of it was taken."""
-        while self._events and self._has_room():
-            self._take(self._events.popleft())
+        self._take_some()
         if self._transport is None or self._transport.is_closing():
             return
         if self._at_end:
@@ -79,6 +81,20 @@ class Channel(asyncio.BufferedProtocol):
             if self._timer is not None:  # the guest has its time from now on
                 self._stop_timer()
                 self._start_timer()
+
+    def _take_some(self) -> None:
+        """Take what there is room for, a few at a time: others want the loop too."""
+        for _ in range(IN_FLIGHT):
+            if not (self._events and self._has_room()):
+                return
+            self._take(self._events.popleft())
+        if self._events and not self._soon:
+            self._soon = True
+            self._loop.call_soon(self._go_on_again)
+
+    def _go_on_again(self) -> None:
+        self._soon = False
+        self.go_on()
 
     def end(self, reason: str) -> None:
         """Hang up; the guest has a second to read the last answers. Idempotent."""
@@ -105,14 +121,29 @@ class Channel(asyncio.BufferedProtocol):
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 what a stream socket has
         transport.set_write_buffer_limits(UNREAD_BYTES)
         self._transport = transport
+        if sys.platform != "win32":  # where a socket is no descriptor
+            self._descriptor = transport.get_extra_info("socket").fileno()
 
     def get_buffer(self, sizehint: int) -> bytearray:
         """Return where to receive to."""
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Take what was received."""
+        """Take what was received, and what has come since: a guest asks again at once."""
         self._feed(bytes(memoryview(self._buffer)[:nbytes]))
+        for _ in range(IN_FLIGHT):
+            if not (data := self._received()):
+                break
+            self._feed(data)
+
+    def _received(self) -> bytes:
+        """Return what can be read without waiting; the end, and what is wrong, asyncio is told."""
+        if self._descriptor < 0 or self._transport is None or not self._transport.is_reading():
+            return b""
+        try:
+            return os.read(self._descriptor, PIECE_BYTES)
+        except OSError:
+            return b""
 
     def eof_received(self) -> bool:
         """Go on answering what was asked: a guest may close one half."""

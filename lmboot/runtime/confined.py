@@ -2,7 +2,8 @@
 
 Paths are text of a stranger's: they pass `lmboot.paths` first, then are resolved from the folder's
 open descriptor, and what was opened is judged by that descriptor: a regular file with one name.
-Every method may block and is meant for a thread of its own; any number may run at once.
+Every method may block and is meant for a thread of its own; any number may run at once. But those
+`…_at_once` never wait: what they can't do without is a BlockingIOError, and nothing has happened.
 
 Each refusal is an OperationRefused, its code one of: bad_path, hidden, not_found, exists, link,
 not_a_file, not_a_folder, other_filesystem, read_only, not_text, too_large, quota, bad_argument,
@@ -14,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import stat
 import threading
 from collections.abc import Iterator
@@ -26,17 +26,19 @@ from lmboot.errors import OperationRefused, UsageFault
 from lmboot.paths import problem_with
 from lmboot.runtime.autorun import runs_by_itself
 from lmboot.runtime.beneath import Opener, lies_at, open_beneath
+from lmboot.runtime.cached import is_local, open_cached, read_cached
 from lmboot.runtime.quota import Quota
+from lmboot.runtime.replacing import put_whole
 from lmboot.text import brief
 
 MAX_READ_BYTES = 1 << 20
+AT_ONCE_BYTES = 64 << 10
 MAX_FILE_BYTES = 4 << 20
 MAX_ENTRIES = 10_000
 MAX_SEEN_ENTRIES = 200_000  # of which most may be hidden or links
 RUN_BYTES = 64 << 20
 
 _FOLDER = os.O_RDONLY | system.O_DIRECTORY | system.O_NOFOLLOW | system.O_CLOEXEC
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | system.O_NOFOLLOW | system.O_CLOEXEC
 _SYSTEM = ("/proc", "/sys", "/dev")  # their files are no files: reading or opening has effects
 
 _CODES = {
@@ -83,6 +85,7 @@ class Folder:
         self._dotfiles = dotfiles
         self._quota = quota or Quota(RUN_BYTES)
         self._opener = opener
+        self._is_local = opener is open_beneath and is_local(descriptor)
         self._lock = threading.Lock()
 
     @classmethod
@@ -156,8 +159,24 @@ class Folder:
         with self.opened(relative) as descriptor:
             data = _read(descriptor, offset, length)
             size = max(os.fstat(descriptor).st_size, offset + len(data))
-        text, used = _decoded(relative, data, whole=len(data) < length)
-        return Part(text, offset + used, size)
+        return _part(relative, data, offset, size, whole=len(data) < length)
+
+    def read_text_at_once(
+        self, relative: str, offset: int = 0, length: int = MAX_READ_BYTES
+    ) -> Part:
+        """Do what `read_text` does, where no more than AT_ONCE_BYTES are to be read."""
+        self._check(relative)
+        descriptor = self._opened_at_once(relative, os.O_RDONLY)
+        try:
+            found = os.fstat(descriptor)
+            _check_file(relative, found)
+            count = min(length, found.st_size - offset)
+            if not 0 <= count <= AT_ONCE_BYTES or offset < 0:
+                raise BlockingIOError
+            data = read_cached(descriptor, count, offset)
+        finally:
+            os.close(descriptor)
+        return _part(relative, data, offset, found.st_size, whole=length > count)
 
     def write_text(self, relative: str, text: str, overwrite: bool = False) -> int:
         """Make a file, or replace one whole; return its size in bytes. Missing folders are made.
@@ -187,10 +206,17 @@ class Folder:
         self._check(relative, root=True)
         with self._open(relative, system.HANDLE) as descriptor:
             found = os.fstat(descriptor)
-        if not stat.S_ISDIR(found.st_mode):
-            _check_file(relative, found)
-        kind = "folder" if stat.S_ISDIR(found.st_mode) else "file"
-        return {"kind": kind, "size": found.st_size, "modified": found.st_mtime}
+        return _described(relative, found)
+
+    def stat_at_once(self, relative: str = "") -> dict[str, str | int | float]:
+        """Do what `stat` does."""
+        self._check(relative, root=True)
+        descriptor = self._opened_at_once(relative, system.HANDLE)
+        try:
+            found = os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
+        return _described(relative, found)
 
     def remove(self, relative: str) -> None:
         """Remove a file; what is none is left."""
@@ -254,7 +280,7 @@ class Folder:
         problem = problem_with(relative)
         if problem is not None:
             raise _refusal(relative, "bad_path", problem)
-        if not self._dotfiles and any(part.startswith(".") for part in relative.split("/")):
+        if not self._dotfiles and (relative.startswith(".") or "/." in relative):
             raise _refusal(relative, "hidden", "has a part that begins with a dot")
         if writing and not self.writable:
             raise _refusal(relative, "read_only", "lies in a folder that was granted for reading")
@@ -282,6 +308,12 @@ class Folder:
                     yield descriptor
             finally:
                 os.close(descriptor)
+
+    def _opened_at_once(self, relative: str, flags: int) -> int:
+        with self._lock:
+            if not self._is_local or self._descriptor < 0:
+                raise BlockingIOError
+            return open_cached(self._descriptor, relative, flags)
 
     def _folder(self, relative: str) -> contextlib.AbstractContextManager[int]:
         self._check(relative, root=True)
@@ -353,6 +385,14 @@ def _check_file(relative: str, found: os.stat_result) -> None:
         raise _refusal(relative, "link", "has another name, which may lie outside the folder")
 
 
+def _described(relative: str, found: os.stat_result) -> dict[str, str | int | float]:
+    is_folder = stat.S_ISDIR(found.st_mode)
+    if not is_folder:
+        _check_file(relative, found)
+    kind = "folder" if is_folder else "file"
+    return {"kind": kind, "size": found.st_size, "modified": found.st_mtime}
+
+
 def _bounded(entries: Iterator[os.DirEntry[str]], relative: str) -> Iterator[os.DirEntry[str]]:
     for seen, entry in enumerate(entries):
         if seen >= MAX_SEEN_ENTRIES:
@@ -370,33 +410,21 @@ def _read(descriptor: int, offset: int, length: int) -> bytes:
     return bytes(data)
 
 
-def _decoded(relative: str, data: bytes, *, whole: bool) -> tuple[str, int]:
-    """Return the text and how many bytes it took; a character cut at the end waits."""
+def _part(relative: str, data: bytes, offset: int, size: int, *, whole: bool) -> Part:
+    """Return the text of these bytes; a character that is cut at their end waits."""
     try:
-        return data.decode(), len(data)
+        text, used = data.decode(), len(data)
     except UnicodeDecodeError as error:
         cut = error.reason == "unexpected end of data" and error.start >= len(data) - 3
         if whole or not cut or not error.start:
             raise _refusal(relative, "not_text", "is no UTF-8 text here") from None
-        return data[: error.start].decode(), error.start
+        text, used = data[: error.start].decode(), error.start
+    return Part(text, offset + used, size)
 
 
 def _put(parent: int, name: str, data: bytes, *, overwrite: bool, relative: str) -> None:
-    """Write a file without a name, or with a passing one, and name it when it is whole."""
     mode = _mode_to_keep(parent, name, overwrite=overwrite, relative=relative)
-    passing = f".lmboot-{secrets.token_hex(8)}"
-    descriptor, named = _new_file(parent, passing)
-    try:
-        _write(descriptor, data)
-        if mode is not None:
-            system.fchmod(descriptor, mode)
-        _name(parent, descriptor, None if not named else passing, name, overwrite)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(passing, dir_fd=parent)
-        raise
-    finally:
-        os.close(descriptor)
+    put_whole(parent, name, data, mode=mode, overwrite=overwrite)
 
 
 def _mode_to_keep(parent: int, name: str, *, overwrite: bool, relative: str) -> int | None:
@@ -409,35 +437,3 @@ def _mode_to_keep(parent: int, name: str, *, overwrite: bool, relative: str) -> 
         raise _refusal(relative, "exists", "exists already")
     _check_file(relative, found)
     return found.st_mode & 0o666
-
-
-def _new_file(parent: int, passing: str) -> tuple[int, bool]:
-    """Open a file that vanishes if we do; where the system can't, one with the passing name."""
-    if system.O_TMPFILE and system.path_of(parent):  # it gets its name through /proc
-        try:
-            flags = os.O_WRONLY | system.O_TMPFILE | system.O_CLOEXEC
-            return os.open(".", flags, 0o666, dir_fd=parent), False
-        except OSError as error:
-            if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
-                raise
-    return os.open(passing, _NEW, 0o666, dir_fd=parent), True
-
-
-def _write(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
-
-
-def _name(parent: int, descriptor: int, passing: str | None, name: str, overwrite: bool) -> None:
-    """Give a whole file its name: over what is there, or only where nothing is."""
-    source = passing or f"/proc/self/fd/{descriptor}"
-    if not overwrite:
-        os.link(source, name, src_dir_fd=parent, dst_dir_fd=parent)
-        if passing:
-            os.unlink(passing, dir_fd=parent)
-        return
-    if passing is None:
-        passing = f".lmboot-{secrets.token_hex(8)}"
-        os.link(source, passing, src_dir_fd=parent, dst_dir_fd=parent)
-    os.rename(passing, name, src_dir_fd=parent, dst_dir_fd=parent)

@@ -55,10 +55,13 @@ _CHARSET = re.compile(r"charset=\"?([A-Za-z0-9_.:-]{1,40})", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class FetchLimits:
-    """The ceiling of one fetch, all hops together; `body_bytes` counts what was unpacked."""
+    """The ceiling of one fetch, all hops together; `body_bytes` counts what was unpacked.
+
+    No more than that fits into the frame which brings it to the runtime.
+    """
 
     seconds: float = 10.0
-    body_bytes: int = 2 << 20
+    body_bytes: int = 1 << 20
     header_bytes: int = 64 << 10
     headers: int = 100
     redirects: int = 3

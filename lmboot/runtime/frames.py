@@ -8,38 +8,42 @@ One frame is one line of UTF-8 JSON, at most 1 MiB before its newline:
     {"push": "routes", "routes": {"time": "HOST", ...}, "version": 2}            unasked
 
 A guest may write anything: whatever is no request becomes a Fault, and too much of that Closed.
-Nothing raises. `id` null in an error: the line was refused before it had a usable id.
+Nothing of a guest's raises. `id` null in an error: the line was refused before it had a usable id.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from lmboot.runtime.policy import Route
-from lmboot.strictjson import MAX_INTEGER, Broken, Budget, decode, quick
+from lmboot.strictjson import MAX_INTEGER, Broken, Budget, decode, encoder, quick
 from lmboot.text import brief
 
 MAX_FRAME_BYTES = 1 << 20
+ROOM_BYTES = MAX_FRAME_BYTES - 1024  # for a result; the rest of its frame is less than that
 MAX_FAULTS = 20
 MAX_VALUES = 10_000  # of one frame: no operation takes more, and so many are read in little time
 
 _OPERATION = re.compile(r"[a-z][a-z0-9_.]{0,63}")
-_FIELDS = ("id", "op", "args")
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-_encode_ascii = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
+_FIELDS = frozenset({"id", "op", "args"})
+_encode = encoder(ascii_only=False)
+_encode_ascii = encoder()
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a guest asks for: well formed, and nothing more is known of it."""
+    """What a guest asks for: well formed, and nothing more is known of it.
+
+    `size` is that of its line in bytes.
+    """
 
     id: int
     op: str
     args: dict[str, Any]
+    size: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,15 @@ class Closed:
 
     code: str
     message: str
+
+
+class Untold(Exception):
+    """A result can't be told; the message may be shown."""
+
+    def __init__(self, code: str, message: str) -> None:
+        """Take why, in one word and in a sentence."""
+        super().__init__(message)
+        self.code, self.message = code, message
 
 
 class Frames:
@@ -92,6 +105,9 @@ class Frames:
 
     def _lines(self, data: bytes) -> Iterator[bytes | None]:
         """Yield each line that ends in these bytes; None for one that is too long."""
+        if not self._pending and 0 <= data.find(b"\n") == len(data) - 1 < MAX_FRAME_BYTES:
+            yield data[:-1]  # one line, as most come
+            return
         start = 0
         while (end := data.find(b"\n", start)) >= 0:
             whole = len(self._pending) + end - start
@@ -122,7 +138,7 @@ class Frames:
             return Fault(None, "bad_id", "the id does not follow the last one")
         self._last_id = number
         try:
-            return _request(number, members)
+            return _request(number, members, len(line) + 1)
         except _Refused as refused:
             return Fault(number, refused.code, refused.message)
 
@@ -139,7 +155,7 @@ def _members(line: bytes) -> dict[str, Any]:
         text = line.decode("utf-8")
     except UnicodeDecodeError:
         raise _Refused("encoding", "the line is not UTF-8") from None
-    if (members := quick(text)) is not None and text.startswith("{"):
+    if (members := quick(text)) is not None:
         return members
     if not text.startswith("{"):
         raise _Refused("syntax", "the line is not a JSON object")
@@ -155,30 +171,38 @@ def _members(line: bytes) -> dict[str, Any]:
     return decoded.value
 
 
-def _request(number: int, members: dict[str, Any]) -> Request:
+def _request(number: int, members: dict[str, Any], size: int) -> Request:
     """Return the request that an object with a valid id is; raise _Refused."""
-    if unknown := sorted(set(members) - set(_FIELDS)):
-        raise _Refused("unknown_field", f"there is no field {brief(unknown[0], 60)!r}")
+    if not members.keys() <= _FIELDS:
+        unknown = min(members.keys() - _FIELDS)
+        raise _Refused("unknown_field", f"there is no field {brief(unknown, 60)!r}")
     op, args = members.get("op"), members.get("args")
     if not isinstance(op, str) or not _OPERATION.fullmatch(op):
         shown = brief(op, 60) if isinstance(op, str) else "no text"
         raise _Refused("bad_operation", f"this is no name of an operation: {shown!r}")
     if not isinstance(args, dict):
         raise _Refused("bad_arguments", "args is not an object")
-    return Request(number, op, args)
+    return Request(number, op, args, size)
 
 
 def reply(number: int, result: Any, route: Route, *, emulated: bool, version: int) -> bytes:
-    """Return a result's frame; one that can't be told, or is too large, becomes an error."""
+    """Return a result's frame; raise Untold for one that is no JSON, or too large for a frame."""
     message = {"id": number, "ok": True, "result": result, "route": route}
+    message |= {"emulated": emulated, "version": version}
     try:
-        frame = _frame({**message, "emulated": emulated, "version": version})
+        frame = _frame(message)
     except (TypeError, ValueError, RecursionError):
-        return error(number, "failed", "the result can't be written as JSON", version=version)
+        raise Untold("failed", "the result can't be written as JSON") from None
     if len(frame) > MAX_FRAME_BYTES:
-        text = f"the result is longer than {MAX_FRAME_BYTES:,} bytes"
-        return error(number, "too_large", text, version=version)
+        raise Untold("too_large", f"the result is longer than {MAX_FRAME_BYTES:,} bytes")
     return frame
+
+
+def fitting(text: str) -> str:
+    """Return a text, or the beginning of it, that a frame has room for however it is escaped."""
+    while 6 * len(text) > ROOM_BYTES and len(_frame(text)) > ROOM_BYTES:  # 6: `\u0001`
+        text = text[: len(text) // 2]
+    return text
 
 
 def error(
@@ -195,7 +219,7 @@ def push(routes: Mapping[str, Route], version: int) -> bytes:
     return _frame({"push": "routes", "routes": dict(routes), "version": version})
 
 
-def _frame(message: dict[str, Any]) -> bytes:
+def _frame(message: dict[str, Any] | str) -> bytes:
     """Return one line; half a surrogate pair in it is escaped, since UTF-8 can't have it."""
     try:
         return _encode(message).encode("utf-8") + b"\n"

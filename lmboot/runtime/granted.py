@@ -15,9 +15,10 @@ from typing import Any, ClassVar
 from lmboot.errors import OperationRefused
 from lmboot.paths import problem_with
 from lmboot.runtime.asking import Question
-from lmboot.runtime.confined import MAX_FILE_BYTES, Folder
+from lmboot.runtime.confined import MAX_READ_BYTES, Folder, Part
 from lmboot.runtime.database import query
 from lmboot.runtime.fetching import FetchLimits, fetch
+from lmboot.runtime.frames import MAX_FRAME_BYTES, fitting
 from lmboot.runtime.grants import Grants, Held
 from lmboot.runtime.operations import (
     Argument,
@@ -27,6 +28,7 @@ from lmboot.runtime.operations import (
     Refused,
     Text,
     Values,
+    Whole,
 )
 from lmboot.runtime.quota import Quota, Rate
 from lmboot.runtime.urls import FetchPolicy, host_to_grant
@@ -35,6 +37,11 @@ from lmboot.text import brief
 PATH = Text(most=500)
 URL = Text(most=8192)
 ANYWHERE = Text(most=500, default="")
+# Of a file, in bytes of its UTF-8; length 0: all of the rest, or it is too_large for an answer.
+PIECE: Mapping[str, Argument] = {
+    "offset": Whole(0, 2**53, default=0),
+    "length": Whole(0, MAX_READ_BYTES, default=0),
+}
 
 MOST_FETCHES, FETCH_SECONDS = 30, 60.0
 FETCHED_BYTES = 64 << 20  # of one run, unpacked
@@ -59,9 +66,24 @@ def _list(folder: Folder, rest: str, args: dict[str, Any]) -> Any:
 
 
 def _read_text(folder: Folder, rest: str, args: dict[str, Any]) -> Any:
-    part = folder.read_text(rest)
+    length = args["length"] or MAX_READ_BYTES
+    return _told(folder.read_text(rest, args["offset"], length), args)
+
+
+def _read_text_at_once(folder: Folder, rest: str, args: dict[str, Any]) -> Any:
+    length = args["length"] or MAX_READ_BYTES
+    return _told(folder.read_text_at_once(rest, args["offset"], length), args)
+
+
+def _told(part: Part, args: dict[str, Any]) -> str:
+    """Return all that was asked for; of a piece as much as an answer takes, but never nothing.
+
+    The next piece begins behind the bytes of this one; behind the last one comes an empty text.
+    """
+    if args["length"]:
+        return fitting(part.text)
     if part.next_offset < part.size:
-        raise Refused("too_large", "the file is larger than what one reading takes")
+        raise Refused("too_large", "the file is too large for one answer; read it by pieces")
     return part.text
 
 
@@ -72,6 +94,10 @@ def _write_text(folder: Folder, rest: str, args: dict[str, Any]) -> Any:
 
 def _stat(folder: Folder, rest: str, args: dict[str, Any]) -> Any:
     return folder.stat(rest)
+
+
+def _stat_at_once(folder: Folder, rest: str, args: dict[str, Any]) -> Any:
+    return folder.stat_at_once(rest)
 
 
 def _remove(folder: Folder, rest: str, args: dict[str, Any]) -> Any:
@@ -102,11 +128,11 @@ def _database_query(folder: Folder, rest: str, args: dict[str, Any]) -> Any:
 # name, arguments, what does it, whether it may change anything
 _ON_FILES: tuple[tuple[str, Mapping[str, Argument], Work, bool], ...] = (
     ("fs.list", {"path": ANYWHERE}, _list, False),
-    ("fs.read_text", {"path": PATH}, _read_text, False),
+    ("fs.read_text", {"path": PATH, **PIECE}, _read_text, False),
     ("fs.stat", {"path": PATH}, _stat, False),
     (
         "fs.write_text",
-        {"path": PATH, "text": Text(most=MAX_FILE_BYTES), "overwrite": Flag(default=True)},
+        {"path": PATH, "text": Text(most=MAX_FRAME_BYTES), "overwrite": Flag(default=True)},
         _write_text,
         True,
     ),
@@ -121,8 +147,14 @@ _ON_FILES: tuple[tuple[str, Mapping[str, Argument], Work, bool], ...] = (
 )
 
 
+_AT_ONCE: Mapping[str, Work] = {"fs.read_text": _read_text_at_once, "fs.stat": _stat_at_once}
+
+
 class _OnFiles:
-    """One operation on granted folders, done in a thread; the guest's library emulates it."""
+    """One operation on granted folders; the guest's library emulates it.
+
+    It is done in a thread, but for what can be had without waiting.
+    """
 
     emulates: ClassVar[bool] = False
     cancellable: ClassVar[bool] = False
@@ -146,10 +178,18 @@ class _OnFiles:
         name, _ = _split(args["path"])
         if not name and self.name == "fs.list":
             return None
-        known = name in self._grants.folders
+        known = self._grants.has_folder(name)
         if not known and (problem := problem_with(name)):
             raise Refused("bad_path", f"the name of the folder {problem}")
         return Question(self.name, name, chooses_folder=not known)
+
+    def at_once(self, args: dict[str, Any], context: Context) -> Any:
+        """Look at what the kernel has in memory; what is more takes a thread."""
+        work = _AT_ONCE.get(self.name)
+        if work is None:
+            raise BlockingIOError
+        name, rest = _split(args["path"])
+        return work(self._folder(name, context), rest, args)
 
     async def perform(self, args: dict[str, Any], context: Context) -> Any:
         """Do it; what changes a file commits before it touches the disk."""

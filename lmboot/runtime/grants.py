@@ -109,7 +109,14 @@ class Grants:
     def covering(self, question: Question) -> Held | None:
         """Return a grant that holds and is what a question asks for."""
         kind, name = question.kind, question.name
-        return next((held for held in self._holding() if held.covers(kind, name)), None)
+        for held in self._holding():
+            if held.covers(kind, name):
+                return held
+        return None
+
+    def has_folder(self, name: str) -> bool:
+        """Say whether a folder was granted by this name."""
+        return any(held.name == name and held.folder for held in self._holding())
 
     @property
     def folders(self) -> Mapping[str, Folder]:
@@ -125,8 +132,9 @@ class Grants:
 
     def _holding(self) -> list[Held]:
         """Return what holds; what has expired meanwhile is ended and told."""
-        for held in [each for each in self._held if not each.holds()]:
-            self._end(held, "expired")
+        if not all(map(Held.holds, self._held)):
+            for held in [each for each in self._held if not each.holds()]:
+                self._end(held, "expired")
         return self._held
 
     # ------------------------------------------------------------ what comes

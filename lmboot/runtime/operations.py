@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -86,6 +86,17 @@ class Operation(Protocol):
 
     async def emulate(self, args: dict[str, Any]) -> Any:
         """Return what `perform` could have, from the arguments alone."""
+
+
+@runtime_checkable
+class Ready(Protocol):
+    """An operation that can often be performed without waiting for anything."""
+
+    def at_once(self, args: dict[str, Any], context: Context) -> Any:
+        """Do what `perform` does, in the event loop.
+
+        Raises BlockingIOError where that could mean waiting: then nothing has happened.
+        """
 
 
 @runtime_checkable
@@ -211,8 +222,9 @@ Argument = Text | Whole | Flag | Texts | Values | Files
 
 def checked(arguments: Mapping[str, Argument], given: Mapping[str, Any]) -> dict[str, Any]:
     """Return every argument, defaults filled in; raise Refused for the first that does not fit."""
-    if unknown := sorted(set(given) - set(arguments)):
-        raise Refused("bad_argument", f"there is no argument {brief(unknown[0], 60)!r}")
+    if not given.keys() <= arguments.keys():
+        unknown = min(given.keys() - arguments.keys())
+        raise Refused("bad_argument", f"there is no argument {brief(unknown, 60)!r}")
     values: dict[str, Any] = {}
     for name, argument in arguments.items():
         values[name] = given.get(name, argument.default)
@@ -286,13 +298,15 @@ class Notify:
     """One short text for the person; `show` gets it without what a screen hides or obeys.
 
     It stands in the session as the runtime's own, but among lmboot's lines, where it interrupts.
+    The answer waits for what `show` returns, if anything: no more notices than requests that may
+    be under way are unshown, however slowly they are read.
     """
 
     name: ClassVar[str] = "notify"
     arguments: ClassVar[Mapping[str, Argument]] = {"text": Text()}
     emulates: ClassVar[bool] = True
     cancellable: ClassVar[bool] = False
-    show: Callable[[str], None]
+    show: Callable[[str], Awaitable[None] | None]
 
     def needs(self, args: dict[str, Any]) -> Question:
         """Ask for showing notices."""
@@ -301,7 +315,8 @@ class Notify:
     async def perform(self, args: dict[str, Any], context: Context) -> dict[str, bool]:
         """Show it."""
         context.commit()
-        self.show(plain(args["text"]))
+        if (showing := self.show(plain(args["text"]))) is not None:
+            await showing
         return {"shown": True}
 
     async def emulate(self, args: dict[str, Any]) -> dict[str, bool]:

@@ -6,7 +6,6 @@ doubt a text is left out: the record has a keyed digest of the arguments as they
 
 from __future__ import annotations
 
-import json
 import re
 import string
 from collections.abc import Callable, Mapping
@@ -22,6 +21,7 @@ from lmboot.runtime.scrubbing import (
     scrubbed_sql,
     scrubbed_url,
 )
+from lmboot.strictjson import encoder
 from lmboot.text import reveal
 
 MOST_BYTES = 2048  # of a preview as JSON
@@ -50,13 +50,14 @@ _BODY_KEYS = frozenset(
     ]
 )
 _HARMLESS = re.compile(r"[\w./-]{0,13}", re.ASCII)  # no pattern here fits: so are most names
+_encoded = encoder(sort_keys=True)
 _OF_A_RUN = string.ascii_letters + string.digits + "_+/=-."
 
 
 def preview(arguments: object) -> Any:
     """Return arguments as they may be shown: JSON of at most MOST_BYTES bytes."""
     shown = _shown(arguments, DEEPEST)
-    text = json.dumps(shown, sort_keys=True, separators=(",", ":"))
+    text = _encoded(shown)
     # Within a text each character may need two bytes: what is cut must not break the bound.
     return shown if len(text) <= MOST_BYTES else {"cut": text[: MOST_BYTES // 2 - 16]}
 

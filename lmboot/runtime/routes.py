@@ -8,7 +8,7 @@ can be performed at all; without a border between runtime and host, the host per
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from lmboot.errors import UsageFault
@@ -27,10 +27,18 @@ class Routes:
     live: Mapping[str, Route]
     version: int = 1
     bordered: bool = True
+    _effective: Mapping[str, Route] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name in ("ceiling", "manifest", "live"):  # a copy: nobody can change it behind us
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+        tables = (self.ceiling, self.manifest, self.live)
+        effective: dict[str, Route] = {}
+        for op, performed in OPERATIONS.items():
+            possible: Route = performed if self.bordered else "EMULATE"
+            routes = [possible, *(table.get(op, "DENY") for table in tables)]
+            effective[op] = min(routes, key=_RANK.__getitem__)
+        object.__setattr__(self, "_effective", effective)
 
     @classmethod
     def agreed(
@@ -50,19 +58,11 @@ class Routes:
 
     def effective(self, op: str) -> Route:
         """Return who performs an operation; DENY when nobody knows it."""
-        if op not in OPERATIONS:
-            return "DENY"
-        tables = (self.ceiling, self.manifest, self.live)
-        routes = [self._possible(op), *(table.get(op, "DENY") for table in tables)]
-        return min(routes, key=_RANK.__getitem__)
-
-    def _possible(self, op: str) -> Route:
-        """Return the most that anybody could set."""
-        return OPERATIONS[op] if self.bordered else "EMULATE"
+        return self._effective.get(op, "DENY")
 
     def table(self) -> dict[str, Route]:
         """Return the effective route of every known operation."""
-        return {op: self.effective(op) for op in OPERATIONS}
+        return dict(self._effective)
 
     def held_back(self, op: str, wanted: Route) -> str:
         """Return what keeps an operation from a route whatever the user sets; "" for nothing."""

@@ -20,12 +20,13 @@ from lmboot.runtime.broker import Broker
 from lmboot.runtime.chain import Record
 from lmboot.runtime.policy import Limits
 from lmboot.runtime.vault import Vault
-from tests.fakes import FakeRuntime, FakeView
+from tests.fakes import FakeRuntime, FakeView, unheard
 from tests.runtime.audits import MemoryKeychain, records
 
 ALONE = Beside(
     model=lambda: None,
     tell=lambda text, event=None, **details: None,
+    note=unheard,
     inject=lambda text: None,
     ask=None,
     sandbox="not here",

@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lmboot.app import talk as talk_module
-from lmboot.app.talk import FLUSH_SECONDS, QUIET_SECONDS, Talk, keep_folder
+from lmboot.app.keeping import keep_folder
+from lmboot.app.talk import FLUSH_SECONDS, QUIET_SECONDS, Talk
 from lmboot.app.transcript import KEPT, Transcript
 from lmboot.app.view import Shown
 from lmboot.bootstrap.prompts import LAST_LINES
@@ -727,6 +728,43 @@ async def test_too_much_output_ends_the_run_once(stage: Stage) -> None:
     assert stage.runtime.limit == "output"
     assert stage.view.events == ["limit", "ended"]
     assert len(stage.view.pane("rt")) >= 11
+
+
+async def test_notices_are_output_and_end_the_run_like_it(stage: Stage) -> None:
+    await stage.begin(output_mb=0.001)
+
+    await stage.talk.note("n" * 500)
+    assert stage.view.events == []
+    await stage.talk.note("n" * 600)
+    await stage.view.until(lambda: "ended" in stage.view.events)
+
+    assert stage.runtime.limit == "output"
+    assert stage.view.pane("sys")[0] == "the runtime notes: " + "n" * 500
+    assert stage.view.events == ["limit", "ended"]
+
+
+async def test_a_notice_waits_for_its_reader_and_is_shown_though_nobody_waits(
+    tmp_path: Path,
+) -> None:
+    class Slow(FakeView):
+        async def show(self, shown: Shown) -> None:
+            await reads.wait()
+            await super().show(shown)
+
+    reads, stage = asyncio.Event(), stage_in(tmp_path / "transcripts", view=Slow())
+    await stage.begin()
+    patient, gone = (asyncio.create_task(stage.talk.note(name)) for name in ("one", "two"))
+    await asyncio.sleep(0)
+    gone.cancel()
+    await asyncio.wait([gone])
+    assert not patient.done()
+
+    reads.set()
+    await patient
+    await stage.talk.close()
+
+    told = [text for text in stage.view.pane("sys") if "notes" in text]
+    assert told == ["the runtime notes: one", "the runtime notes: two"]
 
 
 async def test_output_up_to_the_limit_is_no_failure(stage: Stage) -> None:

@@ -186,10 +186,10 @@ async def test_cases_76_122_a_flood_of_denials_leaves_the_way_open() -> None:
 @pytest.mark.sandbox
 @pytest.mark.case(72, 122)
 def test_memory_of_the_whole_program_stays_flat_while_a_guest_floods_it() -> None:
-    """With output, with requests, with files: `python -m tests.bench memory` does so for long."""
+    """Output, requests, files, notices: `python -m tests.bench memory` does so for long."""
     figures = memory.main(3.0)
     del figures["seconds"]
     most = figures.pop("at_most_mb")
 
-    assert len(figures) == 6
+    assert len(figures) == 8
     assert max(figures.values()) < most, figures

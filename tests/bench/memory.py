@@ -1,6 +1,6 @@
-"""The memory of lmboot while a guest floods it with output, with requests, with files.
+"""The memory of lmboot while a guest floods it: output, requests, files, notices read slowly.
 
-Three runs of a minute each in the whole program; after a tenth of it, by when everything is
+Four runs of a minute each in the whole program; after a tenth of it, by when everything is
 loaded, resident memory may not grow by more than 5 MB. That of the supervisor counts too. There
 is no other side: the figure is the growth itself.
 """
@@ -19,6 +19,7 @@ from tests.bench.quit import Program, session
 from tests.runtime.test_lifecycle import remove_what_the_dead_left
 
 SECONDS = 60.0
+SLOW_SECONDS = 0.1  # between two looks of a slow reader, who takes a pipe's worth each time
 LOOK_SECONDS = 0.1
 AT_MOST_MB = 5.0
 READY = "import os, time\nprint('ready', flush=True)\n"
@@ -44,6 +45,18 @@ while True:
     os.write(channel, b'{"id":%d,"op":"time","args":{}}\\n' % number)
     os.write(channel, b'{"id":%d,"op":"made.up","args":{"a":"%s"}}\\n' % (number + 1, b"x" * 500))
 """,
+    "notices": READY
+    + """
+channel, number = int(os.environ["LMBOOT_FD"]), 0
+import threading
+def read():
+    while os.read(channel, 1 << 16):
+        pass
+threading.Thread(target=read, daemon=True).start()
+while True:
+    number += 1
+    os.write(channel, b'{"id":%d,"op":"notify","args":{"text":"%s"}}\\n' % (number, b"n" * 4000))
+""",
     "files": READY
     + """
 number = 0
@@ -60,7 +73,7 @@ while True:
 
 def growth(kind: str, seconds: float, sandbox: str) -> dict[str, float]:
     """Return by how many megabytes lmboot, and its supervisor, grew at most."""
-    with session(sandbox, FLOODS[kind], routes={"time": "HOST"}) as program:
+    with session(sandbox, FLOODS[kind], routes={"time": "HOST", "notify": "HOST"}) as program:
         assert program.stdout is not None
         assert program.stdin is not None
         program.stdin.write(b":grant time\n:grant notify\n")
@@ -68,7 +81,7 @@ def growth(kind: str, seconds: float, sandbox: str) -> dict[str, float]:
         while b"ready" not in (line := program.stdout.readline()):
             if not line:
                 raise RuntimeError(f"{kind}: the runtime did not start")
-        threading.Thread(target=_drain, args=(program,), daemon=True).start()
+        threading.Thread(target=_drain, args=(program, kind == "notices"), daemon=True).start()
         lmboot = psutil.Process(program.pid)
         watched = {"lmboot": lmboot, "supervisor": lmboot.children()[0]}
         time.sleep(seconds / 10)
@@ -87,11 +100,12 @@ def growth(kind: str, seconds: float, sandbox: str) -> dict[str, float]:
     return {f"{kind}_{name}_mb": (most[name] - first[name]) / (1 << 20) for name in watched}
 
 
-def _drain(program: Program) -> None:
+def _drain(program: Program, slowly: bool) -> None:
     assert program.stdout is not None
     with contextlib.suppress(OSError, ValueError):  # it is closed when the session is over
         while os.read(program.stdout.fileno(), 1 << 16):
-            continue
+            if slowly:
+                time.sleep(SLOW_SECONDS)
 
 
 def main(seconds: float = SECONDS, sandbox: str = "auto") -> dict[str, Any]:

@@ -14,6 +14,7 @@ from lmboot.gui.outbox import Budget, Outbox
 from lmboot.gui.watching import BorderWatch, posture, shown_border, shown_routes
 from lmboot.runtime.policy import OPERATIONS, Limits, Route, Rule, effective_routes
 from lmboot.runtime.routes import Routes
+from tests.fakes import unheard
 
 ALL = Budget(1 << 30, 1 << 30, 1e9)
 ASKED: dict[str, Route] = {"fs.open": "EMULATE", "fs.read_text": "HOST", "fetch": "HOST"}
@@ -22,6 +23,7 @@ ASKED: dict[str, Route] = {"fs.open": "EMULATE", "fs.read_text": "HOST", "fetch"
 ALONE = Beside(
     model=lambda: None,
     tell=lambda text, event=None, **details: None,
+    note=unheard,
     inject=lambda text: None,
     ask=None,
     sandbox="there is none",

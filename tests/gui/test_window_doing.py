@@ -235,6 +235,16 @@ def test_what_was_told_to_end_has_not_crashed(stand: Stand, code: int) -> None:
     assert stand.state == "ended"
 
 
+def test_a_notice_says_what_a_flip_met(stand: Stand) -> None:
+    running(stand)
+    stand.tell(m.Happened("route", "fs.list is DENY now", {"op": "fs.list"}))
+    assert "DENY" not in stand.notice
+
+    stand.tell(m.Happened("route", "fs.list is DENY now; 2 withdrawn", {"withdrawn": 2}))
+
+    assert stand.notice == "fs.list is DENY now; 2 withdrawn"
+
+
 def test_a_limit_of_one_run_is_forgotten_in_the_next(stand: Stand) -> None:
     running(stand)
     stand.tell(m.Happened("limit", "over its limit of memory", {"limit": "memory"}), ended(137))

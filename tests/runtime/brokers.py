@@ -22,6 +22,7 @@ class Record:
 
     intents: list[tuple[str, str, int, object]] = field(default_factory=list)
     outcomes: dict[int, str] = field(default_factory=dict)
+    sizes: dict[int, int] = field(default_factory=dict)
     denials: list[tuple[str, str, int, str]] = field(default_factory=list)
     notes: list[tuple[str, str, str, str]] = field(default_factory=list)
     full: bool = False
@@ -31,9 +32,17 @@ class Record:
         self.intents.append((op, route, version, args))
         return len(self.intents) - 1
 
-    def outcome(self, intent: int, decision: str, reason: str = "", *, ms: float = 0.0) -> None:
+    def outcome(
+        self,
+        intent: int,
+        decision: str,
+        reason: str = "",
+        bytes: int = 0,  # noqa: A002 (the audit log's word)
+        ms: float = 0.0,
+    ) -> None:
         self._room()
         assert ms >= 0
+        self.sizes[intent] = bytes
         self.outcomes[intent] = reason or decision
 
     def denied(self, op: str, route: str, version: int, args: object, reason: str) -> None:

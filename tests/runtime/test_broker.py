@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
 import resource
@@ -50,6 +51,26 @@ async def test_an_operation_is_performed_recorded_and_answered_with_its_route() 
         assert (answer["route"], answer["emulated"], answer["version"]) == ("HOST", False, 1)
         assert it.audit.intents == [("time", "HOST", 1, {})]
         assert it.audit.outcomes == {0: "ok"}
+
+
+async def test_the_record_has_the_bytes_of_request_and_answer() -> None:
+    def size(told: dict[str, Any]) -> int:
+        return len(json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode()) + 1
+
+    env = Env(granted={"A"}, variables={"A": "é" * 1000})
+    async with scene(env, Raising(RuntimeError())) as it:
+        requests = [{"op": "env", "args": {"name": "A"}}, {"op": "tokenize", "args": {}}]
+        lines = [
+            json.dumps({"id": at, **each}).encode() + b"\n" for at, each in enumerate(requests, 1)
+        ]
+        for line in lines:
+            await it.guest.write(line)
+        answers = [await it.guest.answer() for _ in lines]
+
+        assert codes(answers) == ["ok", "failed"]
+        sizes = [len(line) + size(told) for line, told in zip(lines, answers, strict=True)]
+        assert it.audit.sizes == dict(enumerate(sizes))
+        assert sizes[0] > 2000
 
 
 async def test_the_first_line_is_the_table() -> None:
@@ -102,6 +123,26 @@ async def test_a_notice_is_shown_without_what_a_screen_obeys() -> None:
             "shown": True
         }
         assert shown == ["abc"]
+
+
+async def test_notices_that_nobody_reads_are_not_answered_and_few_wait() -> None:
+    reads, waiting = asyncio.Event(), list[str]()
+
+    async def show(text: str) -> None:
+        waiting.append(text)
+        await reads.wait()
+
+    async with scene(Notify(show)) as it:
+        for number in range(100):
+            await it.guest.ask("notify", text=str(number))
+        await until(lambda: len(waiting) >= IN_FLIGHT)
+        assert len(waiting) == IN_FLIGHT
+        assert it.audit.outcomes == {}
+
+        reads.set()
+
+        assert codes([await it.guest.answer() for _ in range(100)]) == ["ok"] * 100
+        assert sorted(waiting, key=int) == [str(number) for number in range(100)]
 
 
 @pytest.mark.parametrize("op", ["time", "reload_model", "made.up"])
@@ -580,6 +621,7 @@ async def test_a_result_that_is_too_large_is_an_error() -> None:
     fetch.gate.set()
     async with scene(fetch) as it:
         assert codes([await it.guest.call("fetch")]) == ["too_large"]
+        assert it.audit.outcomes == {0: "too_large"}
 
 
 async def test_what_was_received_before_the_broker_is_not_lost() -> None:

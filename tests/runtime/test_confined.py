@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ from lmboot.runtime.beneath import (
     has_openat2,
     open_beneath,
 )
+from lmboot.runtime.cached import is_local
 from lmboot.runtime.confined import Folder
 from lmboot.runtime.quota import Quota
 from tests.leaks import descriptors
@@ -314,6 +316,78 @@ def test_another_file_system_is_not_entered(opener: Opener) -> None:
                 opener(root, path, os.O_RDONLY)
     finally:
         os.close(root)
+
+
+# ---------------------------------------------------------------- at once
+
+
+@pytest.fixture
+def cached(root: Path) -> Iterator[Folder]:
+    """The folder where the kernel can tell what it has in memory; no descriptor may be left."""
+    before = descriptors()
+    with Folder.open(root) as folder:
+        try:
+            folder.stat_at_once("a.txt")
+        except BlockingIOError:
+            pytest.skip("nothing is known to be in memory here")
+        yield folder
+    assert descriptors() <= before
+
+
+def at_once(act: Callable[[], object]) -> object:
+    """Return what it does as soon as it has not to wait: others rename things on this machine."""
+    for _ in range(1000):
+        with contextlib.suppress(BlockingIOError):
+            return act()
+    pytest.fail("it is never done at once")
+
+
+def test_what_is_done_at_once_is_what_a_thread_does(root: Path, cached: Folder) -> None:
+    (root / "small").write_bytes("aé€".encode() * 5000)
+    for path in ("", "deep", "a.txt", "deep/b.txt"):
+        assert at_once(partial(cached.stat_at_once, path)) == cached.stat(path)
+    if cached_reads(cached):
+        for path, offset, length in [("a.txt", 0, 99), ("small", 0, 1 << 20), ("small", 3, 5)]:
+            part = at_once(partial(cached.read_text_at_once, path, offset, length))
+            assert part == cached.read_text(path, offset, length)
+
+
+def cached_reads(folder: Folder) -> bool:
+    """Say whether this file system tells what of a file is in memory; tmpfs does not."""
+    try:
+        return at_once(lambda: folder.read_text_at_once("a.txt")) is not None
+    except pytest.fail.Exception:
+        return False
+
+
+def test_what_would_wait_is_not_done_at_once(root: Path, cached: Folder) -> None:
+    (root / "large").write_bytes(b"x" * (confined.AT_ONCE_BYTES + 1))
+    os.mkfifo(root / "pipe")
+    (root / "link").symlink_to("a.txt")
+    os.link(root / "a.txt", root / "second")
+    for path in ("large", "link", "none", "deep/none"):
+        with pytest.raises(BlockingIOError):
+            cached.read_text_at_once(path)
+    for path, why in [("pipe", "not_a_file"), ("second", "link"), ("../canary", "bad_path")]:
+        assert code(partial(at_once, partial(cached.read_text_at_once, path))) == why
+    cached.close()
+    with pytest.raises(BlockingIOError):
+        cached.stat_at_once("a.txt")
+
+
+@pytest.mark.parametrize("path", ["/proc", "/sys"])
+def test_only_known_file_systems_are_taken_for_local(path: str, root: Path) -> None:
+    for folder, known in [(root, True), (Path(path), False)]:
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            assert is_local(descriptor) <= known
+        finally:
+            os.close(descriptor)
+
+
+def test_what_is_opened_part_by_part_is_never_at_once(root: Path) -> None:
+    with Folder.open(root, opener=by_walking) as folder, pytest.raises(BlockingIOError):
+        folder.stat_at_once("a.txt")
 
 
 # ---------------------------------------------------------------- grants

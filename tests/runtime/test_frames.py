@@ -18,7 +18,9 @@ from lmboot.runtime.frames import (
     Fault,
     Frames,
     Request,
+    Untold,
     error,
+    fitting,
     push,
     reply,
 )
@@ -280,6 +282,18 @@ def test_no_line_takes_long(text: str) -> None:
     assert process_time() - began < 1.0  # a bound against quadratic time, not a speed
 
 
+@pytest.mark.parametrize("pieces", [1, 2, 7])
+def test_a_request_knows_the_size_of_its_line(pieces: int) -> None:
+    whole, frames = line(1, "time", {"a": "é\n"}), Frames()
+    step = -(-len(whole) // pieces)
+    parts = [whole[at : at + step] for at in range(0, len(whole), step)]
+
+    (event,) = [event for part in parts for event in frames.feed(part)]
+
+    assert isinstance(event, Request)
+    assert event.size == len(whole)
+
+
 def test_a_result_is_told_with_its_true_route() -> None:
     frame = reply(4, {"text": "naïve\n"}, "EMULATE", emulated=True, version=3)
 
@@ -311,15 +325,26 @@ def circle() -> list[Any]:
         ({(1, 2): 3}, "failed"),
     ],
 )
-def test_a_result_that_can_not_be_told_becomes_an_error(result: Any, code: str) -> None:
-    told = json.loads(reply(4, result, "HOST", emulated=False, version=1))
+def test_a_result_that_can_not_be_told_is_none(result: Any, code: str) -> None:
+    with pytest.raises(Untold) as untold:
+        reply(4, result, "HOST", emulated=False, version=1)
 
-    assert (told["id"], told["ok"], told["error"]["code"]) == (4, False, code)
+    assert untold.value.code == code
 
 
 @given(st.text(alphabet=st.characters(), max_size=30))
 def test_any_text_can_be_a_result(text: str) -> None:
     assert json.loads(reply(1, text, "HOST", emulated=False, version=1))["result"] == text
+
+
+@pytest.mark.parametrize("character", ["x", "\n", "\x01", "é", "\U0001f40e", '"', "\udcff"])
+@pytest.mark.parametrize("count", [0, 1, 150_000, 300_000, 600_000, 1 << 20])
+def test_as_much_of_a_text_as_surely_fits_is_told(character: str, count: int) -> None:
+    told = fitting(character * count)
+
+    assert told == character * len(told)
+    assert len(reply(2**53, told, "HOST", emulated=False, version=2**53)) <= MAX_FRAME_BYTES
+    assert len(told) == count or len(told) > 50_000
 
 
 def test_half_a_surrogate_pair_can_be_a_result() -> None:

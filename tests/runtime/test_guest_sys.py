@@ -11,12 +11,15 @@ import textwrap
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from lmboot import runtime
 from lmboot.runtime.broker import Broker
+from lmboot.runtime.granted import operations
+from lmboot.runtime.grants import Grants
 from lmboot.runtime.operations import Env, Notify, Operation, Refused, Time
 from lmboot.runtime.policy import OPERATIONS
 from lmboot.runtime.routes import Routes
@@ -126,6 +129,86 @@ async def test_a_reply_tells_who_was_asked() -> None:
         "['emulated', 'result', 'route'] EMULATE True",
         "['emulated', 'result', 'route'] EMULATE True",
     ]
+
+
+TEXTS = {  # what each of them costs in a frame, by the character: 1, 2, 6, and 2 to 4 bytes
+    "plain": "x" * 3_000_000,
+    "lines": "\n" * 2_500_000,
+    "controls": "\x01" * 700_000,
+    "letters": "aé\u20ac\U0001f40e" * 150_000,
+    "few_lines": "\n" * 600_000,  # less than 1 MiB, but not as JSON
+}
+
+
+async def test_a_file_of_any_size_is_read_by_pieces(tmp_path: Path) -> None:
+    for name, text in TEXTS.items():
+        (tmp_path / name).write_bytes(text.encode())
+    grants = Grants()
+    await grants.add_folder(tmp_path, "read", name="notes")
+
+    lines = await run(
+        """
+        import hashlib
+        for name in sys.stdin.read().split():
+            print(name, hashlib.sha256(g.read("notes/" + name).encode()).hexdigest())
+        try:
+            g.call("fs.read_text", path="notes/plain")
+        except g.HostError as error:
+            print(error.code)
+        """.replace("sys.stdin.read()", repr(" ".join(TEXTS))),
+        *operations(grants),
+    )
+
+    digests = {name: sha256(text.encode()).hexdigest() for name, text in TEXTS.items()}
+    assert lines == [*(f"{name} {digest}" for name, digest in digests.items()), "too_large"]
+    grants.close()
+
+
+async def test_the_emulator_has_the_same_pieces(tmp_path: Path) -> None:
+    grants, text = Grants(), "aé€\U0001f40e" * 3 + "z"
+    (tmp_path / "a").write_bytes(text.encode())
+    await grants.add_folder(tmp_path, "read", name="notes")
+    source = f"""
+        g.call("fs.list") or g.write("notes/a", {text!r})
+        for length in (4, 5, 6, 7, 0):
+            offset, pieces = 0, []
+            while not pieces or pieces[-1]:
+                pieces.append(g.call("fs.read_text", path="notes/a", offset=offset, length=length))
+                offset += len(pieces[-1].encode())
+            print(length, ascii(pieces))
+        for offset, length in ((1, 1), (200, 4)):
+            try:
+                print(ascii(g.call("fs.read_text", path="notes/a", offset=offset, length=length)))
+            except g.HostError as error:
+                print(error.code)
+        """
+
+    by_host = await run(source, *operations(grants))
+    emulated = await run(source, routes=all_routes("EMULATE"))
+
+    assert by_host == emulated
+    assert by_host[5:] == ["not_text", "''"]
+    grants.close()
+
+
+async def test_what_may_be_written_at_once_is_written(tmp_path: Path) -> None:
+    grants = Grants()
+    await grants.add_folder(tmp_path, "write", name="notes")
+
+    lines = await run(
+        """
+        print(g.write("notes/a", "x" * ((1 << 20) - 1000)))
+        try:
+            g.write("notes/a", "x" * (1 << 20))
+        except g.HostError as error:
+            print(error.code)
+        """,
+        *operations(grants),
+    )
+
+    assert lines == [str((1 << 20) - 1000), "too_large"]
+    assert (tmp_path / "a").stat().st_size == (1 << 20) - 1000
+    grants.close()
 
 
 @pytest.mark.parametrize(

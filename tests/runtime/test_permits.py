@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from lmboot.runtime.asking import Answer, Question
+from lmboot.runtime.confined import AT_ONCE_BYTES
 from lmboot.runtime.operations import Notify, Time
 from lmboot.runtime.permits import (
     MOST_REFUSED,
@@ -317,6 +319,40 @@ async def test_the_answer_names_the_folder_and_the_guest_its_name(notes: Path) -
         assert it.person.recorded == [
             ("fs.read_text", "notes", "asked"), ("fs.read_text", "notes", "while"),
         ]  # fmt: skip
+
+
+async def test_files_of_all_sizes_are_read_and_each_is_recorded(notes: Path) -> None:
+    """Small ones are served in the event loop, larger ones in a thread."""
+    sizes = (0, 1, 1000, AT_ONCE_BYTES, AT_ONCE_BYTES + 1, 500_000)
+    for size in sizes:
+        (notes / str(size)).write_text("x" * size)
+    async with asked() as it:
+        await it.grants.add_folder(notes, "read", name="notes")
+        for size in sizes * 20:
+            await it.scene.guest.ask("fs.read_text", path=f"notes/{size}")
+        answers = [await it.scene.guest.answer() for _ in sizes * 20]
+
+        answers.sort(key=lambda each: int(each["id"]))
+        assert [len(each["result"]) for each in answers] == [*sizes] * 20
+        assert {each["version"] for each in answers} == {1}
+        assert it.scene.audit.outcomes == dict.fromkeys(range(120), "ok")
+
+
+async def test_what_is_served_at_once_obeys_route_and_record(notes: Path) -> None:
+    async with asked() as it:
+        await it.grants.add_folder(notes, "read", name="notes")
+        stat = partial(it.scene.guest.call, "fs.stat", path="notes/a.txt")
+        assert (await stat())["result"]["size"] == 3
+
+        it.scene.broker.flip("fs.stat", "DENY")
+        assert codes([await stat()]) == ["denied"]
+        it.scene.broker.flip("fs.stat", "HOST")
+        it.scene.audit.full = True
+        assert codes([await stat()]) == ["not_recorded"]
+        it.scene.audit.full = False
+        it.grants.remove("notes")
+        await it.scene.guest.ask("fs.stat", path="notes/a.txt")
+        assert await question(it) == Question("fs.stat", "notes", chooses_folder=True)
 
 
 async def test_a_folder_that_may_be_read_is_asked_for_once_more_to_be_written(

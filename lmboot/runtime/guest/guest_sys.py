@@ -13,6 +13,11 @@ user may change a route at any time: `reply(op, **args)` tells with the result w
 Arguments and results of the broker are JSON values.
 The short names below (`read("a.txt")`) are the same calls. Standard library only, Python 3.9+.
 
+What is asked of the broker, and what it answers, takes 1 MiB at most, in which line ends and
+quotes count twice: so much may be written or fetched at once. `read` reads large files by pieces:
+`call("fs.read_text", path=p, offset=0, length=65536)` returns the text of so many bytes, or of
+fewer; the next piece begins `len(text.encode())` further on; an empty one is the end.
+
 Descriptor LMBOOT_FD is the socket to the broker (on Windows two, to read from and to write to):
 one request at a time, from any thread, but from this process only. A child that was forked has its
 own files in memory and no broker. In the portable sandbox (`sys.platform` is "wasi") there is no
@@ -38,6 +43,8 @@ ALIASES = {
 
 BROKER_SECONDS = 5.0  # for a broker to tell its table, which is the first that it does
 MAX_FRAME_BYTES = 1 << 20
+PIECE_BYTES = 1 << 20  # of a file; an answer may bring less
+MAX_TEXT_BYTES = 64 << 20  # of one file that is read by pieces
 MAX_ROWS = 1000  # of one answer of a database
 NO_TIME = 946684800.0  # 2000-01-01T00:00:00Z: here there is no clock
 
@@ -96,8 +103,24 @@ def open(path):
 
 
 def read(path):
-    """Return the text of a file."""
-    return call("fs.read_text", path=path)
+    """Return the text of a file; of one that changes meanwhile, maybe a mixture."""
+    try:
+        return call("fs.read_text", path=path)
+    except HostError as error:
+        if error.code != "too_large":
+            raise
+    return "".join(_pieces(path))
+
+
+def _pieces(path):
+    """Yield the text of a file that is too large for one answer."""
+    offset, piece = 0, None
+    while piece != "":
+        piece = call("fs.read_text", path=path, offset=offset, length=PIECE_BYTES)
+        offset += len(piece.encode())
+        if offset > MAX_TEXT_BYTES:
+            raise HostError("too_large", f"fs.read_text: more than {MAX_TEXT_BYTES} bytes")
+        yield piece
 
 
 def write(path, text):
@@ -166,8 +189,15 @@ def _open(path):
     return f"ok, handle: vfs.{name}"
 
 
-def _read_text(path):
-    return _files[_existing(path)]
+def _read_text(path, offset=0, length=0):
+    text = _files[_existing(path)]
+    if not offset and not length:
+        return text
+    data = text.encode()[offset:]
+    piece = data[: length or None].decode("utf-8", "ignore")  # not what is cut at its end
+    if data and not piece:
+        raise HostError("not_text", f"no character has only {length} bytes here")
+    return piece
 
 
 def _write_text(path, text, overwrite=True):
