@@ -14,7 +14,7 @@ from typing import Any
 
 assert sys.platform != "win32"  # noqa: S101 nobody imports it there
 
-from lmboot.spawning import out_of_the_way  # noqa: E402
+from lmboot.spawning import out_of_the_way
 
 
 class Fault(Exception):

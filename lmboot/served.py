@@ -19,10 +19,10 @@ from typing import Any
 
 assert sys.platform != "win32"  # noqa: S101 nobody imports it there
 
-from lmboot.cgroups import NoGroup  # noqa: E402
-from lmboot.inside import first_of_its_space, hold, kill_held  # noqa: E402
-from lmboot.lentgroup import LentGroup  # noqa: E402
-from lmboot.service import (  # noqa: E402
+from lmboot.cgroups import NoGroup
+from lmboot.inside import first_of_its_space, hold, kill_held
+from lmboot.lentgroup import LentGroup
+from lmboot.service import (
     CONFLICT,
     NO_CONTENT,
     NOT_FOUND,

@@ -46,7 +46,7 @@ if __name__ == "__main__":
 
 assert sys.platform != "win32"  # noqa: S101 there, `windows_process.py` stands in its place
 
-from lmboot.census import (  # noqa: E402
+from lmboot.census import (
     TICKS_PER_SECOND,
     CpuLedger,
     Facts,
@@ -57,21 +57,21 @@ from lmboot.census import (  # noqa: E402
     proportional,
     resident,
 )
-from lmboot.cgroups import Group, NoGroup, Place  # noqa: E402
-from lmboot.control import Abandoned, Control, Fault  # noqa: E402
-from lmboot.enclosure import become_subreaper, kill_everybody, leave_a_guard  # noqa: E402
-from lmboot.holdings import Holdings, filled, inodes  # noqa: E402
-from lmboot.inside import (  # noqa: E402
+from lmboot.cgroups import Group, NoGroup, Place
+from lmboot.control import Abandoned, Control, Fault
+from lmboot.enclosure import become_subreaper, kill_everybody, leave_a_guard
+from lmboot.holdings import Holdings, filled, inodes
+from lmboot.inside import (
     ask_who_writes,
     first_of_its_space,
     hold,
     kill_held,
     receive,
 )
-from lmboot.keeper import die_with_parent, leave_a_keeper  # noqa: E402
-from lmboot.served import Served  # noqa: E402
-from lmboot.service import NoAnswer, Service  # noqa: E402
-from lmboot.spawning import out_of_the_way, spawn  # noqa: E402
+from lmboot.keeper import die_with_parent, leave_a_keeper
+from lmboot.served import Served
+from lmboot.service import NoAnswer, Service
+from lmboot.spawning import out_of_the_way, spawn
 
 READY_SECONDS = 20.0  # from spawning to the launcher's READY; a cold disk needs about one
 ENDING_SECONDS = 1.0  # from the closing of a process's descriptors to its status

@@ -74,7 +74,7 @@ class Backstage:
         """Import what the first session needs, before the user wants one, and see what it has."""
         import lmboot.app.boot
         import lmboot.gui.view
-        import lmboot.gui.watching  # noqa: F401
+        import lmboot.gui.watching  # noqa: F401 imported ahead of need
 
         self._do(self._look_for_sandboxes())
 
@@ -94,7 +94,7 @@ class Backstage:
     @staticmethod
     def prepare_saving() -> None:
         """Import what saving settings needs, before the window needs it."""
-        import tomlkit  # noqa: F401
+        import tomlkit  # noqa: F401 the same
 
     # ------------------------------------------------------------------ sessions
 

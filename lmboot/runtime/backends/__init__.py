@@ -99,7 +99,7 @@ def workspaces(backend: str) -> Path | None:
     firejail shows all of a home in which it is to show something; of /tmp it shows just that.
     """
     if backend == "firejail":
-        return Path(f"/tmp/lmboot-{system.user()}")  # noqa: S108 (private_folder checks whose it is)
+        return Path(f"/tmp/lmboot-{system.user()}")
     return None
 
 

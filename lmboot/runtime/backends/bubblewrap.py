@@ -62,11 +62,11 @@ class Bubblewrap:
         flags = ("-I", "-S", "-B", "-u", "-X", "utf8")
         return Plan(
             argv=self.around((self.python, *flags, f"{INSIDE}/start.py"), given, disk_bytes),
-            env=environment(home="/app", temporary="/tmp", path="/usr/bin"),  # noqa: S108
+            env=environment(home="/app", temporary="/tmp", path="/usr/bin"),
             library=f"{INSIDE}/lib",
             contents={SECCOMP: self.filter, START: self.start, LIBRARY: self.library},
             info=INFO,
-            folders=("/app", "/tmp", "/dev/shm"),  # noqa: S108 (the sandbox's own)
+            folders=("/app", "/tmp", "/dev/shm"),
         )
 
     def around(
@@ -113,8 +113,8 @@ def _writable(disk_bytes: int) -> tuple[str, ...]:
     """
     return (
         *("--proc", "/proc", "--remount-ro", "/proc"),
-        *("--dev", "/dev", "--size", str(SCRATCH_BYTES), "--tmpfs", "/dev/shm"),  # noqa: S108
-        *("--remount-ro", "/dev", "--size", str(SCRATCH_BYTES), "--tmpfs", "/tmp"),  # noqa: S108
+        *("--dev", "/dev", "--size", str(SCRATCH_BYTES), "--tmpfs", "/dev/shm"),
+        *("--remount-ro", "/dev", "--size", str(SCRATCH_BYTES), "--tmpfs", "/tmp"),
         *("--size", str(disk_bytes), "--tmpfs", "/app"),
     )
 

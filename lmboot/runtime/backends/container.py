@@ -88,7 +88,7 @@ class Podman:
 
     def plan(self, *, disk_bytes: int, workspace: str) -> Plan:
         """Return what to start; podman keeps its own things in the workspace, a short path."""
-        launch, own = f"{workspace}/launch", f"{workspace}/tmp"  # noqa: S108 (the run's own)
+        launch, own = f"{workspace}/launch", f"{workspace}/tmp"
         podman = (self.binary, *_storage(workspace, self.store), "--runtime", self.crun)
         hidden = (HYBRID, f"{launch}/nothing") if self.hybrid else ()
         return Plan(
@@ -150,7 +150,7 @@ def _storage(workspace: str, store: Store | None) -> tuple[str, ...]:
     also = () if store is None else ("--storage-opt", f"{driver}.imagestore={store.folder}")
     return (
         *("--root", f"{workspace}/s", "--runroot", f"{workspace}/r"),
-        *("--tmpdir", f"{workspace}/tmp", "--storage-driver", driver, *also),  # noqa: S108
+        *("--tmpdir", f"{workspace}/tmp", "--storage-driver", driver, *also),
         *("--cgroup-manager", "cgroupfs", "--log-level", "fatal"),
     )
 

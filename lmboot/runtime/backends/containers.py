@@ -12,7 +12,7 @@ LIFE, OUT, ERR = range(STDIN + 1, STDIN + 4)
 
 GUEST = Path(__file__).parents[1] / "guest"
 INSIDE = "/run/lmboot"  # where lmboot's own files lie for the runtime
-WRITABLE = ("/app", "/tmp", "/dev/shm")  # noqa: S108 (the container's own)
+WRITABLE = ("/app", "/tmp", "/dev/shm")
 FLAGS = ("-I", "-S", "-B", "-u", "-X", "utf8")  # of the interpreter inside
 OPEN_FILES = 256
 
@@ -40,4 +40,4 @@ def folders_of_the_system() -> tuple[str, ...]:
 def own_environment(*, of_image: bool) -> dict[str, str]:
     """Return the runtime's environment; an image has more folders for programs."""
     path = "/usr/local/bin:/usr/bin:/bin" if of_image else "/usr/bin"
-    return environment(home="/app", temporary="/tmp", path=path)  # noqa: S108
+    return environment(home="/app", temporary="/tmp", path=path)

@@ -75,7 +75,7 @@ class Firejail:
 
     def plan(self, *, disk_bytes: int, workspace: str) -> Plan:
         """Return what to start in a workspace, a folder with `app`, `tmp` and the plan's files."""
-        home, temporary = f"{workspace}/app", f"{workspace}/tmp"  # noqa: S108 (its own)
+        home, temporary = f"{workspace}/app", f"{workspace}/tmp"
         env = environment(home=home, temporary=temporary, path="/usr/bin")
         python = (self.python, "-I", "-S", "-B")
         return Plan(

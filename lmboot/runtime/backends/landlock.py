@@ -47,7 +47,7 @@ class Landlock:
 
     def plan(self, *, disk_bytes: int, workspace: str) -> Plan:
         """Return what to start in a workspace, a folder with `app`, `tmp` and the plan's files."""
-        home, temporary = f"{workspace}/app", f"{workspace}/tmp"  # noqa: S108 (its own)
+        home, temporary = f"{workspace}/app", f"{workspace}/tmp"
         python = (self.python, "-I", "-S", "-B")
         return Plan(
             argv=(

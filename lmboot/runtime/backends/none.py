@@ -33,7 +33,7 @@ class Unconfined:
         `disk_bytes` bounds each file (a limit of the process), not their sum.
         """
         del disk_bytes
-        home, temporary = f"{workspace}/app", f"{workspace}/tmp"  # noqa: S108
+        home, temporary = f"{workspace}/app", f"{workspace}/tmp"
         flags = ("-I", "-S", "-B", "-u", "-X", "utf8")
         return Plan(
             argv=(self.python, *flags, f"{self.guest}/start.py"),

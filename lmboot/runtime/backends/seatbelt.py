@@ -55,7 +55,7 @@ class Seatbelt:
 
     def plan(self, *, disk_bytes: int, workspace: str) -> Plan:
         """Return what to start in a workspace, a folder with `app`, `tmp` and the plan's files."""
-        home, temporary = f"{workspace}/app", f"{workspace}/tmp"  # noqa: S108 (its own)
+        home, temporary = f"{workspace}/app", f"{workspace}/tmp"
         text, given = profile(prefix=self.prefix, workspace=workspace)
         return Plan(
             argv=(
@@ -103,8 +103,8 @@ def profile(*, prefix: str, workspace: str) -> tuple[str, dict[str, str]]:
 
     python = named("subpath", "PYTHON", prefix)
     inside = named("subpath", "W", workspace)
-    own = named("subpath", "OWN", f"{workspace}/app", f"{workspace}/tmp")  # noqa: S108 (its own)
-    roots = named("literal", "ROOT", f"{workspace}/app", f"{workspace}/tmp")  # noqa: S108
+    own = named("subpath", "OWN", f"{workspace}/app", f"{workspace}/tmp")
+    roots = named("literal", "ROOT", f"{workspace}/app", f"{workspace}/tmp")
     above = named("literal", "ABOVE", *_above(prefix), *_above(workspace))
     libraries = " ".join(f'(subpath "{path}")' for path in LIBRARIES)
     facts = " ".join(f'(sysctl-name "{name}")' for name in FACTS)
@@ -135,7 +135,7 @@ def profile(*, prefix: str, workspace: str) -> tuple[str, dict[str, str]]:
 def spellings(path: str) -> list[str]:
     """Return a path as the system resolves it, and as people spell it: /tmp is /private/tmp."""
     plain = path.removeprefix("/private")
-    if plain.startswith(("/tmp/", "/var/", "/etc/")):  # noqa: S108 (macOS' own links)
+    if plain.startswith(("/tmp/", "/var/", "/etc/")):
         return [f"/private{plain}", plain]
     return [path]
 

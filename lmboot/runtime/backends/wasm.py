@@ -181,10 +181,10 @@ class WithinBubblewrap:
         del workspace
         inner = replace(self.inner, site=f"{INSIDE}/site", engine=f"{INSIDE}/engine")
         numbers = dict(zip(inner.parts, count(START), strict=False))
-        host = inner.command(INSIDE, "/app", "/tmp", _SCRATCH, disk_bytes)  # noqa: S108
+        host = inner.command(INSIDE, "/app", "/tmp", _SCRATCH, disk_bytes)
         return Plan(
             argv=self.outer.around(host, (*self._read_only(), *_files(numbers)), disk_bytes),
-            env=environment(home="/app", temporary="/tmp", path="/usr/bin"),  # noqa: S108
+            env=environment(home="/app", temporary="/tmp", path="/usr/bin"),
             library="",
             contents={
                 SECCOMP: self.outer.filter,

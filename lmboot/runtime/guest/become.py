@@ -21,7 +21,7 @@ for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores these, and so 
     signal.signal(number, signal.SIG_DFL)
 os.closerange(3, 4096)
 try:
-    os.execv(program, [program, *arguments])  # noqa: S606
+    os.execv(program, [program, *arguments])  # noqa: S606 an argument vector, and no shell
 except OSError as error:
     sys.stderr.write(f"{program}: {error.strerror}\n")
     sys.stderr.flush()

@@ -268,7 +268,7 @@ def _exec_here(code):
     out, err, status = io.StringIO(), io.StringIO(), 0
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
-            exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})  # noqa: S102
+            exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})
         except SystemExit as end:
             status = 0 if end.code is None else end.code
             if not isinstance(status, int):

@@ -99,7 +99,7 @@ if __name__ == "__main__" and sys.platform == "win32":
     try:
         with open(path, "rb") as file:
             source = file.read()
-        exec(compile(source, path, "exec", dont_inherit=True), names)  # noqa: S102
+        exec(compile(source, path, "exec", dont_inherit=True), names)
     except SystemExit:
         raise
     except BaseException as error:

@@ -294,7 +294,7 @@ def is_own_view(number: int) -> bool:
         return False
     if outcome(lambda: os.open("..", os.O_RDONLY, dir_fd=number)).startswith("ok"):
         return False
-    if any(os.path.samestat(status, os.stat(path)) for path in ("/app", "/tmp")):  # noqa: S108
+    if any(os.path.samestat(status, os.stat(path)) for path in ("/app", "/tmp")):
         return True
     return not outcome(lambda: os.mkdir("lmboot-probe", dir_fd=number)).startswith("ok")
 
@@ -340,7 +340,7 @@ attempts: dict[str, Callable[[], object]] = {
 risky: dict[str, Callable[[], object]] = {
     "forks": fork_until_refused,
     "disk": lambda: fill(".", int(given["disk_mb"]) + 4),
-    "shm": lambda: fill("/dev/shm", 20),  # noqa: S108
+    "shm": lambda: fill("/dev/shm", 20),
     "tmp": lambda: fill(os.environ["TMPDIR"], 20),
 }
 if _PORTABLE:  # its engine refuses more memory; elsewhere, whoever watches ends the program

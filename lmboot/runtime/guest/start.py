@@ -215,7 +215,7 @@ if __name__ == "__main__":
     try:
         with open(path, "rb") as file:
             source = file.read()
-        exec(compile(source, path, "exec", dont_inherit=True), names)  # noqa: S102
+        exec(compile(source, path, "exec", dont_inherit=True), names)
     except SystemExit:
         raise
     except BaseException as error:

@@ -29,7 +29,7 @@ from lmboot.runtime.wasm.files import Folder, Texts
 from lmboot.runtime.wasm.link import Link, link
 from lmboot.runtime.wasm.waiting import CHUNK
 
-LIBRARY, HOME, TEMPORARY = "/run/lmboot", "/app", "/tmp"  # noqa: S108 (paths inside)
+LIBRARY, HOME, TEMPORARY = "/run/lmboot", "/app", "/tmp"
 TEMPORARY_BYTES = 16 << 20
 OPEN_FILES = 256
 LATE_BYTES = 1 << 20  # what the engine itself may say on the guest's streams, told at the end
