@@ -211,7 +211,9 @@ def refusal(question: Question) -> Refused:
     """Return what the guest is told: what is missing, not who decided it."""
     what = repr(brief(question.what, 100))
     if _of_a_folder(question):
-        return Refused("not_granted", f"no folder {what} was granted")
+        known = f"the folder {what} may only be read"
+        new = f"no folder {what} was granted"
+        return Refused("not_granted", new if question.chooses_folder else known)
     if question.op == "fetch":
         return Refused("not_granted", f"the host {what} is not granted")
     return Refused("not_granted", f"{_in_words(question)} is not granted")
