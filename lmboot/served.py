@@ -130,7 +130,15 @@ class Served:
             wait(door.fileno())
             door.hand_over(pid, self._watched, [given[number] for number in request["handed"]])
             self.pid, self.handle = pid, self._watched
-        return LentGroup(self.pid, self.limit) if request["limited"] else None
+        return self._group() if request["limited"] else None
+
+    def _group(self) -> LentGroup:
+        try:
+            return LentGroup(self.pid, self.limit)
+        except NoGroup:
+            if self.handle is not None:
+                kill_held(self.handle)  # nobody else knows of it yet
+            raise
 
     def _started(
         self, request: Mapping[str, Any], argv: Iterable[str], env: Mapping[str, str], wait: Wait
