@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -190,7 +190,8 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             if container.process is not None:
                 container.process.kill()
-                os.kill(container.pid, 9)
+                with suppress(ProcessLookupError):
+                    os.kill(container.pid, 9)
                 container.removed.wait(20)
             self.server.containers.pop(name, None)
             self._answer(204)
