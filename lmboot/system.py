@@ -164,6 +164,18 @@ else:
         return sys.executable
 
 
+def lives(pid: int) -> bool:
+    """Say whether there is such a process; where nobody can tell, yes."""
+    if sys.platform != "win32":  # where os.kill would end it
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        except (PermissionError, OverflowError):
+            return True
+    return True
+
+
 def leads_elsewhere(found: os.stat_result) -> bool:
     """Say whether something is a junction, a link, or another point that leads elsewhere."""
     attributes = getattr(found, "st_file_attributes", 0)

@@ -69,10 +69,17 @@ def folders() -> set[Path]:
     runs = {path for place in places for path in place.glob("run-*")}
     return {
         *(runs - _held_by_others(runs)),
-        *user_cache_path("lmboot").glob("canary-*"),
-        *Path(tempfile.gettempdir()).glob("lmboot-probe-*"),
+        *_of_probes(),
         *Path("/dev/shm").glob("libpod_rootless*"),  # what podman would lock with
     }
+
+
+def _of_probes() -> set[Path]:
+    """Return what probes of this process and those beneath it have laid out."""
+    places = user_cache_path("lmboot"), Path(tempfile.gettempdir())
+    ours = {os.getpid(), *(child.pid for child in psutil.Process().children(recursive=True))}
+    found = {path for place in places for path in place.glob("lmboot-probe-*-*")}
+    return {path for path in found if path.name.split("-")[2] in map(str, ours)}
 
 
 def _held_by_others(runs: set[Path]) -> set[Path]:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import platform
 import secrets
+import shutil
 import socket
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from typing import Any
 
 from platformdirs import user_cache_path
 
+from lmboot import system
 from lmboot.errors import SandboxFault
 from lmboot.runtime import desktop
 from lmboot.workspace import private_folder
@@ -54,7 +56,7 @@ class Bait:
         """
         made: list[str] = []
         if sys.platform != "win32":
-            for address in desktop.like(os.environ, secrets.token_hex(8)):
+            for address in desktop.like(os.environ, _word()):
                 with contextlib.suppress(OSError):  # no such folder, or no such sockets
                     self._servers.append(_listening(socket.AF_UNIX, desktop.unwritten(address)))
                     self._paths += [] if address.startswith("@") else [Path(address)]
@@ -110,7 +112,8 @@ def _listening(family: int, address: Any) -> socket.socket:
 @contextlib.contextmanager
 def bait_laid_out() -> Iterator[Bait]:
     """Lay it out for a block; raise SandboxFault where nothing can be written."""
-    with tempfile.TemporaryDirectory(prefix="lmboot-probe-") as name:
+    _sweep()
+    with tempfile.TemporaryDirectory(prefix=f"lmboot-probe-{os.getpid()}-") as name:
         folder = Path(name)
         folder.chmod(0o755)  # what hides the secret must be the sandbox, not the folder's mode
         secret = _secret(folder)
@@ -122,9 +125,29 @@ def bait_laid_out() -> Iterator[Bait]:
             secret.unlink()
 
 
+def _word() -> str:
+    """Return a name that tells whose it is."""
+    return f"{os.getpid()}-{secrets.token_hex(8)}"
+
+
+def _sweep() -> None:
+    """Remove what probes have left that were killed."""
+    places = {tempfile.gettempdir(), str(user_cache_path("lmboot")), desktop.DISPLAYS}
+    places |= {os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()}
+    for path in (path for place in places for path in Path(place).glob("lmboot-probe-*-*")):
+        pid = path.name.split("-")[2]
+        with contextlib.suppress(OSError):
+            if not pid.isdecimal() or system.lives(int(pid)):
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
 def _secret(otherwise: Path) -> Path:
     """Write a file that must not be readable: in the user's home if that can be written to."""
-    name = f"canary-{secrets.token_hex(8)}"
+    name = f"lmboot-probe-{_word()}"
     for folder in (user_cache_path("lmboot"), otherwise):
         with contextlib.suppress(OSError, SandboxFault):
             path = private_folder(folder) / name if folder != otherwise else folder / name

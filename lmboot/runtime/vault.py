@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from lmboot import system
 from lmboot.errors import AuditFault, FileUnreadable
 from lmboot.keychain import Keychain, SystemKeychain
 from lmboot.runtime.chain import (
@@ -389,17 +390,9 @@ def _is_being_written(name: str) -> bool:
     Windows does not let an open file be removed, and there `kill` would end the process.
     """
     pid = name.split("-")[2:3]
-    return sys.platform != "win32" and bool(pid) and pid[0].isdecimal() and _lives(int(pid[0]))
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True
+    return (
+        sys.platform != "win32" and bool(pid) and pid[0].isdecimal() and system.lives(int(pid[0]))
+    )
 
 
 def _read_key(file: Path) -> bytes:

@@ -130,9 +130,9 @@ async def test_case_99_where_namespaces_are_forbidden_it_is_said_and_nothing_run
 
 @pytest.mark.sandbox
 @pytest.mark.case(100, 101)
-@pytest.mark.parametrize(("more", "lost"), [("--ro-bind /etc /etc", "fs_read")])
+@pytest.mark.parametrize(("more", "lost"), [("--ro-bind /etc /etc", ["fs_read", "host_name"])])
 async def test_case_101_a_back_end_that_quietly_allows_more_is_refused(
-    wrapper: Path, more: str, lost: str
+    wrapper: Path, more: str, lost: list[str]
 ) -> None:
     """It starts, tells its inside, ends with 0: what it does not hold is found by trying."""
     wrapper.write_text(f'#!/bin/sh\nexec /usr/bin/bwrap {more} "$@"\n')
@@ -140,8 +140,8 @@ async def test_case_101_a_back_end_that_quietly_allows_more_is_refused(
     proven = await posture.prove(replace(bubblewrap.find(), binary=str(wrapper)))
 
     assert not proven.usable
-    assert proven.reason.endswith(f"but it does not enforce {lost}")
-    assert [name for name, level in proven.properties.items() if level == "absent"] == [lost]
+    assert "but it does not enforce fs_read" in proven.reason
+    assert [name for name, level in proven.properties.items() if level == "absent"] == lost
 
 
 @pytest.mark.sandbox
