@@ -1,6 +1,6 @@
 #!/bin/sh
-# Sets everything up where needed, then runs the tests, then the hostile ones: each time in three
-# processes, since half of a test's time is waiting.
+# Sets everything up where needed, then runs the tests, then the hostile ones. Half of a test's time
+# is waiting, so some folders get a process of their own; the hostile ones load the machine themselves.
 set -eu
 cd "$(dirname "$0")/.."
 .ci/setup engine,wasm,test
@@ -8,26 +8,31 @@ reports=${REPORTS:-$(mktemp -d)}
 unset PYTHONDONTWRITEBYTECODE # or each process would compile all tests anew
 .venv/bin/python -m tests.portable # the portable sandbox's engine: a minute, once on a machine
 
-pytest=".venv/bin/python -m pytest --require=sandbox"
-window= runtime=
-trap 'kill $window $runtime 2>/dev/null || :' EXIT
+beside=
+trap 'kill $beside 2>/dev/null || :' EXIT
 
-round() { # the reports' name, then pytest's arguments
-    name=$1 failed=0
-    shift
-    $pytest tests/gui --junitxml "$reports/$name-gui.xml" "$@" >"$reports/gui.log" 2>&1 &
-    window=$!
-    $pytest tests/runtime --junitxml "$reports/$name-runtime.xml" "$@" >"$reports/runtime.log" 2>&1 &
-    runtime=$!
-    $pytest --ignore=tests/gui --ignore=tests/runtime --junitxml "$reports/$name.xml" "$@" || failed=1
-    wait "$runtime" || failed=1
-    cat "$reports/runtime.log"
-    wait "$window" || failed=1
-    cat "$reports/gui.log"
+round() { # the reports' name, the folders that run beside the rest, then pytest's arguments
+    name=$1 apart=$2 rest= failed=0
+    pytest=".venv/bin/python -m pytest --require=sandbox"
+    shift 2
+    beside=
+    for folder in $apart; do
+        report=$reports/$name-$folder
+        $pytest "tests/$folder" --junitxml "$report.xml" "$@" >"$report.log" 2>&1 &
+        beside="$beside $!"
+        rest="$rest --ignore=tests/$folder"
+    done
+    $pytest $rest --junitxml "$reports/$name.xml" "$@" || failed=1
+    for process in $beside; do
+        wait "$process" || failed=1
+    done
+    for folder in $apart; do
+        cat "$reports/$name-$folder.log"
+    done
     return $failed
 }
 
 status=0
-round usual "$@" || status=1
-round attacks -m attack "$@" || status=1
+round usual "gui runtime" "$@" || status=1
+round attacks gui -m attack "$@" || status=1
 exit $status
