@@ -131,13 +131,15 @@ def _word() -> str:
 
 
 def _sweep() -> None:
-    """Remove what probes have left that were killed."""
+    """Remove what probes of this user have left that were killed."""
     places = {tempfile.gettempdir(), str(user_cache_path("lmboot")), desktop.DISPLAYS}
     places |= {os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()}
     for path in (path for place in places for path in Path(place).glob("lmboot-probe-*-*")):
         pid = path.name.split("-")[2]
         with contextlib.suppress(OSError):
             if not pid.isdecimal() or system.lives(int(pid)):
+                continue
+            if path.lstat().st_uid != system.user():
                 continue
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)

@@ -48,7 +48,7 @@ async def end_on_file(folder: Path, runtime: FakeRuntime) -> tuple[Record, list[
         is_trigger=lambda text: False,
         bootstrap_anew=_never,
     )
-    await talk.run(runtime, "", 256, Border(log, agreed_routes({}, {}), ALONE))  # type: ignore[arg-type]
+    await talk.run(runtime, "", 256, Border(log, agreed_routes({}, {}), ALONE))  # type: ignore[arg-type]  # a fake
     await talk.close()
     found = records(log.path)
     (end,) = [each for each in found if each.get("op") == "run"]
@@ -92,7 +92,7 @@ async def test_an_end_that_can_not_be_recorded_ends_the_session_all_the_same(
         bootstrap_anew=_never,
     )
 
-    await talk.run(FakeRuntime(), "", 256, border)  # type: ignore[arg-type]
+    await talk.run(FakeRuntime(), "", 256, border)  # type: ignore[arg-type]  # a fake
     await talk.close()
 
     assert talk.ended is not None
@@ -126,7 +126,7 @@ async def test_a_channel_that_is_closed_for_a_breach_is_told_once(breach: str) -
     loop = asyncio.get_running_loop()
     runtime.guest.setblocking(False)
 
-    border.serve(runtime)  # type: ignore[arg-type]
+    border.serve(runtime)  # type: ignore[arg-type]  # a fake
     await loop.sock_sendall(runtime.guest, BROKEN[breach])
     while await loop.sock_recv(runtime.guest, 1 << 16):
         pass
@@ -143,7 +143,7 @@ async def test_a_channel_that_ends_as_it_should_is_not_told(last: str) -> None:
     session = replace(ALONE, tell=lambda text, event=None, **details: told.append(text))
     runtime, border = Lined(), Border(AuditFault("no room"), agreed_routes({}, {}), session)
 
-    border.serve(runtime)  # type: ignore[arg-type]
+    border.serve(runtime)  # type: ignore[arg-type]  # a fake
     if last == "guest":
         runtime.guest.close()
     await border.close()

@@ -49,3 +49,15 @@ def test_what_a_killed_probe_left_goes_with_the_next(folder: Path) -> None:
         assert set(folder.glob("lmboot-probe-*")) > set(others)
 
     assert set(folder.iterdir()) == set(others)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to another user")
+def test_what_bears_the_name_but_is_another_user_s_is_left_alone(folder: Path) -> None:
+    theirs = folder / f"lmboot-probe-{of_somebody_dead()}-a"
+    theirs.mkdir()
+    os.chown(theirs, 54321, 54321)
+
+    with bait_laid_out():
+        pass
+
+    assert theirs.exists()
