@@ -29,12 +29,12 @@ import os
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lmboot.errors import FileUnreadable, UsageFault
-from lmboot.runtime.policy import Limits, Rule, lowered
+from lmboot.runtime.policy import Limits, Rule, lowered, nothing_by_host
 from lmboot.text import brief
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 Theme = Literal["system", "dark", "light"]
 
+_NOTHING_BY_HOST = "what it denies is not known, so this machine does nothing for a runtime"
 _UNCHANGED = "The settings stay as they were."
 
 
@@ -97,15 +98,25 @@ NAMES = frozenset(  # of every setting that can be saved: "context", "window.the
 
 
 def load(file: Path) -> Settings:
-    """Return the settings of a file. One with errors is renamed to `.bad`; defaults hold then."""
+    """Return the settings of a file. One with errors is renamed to `.bad`; defaults hold then.
+
+    What it said of limits and routes holds on, in a new file. Of one that can't be read nobody
+    knows what it says: this machine performs nothing for a runtime then.
+    """
     try:
-        read = _parse(file.read_text("utf-8"))
+        text = file.read_text("utf-8")
+        return _in_force(file, _parse(text))
     except FileNotFoundError:
         return Settings()
     except OSError as error:
-        return Settings(complaint=f"{file} can't be read ({error.strerror}); defaults are used")
-    except ValueError as error:  # also a text that is no UTF-8
-        return Settings(complaint=_set_aside(file, error))
+        return _closed(f"{file} can't be read ({error.strerror}); defaults are used")
+    except UnicodeDecodeError as error:
+        return _set_aside(file, error, error.object.decode("utf-8", "replace"))
+    except ValueError as error:
+        return _set_aside(file, error, text)
+
+
+def _in_force(file: Path, read: File) -> Settings:
     limits, too_high = lowered(Limits(), read.limits.model_dump(exclude_unset=True))
     names = ", ".join(too_high)
     complaint = f"{file}: limits can only be lowered; not taken: {names}" if too_high else None
@@ -217,11 +228,28 @@ def _write(file: Path, text: str) -> None:
         raise UsageFault(message, hint=_UNCHANGED) from error
 
 
-def _set_aside(file: Path, error: ValueError) -> str:
-    bad = file.with_name(file.name + ".bad")
+def _set_aside(file: Path, error: ValueError, text: str) -> Settings:
+    """Rename a file with errors; what bounds runtimes takes its place, or it stays there."""
+    import tomlkit
+
+    from lmboot.settings_shape import ceilings
+
+    bad, kept = file.with_name(file.name + ".bad"), ceilings(text)
+    mended = f"# what {bad.name} says of limits and routes\n\n{tomlkit.dumps(kept)}"
+    wrong = f"{file} has an error: {brief(str(error), 120)}"
     try:
         file.replace(bad)
-        kept = f"it was renamed to {bad.name}"
-    except OSError:
-        kept = "it was left where it is"
-    return f"{file} has an error: {brief(str(error), 120)}; {kept} and defaults are used"
+        if kept:
+            _write(file, mended)
+    except (OSError, UsageFault):
+        with suppress(OSError):
+            bad.replace(file)
+        return _closed(f"{wrong}; it was left where it is and defaults are used")
+    aside = f"it was renamed to {bad.name} and defaults are used"
+    if kept.get("routes") == nothing_by_host():
+        aside += f"; {_NOTHING_BY_HOST}"
+    return replace(_in_force(file, _parse(mended)), complaint=f"{wrong}; {aside}")
+
+
+def _closed(complaint: str) -> Settings:
+    return Settings(complaint=f"{complaint}; {_NOTHING_BY_HOST}", routes=nothing_by_host())

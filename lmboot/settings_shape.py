@@ -7,6 +7,7 @@ all else that the window's model list needs.
 from __future__ import annotations
 
 import tomllib
+from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -20,7 +21,7 @@ from pydantic import (
 
 from lmboot.connections.addresses import normalise_base
 from lmboot.errors import UsageFault
-from lmboot.runtime.policy import OPERATIONS, RULES, Rule
+from lmboot.runtime.policy import OPERATIONS, RULES, Rule, nothing_by_host
 from lmboot.text import brief
 
 
@@ -100,6 +101,24 @@ def parse(text: str) -> File:
         return File.model_validate(tomllib.loads(text))
     except (tomllib.TOMLDecodeError, RecursionError, ValidationError) as error:
         raise ValueError(_sentence(error)) from error
+
+
+def ceilings(text: str) -> dict[str, Any]:
+    """Return the tables of a file with errors that bound runtimes, without what says nothing.
+
+    They outlive a slip in the rest of it, each if it is right by itself. Routes that can't be read
+    may have denied anything: in their place stands that this machine performs nothing.
+    """
+    try:
+        found = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError):
+        found = {"routes": None} if "routes" in text else {}
+    kept: dict[str, Any] = {"routes": nothing_by_host()} if "routes" in found else {}
+    for table in found.keys() & {"limits", "routes"}:
+        with suppress(ValidationError):
+            right = File.model_validate({table: found[table]})
+            kept |= right.model_dump(include={table}, exclude_unset=True)
+    return kept
 
 
 def _sentence(error: Exception) -> str:

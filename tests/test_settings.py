@@ -17,7 +17,7 @@ from lmboot import settings as module
 from lmboot import settings_shape as shape
 from lmboot.bootstrap.prompts import TRIGGER, TRIGGERS
 from lmboot.errors import FileUnreadable, UsageFault
-from lmboot.runtime.policy import RULES, Limits, Rule
+from lmboot.runtime.policy import RULES, Limits, Rule, nothing_by_host
 from lmboot.settings import NAMES, Settings, WindowSettings, load, save
 
 
@@ -128,7 +128,6 @@ def test_limits_can_only_be_lowered(file: Path) -> None:
         "[limits]\nmemory = 1",
         "limits = 1",
         "window = 1",
-        "routes = 1",
         "[window]\ncolour = 1",
         '[window]\ntheme = "blue"',
         "[window]\nscale = 0.7",
@@ -167,13 +166,71 @@ def test_a_file_that_is_no_text_is_set_aside_too(file: Path) -> None:
     assert not file.exists()
 
 
-def test_a_file_that_can_not_be_read_stays_where_it_is(file: Path) -> None:
+@pytest.mark.parametrize(
+    ("wrong", "limits", "routes"),
+    [
+        ("warm = 1\n[limits]\nmemory_mb = 9\n", Limits(memory_mb=9), {}),
+        ('warm = 1\n[routes]\nfs.list = "DENY"\n', Limits(), {"fs.list": "DENY"}),
+        ('[limits]\nmemory = 9\n[routes]\nfetch = "HOST"\n', Limits(), {"fetch": "HOST"}),
+        (
+            '[limits]\nmemory_mb = 9\n[routes]\nfetch = "NO"\n',
+            Limits(memory_mb=9),
+            nothing_by_host(),
+        ),
+        ("routes = 1", Limits(), nothing_by_host()),
+        ('[routes]\nfetch = "DENY"\nfetch = "DENY"\n', Limits(), nothing_by_host()),
+        ("warm = \n[routes]\n", Limits(), nothing_by_host()),
+    ],
+)
+def test_what_bounds_runtimes_outlives_an_error_in_the_file(
+    file: Path, wrong: str, limits: Limits, routes: dict[str, Rule]
+) -> None:
+    file.write_text(wrong)
+
+    first, second = load(file), load(file)
+
+    assert (first.limits, first.routes) == (limits, routes)
+    assert second == Settings(limits=limits, routes=routes)
+    assert first.complaint is not None
+    assert ("nothing for a runtime" in first.complaint) == (routes == nothing_by_host())
+    assert file.with_name("settings.toml.bad").read_text() == wrong
+
+
+@pytest.mark.parametrize(
+    ("wrong", "routes"),
+    [
+        (b'[routes]\nfetch = "DENY"\n# \xff\n', {"fetch": "DENY"}),
+        (b'[routes]\nfetch\xff = "DENY"\n', nothing_by_host()),
+    ],
+)
+def test_so_does_a_policy_in_a_file_that_is_no_text(
+    file: Path, wrong: bytes, routes: dict[str, Rule]
+) -> None:
+    file.write_bytes(wrong)
+
+    assert load(file).routes == routes
+    assert load(file).routes == routes
+
+
+def test_what_can_not_be_set_aside_is_judged_again(file: Path) -> None:
+    file.write_text('warm = 1\n[routes]\nfetch = "DENY"\n')
+    file.with_name("settings.toml.bad").mkdir()
+
+    for _ in range(2):
+        settings = load(file)
+        assert settings.routes == nothing_by_host()
+        assert "left where it is" in (settings.complaint or "")
+
+
+def test_a_file_that_can_not_be_read_stays_where_it_is_and_lets_nothing_through(
+    file: Path,
+) -> None:
     file.mkdir()
 
-    complaint = load(file).complaint
+    settings = load(file)
 
-    assert complaint is not None
-    assert "defaults" in complaint
+    assert "defaults" in (settings.complaint or "")
+    assert settings.routes == nothing_by_host()
     assert file.is_dir()
 
 
@@ -461,8 +518,7 @@ def test_a_policy_that_nobody_understands_is_an_error(
 ) -> None:
     file.write_text(f"[routes]\n{wrong}\n")
 
-    complaint = load(file).complaint
+    settings = load(file)
 
-    assert complaint is not None
-    assert sentence in complaint
-    assert not file.exists()
+    assert sentence in (settings.complaint or "")
+    assert settings.routes == nothing_by_host()

@@ -88,6 +88,11 @@ def ceiling_of(rules: Mapping[str, Rule]) -> dict[str, Route]:
     return {op: "HOST" if rule == "ASK" else rule for op, rule in said.items()}
 
 
+def nothing_by_host() -> dict[str, Rule]:
+    """Return the policy that holds where it can't be told what the user's own says."""
+    return dict.fromkeys(OPERATIONS, "EMULATE")
+
+
 def unasked(rules: Mapping[str, Rule]) -> frozenset[str]:
     """Return the operations for which a policy lets nobody be asked."""
     return frozenset(op for op, rule in rules.items() if rule == "HOST")
