@@ -72,7 +72,6 @@ class Folder:
         descriptor: int,
         *,
         writable: bool,
-        dotfiles: bool = False,
         quota: Quota | None = None,
         opener: Opener = open_beneath,
     ) -> None:
@@ -82,7 +81,6 @@ class Folder:
         self.turn = threading.Lock()  # for what must be alone in reading and then replacing a file
         self._descriptor = descriptor
         self.writable = writable
-        self._dotfiles = dotfiles
         self._quota = quota or Quota(RUN_BYTES)
         self._opener = opener
         self._is_local = opener is open_beneath and is_local(descriptor)
@@ -94,14 +92,13 @@ class Folder:
         path: Path,
         writable: bool = False,
         *,
-        dotfiles: bool = False,
         quota: Quota | None = None,
         opener: Opener = open_beneath,
     ) -> Self:
         """Hold a folder; raise UsageFault where it is a link or no folder, or is the system's.
 
-        Without `dotfiles`, names that begin with a dot can't be reached or seen. All
-        writing takes from `quota`, of RUN_BYTES where none is given.
+        Names that begin with a dot can't be reached or seen. All writing takes from `quota`, of
+        RUN_BYTES where none is given.
         """
         if not system.can_hold:
             raise UsageFault(
@@ -117,9 +114,7 @@ class Folder:
             ) from None
         try:
             _check_of_the_user(descriptor, path)
-            return cls(
-                descriptor, writable=writable, dotfiles=dotfiles, quota=quota, opener=opener
-            )
+            return cls(descriptor, writable=writable, quota=quota, opener=opener)
         except BaseException:
             os.close(descriptor)
             raise
@@ -130,7 +125,6 @@ class Folder:
             return type(self)(
                 os.dup(root),
                 writable=writable,
-                dotfiles=self._dotfiles,
                 quota=self._quota,
                 opener=self._opener,
             )
@@ -280,7 +274,7 @@ class Folder:
         problem = problem_with(relative)
         if problem is not None:
             raise _refusal(relative, "bad_path", problem)
-        if not self._dotfiles and (relative.startswith(".") or "/." in relative):
+        if relative.startswith(".") or "/." in relative:
             raise _refusal(relative, "hidden", "has a part that begins with a dot")
         if writing and not self.writable:
             raise _refusal(relative, "read_only", "lies in a folder that was granted for reading")
@@ -339,8 +333,7 @@ class Folder:
             above = f"{above}/{part}" if above else part
 
     def _shown(self, entry: os.DirEntry[str]) -> str | None:
-        hidden = entry.name.startswith(".") and not self._dotfiles
-        if hidden or problem_with(entry.name) is not None:
+        if entry.name.startswith(".") or problem_with(entry.name) is not None:
             return None
         try:
             found = entry.stat(follow_symlinks=False)

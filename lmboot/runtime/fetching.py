@@ -41,14 +41,6 @@ Headers = Sequence[tuple[bytes, bytes]]
 CONNECT_SECONDS = 3.0  # for one address, that a dead one leaves time for the next
 MAX_ADDRESSES = 64  # of one name
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_METHODS = frozenset({"GET", "HEAD"})
-_TOKEN = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]{1,64}", re.ASCII)
-_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,1022}[\x21-\x7e])?", re.ASCII)
-# What a guest may say of itself; all else is ours, the connection's, or a way to other hosts.
-_GUESTS = frozenset(
-    {"accept", "accept-language", "authorization", "if-modified-since", "if-none-match", "range"}
-)
-_FOR_EVERYONE = frozenset({"accept", "accept-language"})  # of these, kept when the origin changes
 _TOLD = ("content-type", "content-language", "etag", "last-modified", "retry-after")
 _CHARSET = re.compile(r"charset=\"?([A-Za-z0-9_.:-]{1,40})", re.ASCII)
 
@@ -90,26 +82,21 @@ async def fetch(
     url: str,
     policy: FetchPolicy,
     *,
-    method: str = "GET",
-    headers: Mapping[str, str] | None = None,
     limits: FetchLimits | None = None,
     resolve: Resolver | None = None,
     network: httpcore.AsyncNetworkBackend | None = None,
     tls: ssl.SSLContext | None = None,
 ) -> Fetched:
-    """Ask for a URL with GET or HEAD, follow redirects, and return what came.
+    """Ask for a URL with GET, follow redirects, and return what came.
 
     `resolve` says what a name means, `network` makes connections, `tls` says whom to trust: the
     system, the system, and certifi, unless given.
     """
     limits = limits or FetchLimits()
-    if method not in _METHODS:
-        raise OperationRefused("only GET and HEAD are fetched", code="bad_argument")
-    wanted = _checked(headers or {})
-    hop = _Hop(policy, method, limits, resolve or system_resolver, network, tls)
+    hop = _Hop(policy, limits, resolve or system_resolver, network, tls)
     try:
         async with asyncio.timeout(limits.seconds):
-            return await _follow(check_url(url, policy), wanted, hop)
+            return await _follow(check_url(url, policy), hop)
     except TimeoutError:
         raise OperationRefused(
             f"there was no whole answer within {limits.seconds:g} s", code="timeout"
@@ -150,17 +137,16 @@ class _Hop:
     """What every hop shares."""
 
     policy: FetchPolicy
-    method: str
     limits: FetchLimits
     resolve: Resolver
     network: httpcore.AsyncNetworkBackend | None
     tls: ssl.SSLContext | None
 
 
-async def _follow(target: Target, headers: dict[str, str], hop: _Hop) -> Fetched:
+async def _follow(target: Target, hop: _Hop) -> Fetched:
     hops = [target.url]
     while True:
-        status, got, body = await _ask(target, headers, hop)
+        status, got, body = await _ask(target, hop)
         location = _value(got, b"location") if status in _REDIRECTS else None
         if location is None:
             return Fetched(status, _told(got), body, tuple(hops))
@@ -169,13 +155,11 @@ async def _follow(target: Target, headers: dict[str, str], hop: _Hop) -> Fetched
                 f"there were more than {hop.limits.redirects} redirects",
                 code="too_many_redirects",
             )
-        before, target = target, check_redirect(target, location, hop.policy)
-        if before.origin != target.origin:
-            headers = {name: headers[name] for name in headers.keys() & _FOR_EVERYONE}
+        target = check_redirect(target, location, hop.policy)
         hops.append(target.url)
 
 
-async def _ask(target: Target, headers: dict[str, str], hop: _Hop) -> tuple[int, Headers, bytes]:
+async def _ask(target: Target, hop: _Hop) -> tuple[int, Headers, bytes]:
     """Return status, headers, and the body unless we are sent on."""
     network = _Vetted(await _vetted(target, hop), hop.network or httpcore.AnyIOBackend())
     host = target.host.encode()
@@ -188,10 +172,10 @@ async def _ask(target: Target, headers: dict[str, str], hop: _Hop) -> tuple[int,
             httpcore.AsyncHTTPConnection(url.origin, ssl_context=tls, network_backend=network) as (
                 connection
             ),
-            connection.stream(hop.method, url, headers=_sent(target, headers)) as response,
+            connection.stream("GET", url, headers=_sent(target)) as response,
         ):
             _check_size(response.headers, hop.limits)
-            if response.status in _REDIRECTS or hop.method == "HEAD":
+            if response.status in _REDIRECTS:
                 return response.status, response.headers, b""
             body = await _body(response, hop.limits)
             return response.status, response.headers, body
@@ -261,28 +245,14 @@ def _trust() -> ssl.SSLContext:
 # ---------------------------------------------------------------- headers and bodies
 
 
-def _checked(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return a guest's headers with their names in lower case, or refuse them all."""
-    checked: dict[str, str] = {}
-    for name, value in headers.items():
-        lower = name.lower()
-        if not _TOKEN.fullmatch(lower) or not _VALUE.fullmatch(value):
-            raise OperationRefused("a header can't be sent as it is", code="bad_argument")
-        if lower not in _GUESTS or lower in checked:
-            raise OperationRefused(f"the header {lower} can't be set", code="bad_argument")
-        checked[lower] = value
-    return checked
-
-
-def _sent(target: Target, headers: Mapping[str, str]) -> list[tuple[str, str]]:
-    ours = {
-        "host": target.authority,
-        "user-agent": "lmboot",
-        "accept": "*/*",
-        "accept-encoding": "gzip",
-        "connection": "close",
-    }
-    return list((ours | dict(headers)).items())
+def _sent(target: Target) -> list[tuple[str, str]]:
+    return [
+        ("host", target.authority),
+        ("user-agent", "lmboot"),
+        ("accept", "*/*"),
+        ("accept-encoding", "gzip"),
+        ("connection", "close"),
+    ]
 
 
 def _check_size(headers: Headers, limits: FetchLimits) -> None:

@@ -70,11 +70,6 @@ class Target:
         """Return it as text again; reading that gives this target."""
         return f"{self.scheme}://{self.authority}{self.path}"
 
-    @property
-    def origin(self) -> tuple[str, str, int]:
-        """Return what must be equal for secrets to be sent there too."""
-        return self.scheme, self.host, self.port
-
 
 def check_url(text: str, policy: FetchPolicy) -> Target:
     """Take a URL apart and hold it against the policy."""

@@ -145,20 +145,6 @@ async def test_an_answer_is_returned_whatever_its_status(world: World) -> None:
     assert b"\r\nhost: a.org\r\n" in world.requests[0].lower()
 
 
-async def test_head_asks_for_no_body(world: World) -> None:
-    async with world.serving(OK.removesuffix(b"hello")):
-        found = await world.fetch(method="HEAD")
-
-    assert (found.status, found.body) == (200, b"")
-    assert world.requests[0].startswith(b"HEAD / ")
-
-
-@pytest.mark.parametrize("method", ["POST", "get", "CONNECT", "GET / HTTP/1.1\r\nX: y"])
-async def test_nothing_else_is_asked(world: World, method: str) -> None:
-    assert await world.refused(method=method) == "bad_argument"
-    assert world.asked == []
-
-
 async def test_a_packed_body_is_unpacked(world: World) -> None:
     body = gzip.compress(b"x" * 1000, mtime=0)
     head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -352,20 +338,6 @@ async def test_two_locations_are_one_too_many(world: World) -> None:
         assert await world.refused() == "bad_answer"
 
 
-async def test_secrets_are_for_the_host_that_they_were_given_for(world: World) -> None:
-    world.name("b.org", [OTHER])
-    headers = {"Authorization": "Bearer secret", "Accept": "text/html"}
-
-    async def serve(writer: asyncio.StreamWriter, request: bytes) -> None:
-        writer.write(moved("http://b.org/") if b" /b " in request else moved("/b"))
-
-    async with world.serving(serve), world.serving(OK, OTHER):
-        await world.fetch(headers=headers)
-
-    assert [b"secret" in request for request in world.requests] == [True, True, False]
-    assert b"text/html" in world.requests[2]
-
-
 # ---------------------------------------------------------------- what comes back
 
 
@@ -509,25 +481,6 @@ async def test_nothing_is_left_open(world: World) -> None:
 
 
 # ---------------------------------------------------------------- what we say
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"Accept": "x\r\nHost: b.org"}, {"Accept\r\nX": "y"}, {"Accept": "x\0"}, {"Accept": "é"},
-        {"Accept ": "x"}, {"": "x"}, {"Accept": ""}, {"Host": "b.org"}, {"Cookie": "a=b"},
-        {"Content-Length": "5"}, {"Transfer-Encoding": "chunked"}, {"Proxy-Authorization": "x"},
-        {"Connection": "keep-alive"}, {"Expect": "100-continue"}, {"Upgrade": "websocket"},
-        {"X-Forwarded-For": "127.0.0.1"}, {"Accept": "a", "accept": "b"},
-    ],
-)  # fmt: skip
-@pytest.mark.case(89)
-async def test_headers_say_nothing_but_what_they_may(
-    world: World, headers: dict[str, str]
-) -> None:
-    """Case 89."""
-    assert await world.refused(headers=headers) == "bad_argument"
-    assert world.asked == []
 
 
 @pytest.mark.parametrize(
