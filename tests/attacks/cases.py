@@ -43,7 +43,7 @@ SECTIONS = (
     Section(
         "What the broker is asked",
         (*range(72, 94), *range(122, 127)),
-        frozenset({72, *range(74, 80), 122, 124, 125, 126}),
+        frozenset({*range(72, 80), 122, 124, 125, 126}),
     ),
     Section("Evidence, and the choice", (*range(94, 103), *range(127, 130)), frozenset()),
 )

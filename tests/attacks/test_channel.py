@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from lmboot.runtime.broker import Broker
+from lmboot.runtime.broker import PARTIAL_SECONDS, Broker
 from lmboot.runtime.channel import IN_FLIGHT
 from lmboot.runtime.operations import Time
 from tests import leaks, portable
@@ -83,11 +83,16 @@ class Line:
 
 
 @asynccontextmanager
-async def line(program: str) -> AsyncIterator[Line]:
+async def line(program: str, partial_seconds: float = PARTIAL_SECONDS) -> AsyncIterator[Line]:
     """Run a program in the back end of the test, with `say`, `hear` and `answer`."""
     record = Record()
     async with started(RAW + program, routes=all_routes().table()) as guest:
-        broker = guest.runtime.broker(all_routes(), [Time()], record)
+        channel, already = guest.runtime.channel
+        broker = Broker(
+            *(channel, all_routes(), [Time()], record),
+            already=already,
+            partial_seconds=partial_seconds,
+        )
         served = asyncio.create_task(broker.serve())
         try:
             yield Line(guest, broker, record, served)
@@ -96,9 +101,11 @@ async def line(program: str) -> AsyncIterator[Line]:
             await served
 
 
-async def lines_of(program: str) -> tuple[list[str], Line]:
+async def lines_of(
+    program: str, partial_seconds: float = PARTIAL_SECONDS
+) -> tuple[list[str], Line]:
     """Run a program to its end; return what it printed, and what it had to do with."""
-    async with line(program) as it:
+    async with line(program, partial_seconds) as it:
         await it.guest.finish()
         assert (it.guest.errors, it.guest.code) == ("", 0)
         await it.served
@@ -146,6 +153,26 @@ while True:
 
         assert it.guest.ended is not None
         assert it.guest.ended.clean
+
+
+@everywhere
+@pytest.mark.case(73)
+async def test_case_73_a_line_that_drips_costs_its_channel_and_not_the_program() -> None:
+    said, it = await lines_of(
+        """
+import time
+say(b'{"id":1,"op":"time","args":{}}\\n')
+print(code(answer()))
+while say(b" "):
+    time.sleep(0.01)
+print("closed", code(answer()) in ("end", "too_slow"))
+""",
+        partial_seconds=0.3,
+    )
+
+    assert said == ["ok", "closed True"]
+    assert await it.served == "too_slow"
+    assert len(it.record.intents) == 1
 
 
 @everywhere

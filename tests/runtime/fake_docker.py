@@ -5,6 +5,8 @@ What is told and refused can be changed by a test; `containers` holds what there
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import os
 import shutil
@@ -201,12 +203,20 @@ def _listed(name: str, container: Container) -> dict[str, Any]:
     return {"Id": name, "State": container.state, "Labels": container.body["Labels"]}
 
 
+@functools.cache
+def _folder() -> Path:
+    """Return where it listens: always there, because a proof holds for one service's socket."""
+    folder = Path(tempfile.mkdtemp(prefix="lmboot-test-", dir="/tmp"))
+    folder.chmod(0o755)
+    atexit.register(shutil.rmtree, folder)
+    return folder
+
+
 @contextmanager
 def serving() -> Iterator[FakeDocker]:
     """Serve until the end, by when all that was started must be gone."""
-    folder = Path(tempfile.mkdtemp(prefix="lmboot-test-", dir="/tmp"))
-    folder.chmod(0o755)
-    with FakeDocker(f"{folder}/s") as docker:
+    path = _folder() / "s"
+    with FakeDocker(str(path)) as docker:
         thread = threading.Thread(target=docker.serve_forever, args=(0.05,))
         thread.start()
         try:
@@ -215,4 +225,4 @@ def serving() -> Iterator[FakeDocker]:
         finally:
             docker.shutdown()
             thread.join()
-            shutil.rmtree(folder)
+            path.unlink()
