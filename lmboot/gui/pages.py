@@ -69,12 +69,10 @@ class Pages:
             frame.files.problems.focus_first()
         elif state in REVIEWING:
             frame.files.review.code.text.focus_set()
-        elif state is State.RUNNING:
-            frame.session.entry.focus_entry()
+        elif state is State.RUNNING or (state in TALKING and self._lost()):
+            frame.session.entry.focus_entry()  # where it is closed, it opens with the next state
         elif state is State.IDLE and self._lost():
             frame.details.button_bootstrap.focus_set()
-        elif state in TALKING and self._lost():
-            frame.session.transcript.text.focus_set()
 
     def _lost(self) -> bool:
         """Say whether what had the keyboard is not on the screen any more."""

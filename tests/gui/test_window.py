@@ -28,6 +28,7 @@ from tests.gui.windows import (
     running,
     streaming,
     texts,
+    writing,
 )
 
 SIZES = {"usual": (1040, 700), "least": (720, 480)}
@@ -142,7 +143,7 @@ SHOWN = {
         "lmboot — writing — notebook",
         "Writing and starting notebook · 2 files",
         "Session: talk",
-        "the transcript",
+        "the line to write in",
         ["Cancel"],
         ["Cancel"],
     ),
@@ -242,6 +243,15 @@ def test_a_state_brings_its_tab_to_the_front_once_and_then_leaves_the_choice(sta
     stand.tell(WRITING)
 
     assert stand.page == "Log"
+
+
+def test_the_line_has_the_keyboard_after_a_runtime_that_ends_at_once(stand: Stand) -> None:
+    """It ends before the window had a moment to show that it ran."""
+    writing(stand)
+
+    stand.tell(STARTED, ended(0))
+
+    assert (stand.state, stand.keyboard) == ("ended", "the line to write in")
 
 
 def test_at_first_it_begins_with_what_is_to_be_done(session_root: tk.Tk) -> None:
