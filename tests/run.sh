@@ -1,6 +1,6 @@
 #!/bin/sh
 # Sets everything up where needed, then runs the tests, then the hostile ones. Half of a test's time
-# is waiting, so some folders get a process of their own; the hostile ones load the machine themselves.
+# is waiting, so some folders get a process of their own.
 set -eu
 cd "$(dirname "$0")/.."
 .ci/setup engine,wasm,test
@@ -33,6 +33,6 @@ round() { # the reports' name, the folders that run beside the rest, then pytest
 }
 
 status=0
-round usual "gui runtime" "$@" || status=1
-round attacks gui -m attack "$@" || status=1
+round usual "gui runtime cli" "$@" || status=1
+round attacks "gui plain_user" -m attack "$@" || status=1
 exit $status

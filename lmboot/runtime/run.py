@@ -52,7 +52,7 @@ else:
 PAGE = 4096
 MB = 1 << 20
 NONCE_BYTES = 32  # what the launcher inside reads first, and repeats
-MAX_FILES_IN_RUNTIME = 100_000
+MAX_FILES_IN_RUNTIME = 20_000
 ROOM_FOR_OTHERS = 512  # processes and threads that a person may start while a runtime runs
 
 

@@ -86,8 +86,11 @@ async def test_case_56_memory_bomb(program: str) -> None:
 
     assert guest.ended is not None
     assert guest.ended.clean
-    # Where processes are watched like memory, it depends on which is seen first.
-    assert guest.ended.limit in ("memory", "processes") or "MemoryError" in guest.errors
+    # Which comes first depends on the machine's other work: what is seen, or what is refused.
+    refused = ("MemoryError", "BlockingIOError")  # the memory, the fork
+    assert guest.ended.limit in ("memory", "processes") or any(
+        word in guest.errors for word in refused
+    )
     assert psutil.Process().memory_info().rss < own + (64 << 20)
 
 

@@ -226,14 +226,13 @@ def test_every_state_can_be_reached() -> None:
 def test_nothing_is_cut_off_in_any_state(session_root: tk.Tk, name: str, scale: float) -> None:
     with Stand(scale=scale) as stand:
         reach(stand, name)
-        for size in SIZES.values():
+        for size, theme in zip(SIZES.values(), ("light", "dark"), strict=True):
             stand.size(*size)
-            for theme in ("dark", "light"):
-                stand.look.use(theme)
-                tkroot.settle(stand.root)
+            stand.look.use(theme)
+            tkroot.settle(stand.root)
 
-                assert tkroot.clipped(stand.root) == []
-                assert tkroot.outside(stand.root) == []
+            assert tkroot.clipped(stand.root) == []
+            assert tkroot.outside(stand.root) == []
 
 
 def test_a_state_brings_its_tab_to_the_front_once_and_then_leaves_the_choice(stand: Stand) -> None:

@@ -482,7 +482,7 @@ for n in range(40):
         "import tempfile\nfor n in range(40): tempfile.NamedTemporaryFile(delete=False).write(bytes(1 << 20))",
         "import os\nos.makedirs('/'.join('d' * 80))",
         "import os\nos.mkdir('d', 0)",
-        "n = 0\nwhile n < 110_000:\n    open(str(n), 'w').close()\n    n += 1",
+        "n = 0\nwhile n < 25_000:\n    open(str(n), 'w').close()\n    n += 1",
         "import ctypes, tempfile\nctypes.CDLL(None).prctl(4, 0, 0, 0, 0)\n"  # PR_SET_DUMPABLE
         "kept = [tempfile.TemporaryFile() for _ in range(40)]\n"
         "for file in kept: file.write(bytes(1 << 20)); file.flush()",

@@ -28,9 +28,9 @@ from lmboot.runtime.run import Box
 from lmboot.service import NoAnswer, Service
 from tests.cli.program import ROOT
 from tests.leaks import wait_until
+from tests.plain_user.test_plain_user import AS_USER, USER
 from tests.runtime.guests import Guest, job
 from tests.runtime.plain_user_images import an_image
-from tests.runtime.test_plain_user import AS_USER, USER
 
 ROUNDS = 10
 START_SECONDS = 60.0

@@ -20,7 +20,7 @@ _DEVICES = frozenset(
 _NOT_IN_A_NAME = frozenset('\\:*?"<>|') | set(map(chr, range(32)))
 
 PAGE = 4096  # what the smallest file takes, so that many small ones are not free
-MAX_ENTRIES = 100_000
+MAX_ENTRIES = 20_000
 # No link in the last place of a path; and on Windows, whose ends of lines are others, no change.
 _OF_THE_SYSTEM = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _OF_THE_SYSTEM

@@ -1,4 +1,4 @@
-"""All of this folder, and the attacks, as a user without any rights: lmboot must not need root."""
+"""What runs something, and the attacks, as a user without any rights: lmboot needs no root."""
 
 from __future__ import annotations
 
