@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -94,10 +95,15 @@ class XServer:
         return int(self._display.intern_atom(name))
 
     def has_keyboard(self, windows: list[Window]) -> bool:
-        """Say whether what is typed goes to one of these."""
+        """Say whether what is typed goes to one of these, and a manager has done with giving it.
+
+        While a manager is at it, it may take the keyboard back for a moment.
+        """
         focus = self._display.get_input_focus().focus
         ours = {window.number for window in windows}
-        return any(number in ours for number in self._upwards(focus))
+        told = self._property(self._root, "_NET_ACTIVE_WINDOW")[:4]
+        settled = int.from_bytes(told, sys.byteorder) in ours or not self.managed()
+        return settled and any(number in ours for number in self._upwards(focus))
 
     def _upwards(self, window: Any) -> Iterator[int]:
         while not isinstance(window, int) and window.id != self._root.id:
