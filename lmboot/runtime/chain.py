@@ -15,9 +15,9 @@ import hmac
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from lmboot.strictjson import encoder
 
@@ -98,22 +98,17 @@ def sealed(key: bytes, prev: str, record: Record) -> tuple[bytes, str]:
     return b'%b,"mac":"%b"}\n' % (body[:-1], mac.encode()), mac
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
-    """How far a log had come; `sign` binds it to the key."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signed:
+    """What is kept as JSON with a signature, `sign`, that binds all of it to a key."""
 
-    log: str
-    run: str
-    seq: int
-    mac: str
-    count: int
+    PURPOSE: ClassVar[bytes]  # what was signed for one can't stand for another
     sign: str = ""
 
-    def signed(self, key: bytes) -> Head:
-        """Return this head with the signature it is to have."""
-        fields = {**asdict(self), "sign": ""}
-        sign = hmac.digest(key, b"lmboot-head" + canonical(fields), "sha256").hex()
-        return Head(**{**fields, "sign": sign})
+    def signed(self, key: bytes) -> Self:
+        """Return this with the signature that it is to have."""
+        fields = canonical({**asdict(self), "sign": ""})
+        return replace(self, sign=hmac.digest(key, self.PURPOSE + fields, "sha256").hex())
 
     def is_genuine(self, key: bytes) -> bool:
         """Say whether whoever has the key signed exactly this."""
@@ -123,6 +118,18 @@ class Head:
     def text(self) -> str:
         """Return what is kept."""
         return canonical(asdict(self)).decode()
+
+
+@dataclass(frozen=True, slots=True)
+class Head(Signed):
+    """How far a log had come."""
+
+    PURPOSE: ClassVar[bytes] = b"lmboot-head"
+    log: str
+    run: str
+    seq: int
+    mac: str
+    count: int
 
     @classmethod
     def read(cls, text: str) -> Head | None:

@@ -8,13 +8,12 @@ which the keyring has where there is one.
 
 from __future__ import annotations
 
-import hmac
 import json
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, NamedTuple
 
-from lmboot.runtime.chain import BEGINNING, Record, canonical
+from lmboot.runtime.chain import BEGINNING, Record, Signed
 
 
 class Entry(NamedTuple):
@@ -25,17 +24,17 @@ class Entry(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class Row(Signed):
     """The logs that are kept, the oldest first; `last` is the newest one's number.
 
     `anew` is the log at which it began once more, since the row before could not be believed.
     """
 
+    PURPOSE: ClassVar[bytes] = b"lmboot-row"
     key: str
     last: int = 0
     logs: tuple[Entry, ...] = ()
     anew: str = ""
-    sign: str = ""
 
     def with_next(self, log: str, gone: Collection[str]) -> Row:
         """Return the row with one more log, and without those that lmboot removes."""
@@ -44,20 +43,6 @@ class Row:
         return replace(
             self, last=self.last + 1, logs=(*kept, Entry(self.last + 1, log)), anew=anew, sign=""
         )
-
-    def signed(self, key: bytes) -> Row:
-        """Return this row with the signature it is to have."""
-        fields = canonical({**asdict(self), "sign": ""})
-        return replace(self, sign=hmac.digest(key, b"lmboot-row" + fields, "sha256").hex())
-
-    def is_genuine(self, key: bytes) -> bool:
-        """Say whether whoever has the key signed exactly this."""
-        there = self.sign.encode(errors="replace")
-        return hmac.compare_digest(self.signed(key).sign.encode(), there)
-
-    def text(self) -> str:
-        """Return what is kept."""
-        return canonical(asdict(self)).decode()
 
     @classmethod
     def read(cls, text: str) -> Row | None:
