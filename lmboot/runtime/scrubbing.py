@@ -156,10 +156,9 @@ def _sized(found: re.Match[str]) -> str:
         return "/*…*/"
     if found["number"] is not None:
         return "[number]"
+    # SQLite takes a name in double quotes for a text if it knows no such name.
     for name, quote in (("text", "'"), ("quoted", '"')):
-        if (
-            found[name] is not None
-        ):  # SQLite takes a name in such quotes for a text if it knows none
+        if found[name] is not None:
             return f"{quote}[{len(found[name])}]{quote}"
     return found[0]
 
