@@ -43,7 +43,7 @@ IN_WORDS = {  # of a property that is enforced; the program is what they speak o
     "unix_abstract": "can't reach abstract sockets",
     "unix_path": "can't reach sockets in the file system",
     "gui_dbus": "can't reach your desktop (X11, Wayland, D-Bus)",
-    "host_name": "can't learn this machine's name",
+    "host_name": "can't resolve names, nor learn this machine's",
     "proc_view": "can't see other processes",
     "signals": "can't signal other processes",
     "syscalls": "can't use risky system calls",
@@ -60,7 +60,7 @@ IN_WORDS = {  # of a property that is enforced; the program is what they speak o
 PARTLY = {  # what remains possible where the words above hold in part
     "fs_read": "can learn of a path that it guesses whether it is there, its size and its date",
     "fs_write": "can set in /proc what every process may set of itself",
-    "host_name": "knows that name, and what else the kernel tells everybody; it can resolve none",
+    "host_name": "does know it, and what else the kernel tells everybody",
     "proc_view": "can find out which process numbers are taken, and by which user",
     "pids": "by looking: more of them may be there for a moment",
     "mem_total": "by looking: it may use more for a moment",
