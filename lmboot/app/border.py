@@ -239,7 +239,10 @@ class Border:
 
     def _revoke(self, text: str) -> None:
         if not text:
-            raise UsageFault("say what is taken back", hint=":revoke NAME; :grant shows the names")
+            raise UsageFault(
+                "say what is taken back",
+                hint=":revoke NAME, or :revoke KIND NAME; :grant shows them",
+            )
         if not self.granting.revoke(text):
             raise UsageFault(f"nothing is granted by the name {brief(text, 60)!r}")
 

@@ -131,9 +131,11 @@ class Granting:
         if kind == "spawn" and runs_others(what):
             self._tell(f"mind that {what} runs whatever the runtime tells it to, in its sandbox")
 
-    def revoke(self, name: str) -> list[Grant]:
-        """Take back every grant of a name, and what is kept of it; return what was taken back."""
-        return [held.shown for held in self._grants.remove(name.rstrip("/") or name)]
+    def revoke(self, text: str) -> list[Grant]:
+        """Take back every grant of a name, or of `KIND NAME`, and what is kept; return them."""
+        first, _, rest = text.partition(" ")
+        kind, name = (first, rest.strip()) if rest and first in KINDS else ("", text)
+        return [held.shown for held in self._grants.remove(name.rstrip("/") or name, kind)]
 
     def _ended(self, held: Held, why: str) -> None:
         """Take note of a grant that ended before the run did."""
@@ -143,7 +145,8 @@ class Granting:
         with contextlib.suppress(AuditFault):  # what is taken back is taken back in any case
             self._audit.note("revoke", held.kind, decision=why, reason=held.name)
         words = "is taken back" if why == "revoked" else "has expired"
-        self._tell(f"{held.kind} {held.name} {words}", "grant", grant="none", what=held.name)
+        what = held.kind if held.name == held.kind else f"{held.kind} {held.name}"
+        self._tell(f"{what} {words}", "grant", grant="none", what=held.name)
 
     def _say(self, grant: Grant) -> None:
         as_name = f", as {grant.name}/" if grant.path else ""

@@ -43,7 +43,9 @@ class Bordering:
     def _wire(self) -> None:
         column = self._window.frame.session.border
         column.on_flip = self.flip
-        column.grants.on_revoke = lambda grant: self._change("revoke", grant.name)
+        column.grants.on_revoke = lambda grant: self._change(
+            "revoke", f"{grant.kind} {grant.name}"
+        )
         column.grants.on_folder = self._grant_folder
         column.grants.on_host = lambda host: self._grant("fetch", host)
 

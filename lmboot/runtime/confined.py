@@ -24,6 +24,7 @@ from typing import NamedTuple, Self
 from lmboot import system
 from lmboot.errors import OperationRefused, UsageFault
 from lmboot.paths import problem_with
+from lmboot.runtime import own
 from lmboot.runtime.autorun import runs_by_itself
 from lmboot.runtime.beneath import Opener, lies_at, open_beneath
 from lmboot.runtime.cached import is_local, open_cached, read_cached
@@ -113,7 +114,7 @@ class Folder:
                 f"{brief(str(path))}: {why}", hint="Name a folder, not a link."
             ) from None
         try:
-            _check_of_the_user(descriptor, path)
+            _check_of_the_user(descriptor, path, writable)
             return cls(descriptor, writable=writable, quota=quota, opener=opener)
         except BaseException:
             os.close(descriptor)
@@ -344,13 +345,19 @@ class Folder:
         return entry.name if stat.S_ISREG(found.st_mode) and found.st_nlink == 1 else None
 
 
-def _check_of_the_user(descriptor: int, path: Path) -> None:
-    """Refuse a folder that belongs to the system, or of which nobody can tell whether it does."""
+def _check_of_the_user(descriptor: int, path: Path, writable: bool) -> None:
+    """Refuse a folder that is the system's or lmboot's own, or of which nobody can tell that."""
     real = lies_at(descriptor, path)
     if real is None:
         raise UsageFault(f"{path} has just been moved", hint="Try again.")
     if f"{real}/".startswith(tuple(f"{folder}/" for folder in _SYSTEM)):
         raise UsageFault(f"{path} belongs to the system", hint="Name a folder of yours.")
+    places = [*own.things(), *(own.program() if writable else [])]
+    if (place := own.reached_from(Path(real), places)) is not None:
+        raise UsageFault(
+            f"{path} can't be granted: lmboot's own files are there, in {place}",
+            hint="Name a folder without them.",
+        )
 
 
 def _refusal(relative: str, code: str, why: str) -> OperationRefused:

@@ -149,6 +149,13 @@ class Grants:
         if name:
             named(kind, name)
         whole, folder = await asyncio.to_thread(self._opened, str(path), kind == "write")
+        other = self.folders.get(name)
+        if other is not None and other.identity != folder.identity:
+            folder.close()
+            raise UsageFault(
+                f"another folder is granted by the name {brief(name, 60)!r}",
+                hint=f"Give this one a name of its own, or take that one back: `:revoke {name}`.",
+            )
         name = name or self._free(Path(whole).name or "root")
         return self._put(Held(kind, name, scope, whole, folder))
 
@@ -206,9 +213,10 @@ class Grants:
 
     # ------------------------------------------------------------ what goes
 
-    def remove(self, name: str) -> list[Held]:
-        """Take back every grant of this name; return them."""
-        found = [held for held in self._holding() if held.name == name]
+    def remove(self, name: str, kind: str = "") -> list[Held]:
+        """Take back every grant of this name, or those of one kind; return them."""
+        kinds = (kind,) if kind else KINDS
+        found = [held for held in self._holding() if held.name == name and held.kind in kinds]
         for held in found:
             self._end(held, "revoked")
         return found

@@ -42,7 +42,7 @@ SECTIONS = (
     Section("Using too much, and not ending", _MUCH, frozenset(_MUCH)),
     Section(
         "What the broker is asked",
-        (*range(72, 94), *range(122, 127)),
+        (*range(72, 94), *range(122, 127), 130),
         frozenset({*range(72, 80), 122, 124, 125, 126}),
     ),
     Section("Evidence, and the choice", (*range(94, 103), *range(127, 130)), frozenset()),
@@ -179,6 +179,7 @@ WORDS = {
     127: "no word of a secret on file",
     128: "a proof of another day",
     129: "a name for a lesser sandbox",
+    130: "lmboot's own files through a grant",
 }
 
 # What cannot be tried on Linux; a plan that is tested as a value may hold it all the same.

@@ -255,7 +255,35 @@ async def test_a_folder_that_was_granted_for_writing_is_written_and_taken_back(
         for text in done.pane("sys")
     )
     assert "nothing is granted by the name 'notes'." in [x.strip() for x in done.pane("sys")]
-    assert "say what is taken back. :revoke NAME; :grant shows the names" in done.pane("sys")
+    told = "say what is taken back. :revoke NAME, or :revoke KIND NAME; :grant shows them"
+    assert told in done.pane("sys")
+
+
+async def test_one_name_is_one_folder_and_a_kind_can_be_taken_back_by_itself(
+    bench: Bench, notes: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "a.txt").write_text("elm")
+    lines = [
+        f":grant read {notes} as time",
+        f":grant write {tmp_path / 'other'} as time",
+        ':rt fs.read_text {"path": "time/a.txt"}',
+        f":grant write {notes} as time",
+        ":grant time",
+        ":revoke time time",
+        ':rt fs.read_text {"path": "time/a.txt"}',
+        ":revoke read time",
+        ":grant",
+    ]
+
+    done = await talked(bench, *lines, routes=FILES)
+
+    assert done.pane("rt")[1:] == ['"oak"', '"oak"']
+    told = done.pane("sys")
+    assert any(line.startswith("another folder is granted by the name 'time'") for line in told)
+    assert "time is taken back" in told
+    assert "read time is taken back" in told
+    assert told[-2].startswith(f"write   time/ ({notes}): it may read, change and remove")
 
 
 WRONG = (

@@ -130,7 +130,7 @@ def test_what_is_granted_can_be_taken_back(stand: Stand) -> None:
 
     revoke.invoke()
 
-    assert changed(stand) == [("revoke", "example.org")]
+    assert changed(stand) == [("revoke", "fetch example.org")]
 
 
 def revokes(stand: Stand) -> list[ttk.Button]:
