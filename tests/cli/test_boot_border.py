@@ -576,5 +576,6 @@ async def test_a_level_that_is_not_given_is_refused_before_consent(
 
     assert done.code == 4
     assert reason in done.err
+    assert "Use --sandbox auto" in done.err
     assert done.events == ["payload", "error"]
     assert bench.kept == []
