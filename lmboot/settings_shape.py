@@ -21,7 +21,7 @@ from pydantic import (
 
 from lmboot.connections.addresses import normalise_base
 from lmboot.errors import UsageFault
-from lmboot.runtime.policy import OPERATIONS, RULES, Rule, nothing_by_host
+from lmboot.runtime.policy import ALIASES, OPERATIONS, RULES, Rule, nothing_by_host
 from lmboot.text import brief
 
 
@@ -33,13 +33,17 @@ def _address(text: str) -> str:
 
 
 def _routes(table: object) -> object:
-    """Return rules by operations: to TOML, `fs.list` is a `list` in a table `fs`."""
+    """Return rules by operations: to TOML, `fs.list` is a `list` in a table `fs`.
+
+    A short name counts as the operation that it stands for, and not beside that.
+    """
     if not isinstance(table, dict):
         return table
     flat: dict[object, object] = {}
     for name, rule in table.items():
         below = rule if isinstance(rule, dict) else {}
-        for op, said in [(f"{name}.{key}", it) for key, it in below.items()] or [(name, rule)]:
+        for key, said in [(f"{name}.{key}", it) for key, it in below.items()] or [(name, rule)]:
+            op = ALIASES.get(key, key)
             if op not in OPERATIONS:
                 raise ValueError(f"there is no operation {brief(str(op), 60)!r}")
             if said not in RULES:

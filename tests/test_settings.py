@@ -17,7 +17,7 @@ from lmboot import settings as module
 from lmboot import settings_shape as shape
 from lmboot.bootstrap.prompts import TRIGGER, TRIGGERS
 from lmboot.errors import FileUnreadable, UsageFault
-from lmboot.runtime.policy import RULES, Limits, Rule, nothing_by_host
+from lmboot.runtime.policy import ALIASES, RULES, Limits, Rule, nothing_by_host
 from lmboot.settings import NAMES, Settings, WindowSettings, load, save
 
 
@@ -500,11 +500,24 @@ def test_saving_leaves_the_policy_as_it_is(file: Path) -> None:
     assert "# mine" in file.read_text()
 
 
+@pytest.mark.parametrize(("short", "op"), sorted(ALIASES.items()))
+def test_a_policy_takes_the_short_names_that_all_else_takes(
+    file: Path, short: str, op: str
+) -> None:
+    file.write_text(f'[routes]\n{short} = "DENY"\n')
+
+    assert load(file) == Settings(routes={op: "DENY"})
+
+
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
         ('made.up = "ASK"', "there is no operation 'made.up'"),
-        ('read = "ASK"', "there is no operation 'read'"),
+        ('reading = "ASK"', "there is no operation 'reading'"),
+        ('read = "maybe"', "fs.read_text is one of DENY, EMULATE, ASK, HOST"),
+        ('read.text = "ASK"', "there is no operation 'read.text'"),
+        ('read = "ASK"\nfs.read_text = "DENY"', "fs.read_text is there twice"),
+        ('fs.read_text = "ASK"\nread = "ASK"', "fs.read_text is there twice"),
         ('fs = "ASK"', "there is no operation 'fs'"),
         ("fs = {}", "there is no operation 'fs'"),
         ('fs.list.deep = "ASK"', "fs.list is one of DENY, EMULATE, ASK, HOST"),

@@ -22,6 +22,7 @@ from lmboot.runtime.audit import AuditLog
 from lmboot.runtime.broker import Audit, Broker, Flip
 from lmboot.runtime.granted import operations
 from lmboot.runtime.grants import Grants
+from lmboot.runtime.kinds import KINDS
 from lmboot.runtime.lasting import Lasting
 from lmboot.runtime.launcher import Ended, Runtime
 from lmboot.runtime.operations import Env, Notify, Operation, Time
@@ -131,6 +132,8 @@ class Border:
         self.backend, self.properties = "", dict[str, str]()
         self.grants = Grants()
         self.granting = Granting(self.grants, self._audit, session.tell, session.ask, lasting)
+        self.granting.unused = self._unused
+        self._no_programs = session.sandbox if isinstance(session.sandbox, str) else ""
         self._spawn = Spawn(self.grants, session.sandbox, session.limits, self.granting.tell)
         self._operations = [*_own(session), self._spawn, *operations(self.grants)]
         self._permits = Permits(self.grants, self.granting, unasked(session.rules))
@@ -236,6 +239,12 @@ class Border:
         met = {"withdrawn": len(flip.withdrawn), "too_late": len(flip.too_late)}
         met = {name: count for name, count in met.items() if count}
         await show("sys", text + _met(**met), "route", op=op, route=route, **met)
+
+    def _unused(self, kind: str) -> str:
+        """Return why a grant of a kind lets nothing through now, going on from "but"; or ""."""
+        if kind == "spawn" and self._no_programs:
+            return f"nothing comes of it: {self._no_programs}"
+        return self.routes.unused(KINDS[kind].opens if kind in KINDS else (kind,))
 
     def _revoke(self, text: str) -> None:
         if not text:

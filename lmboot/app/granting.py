@@ -52,6 +52,7 @@ class Granting:
         self._keeping: set[asyncio.Task[None]] = set()
         self._ask = ask
         self.on_end: Callable[[Held], None] = lambda held: None
+        self.unused: Callable[[str], str] = lambda kind: ""  # why one of a kind does nothing now
         grants.on_end = self._ended
 
     async def restore(self) -> None:
@@ -152,7 +153,9 @@ class Granting:
         as_name = f", as {grant.name}/" if grant.path else ""
         words = f"the runtime may {may(grant.kind, grant.path or grant.name)}{as_name}"
         what = grant.path or grant.name
-        self._tell(f"{words}, {_SCOPES[grant.scope]}", "grant", grant=grant.kind, what=what)
+        but = {"but": why} if (why := self.unused(grant.kind)) else {}
+        words = ", but ".join([f"{words}, {_SCOPES[grant.scope]}", *but.values()])
+        self._tell(words, "grant", grant=grant.kind, what=what, **but)
 
     def _keep(self, change: Callable[[Lasting, Row], None], held: Held) -> None:
         """Change the file soon; where that can't be, the grant holds for this run only."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from lmboot.errors import LmbootError
-from lmboot.runtime.posture import choose
+from lmboot.runtime.posture import NO_WISH, Wish, choose
 
 USUAL = ("auto",)
 CONTAINERS = ("podman", "docker")  # the first one that is usable is taken
@@ -20,12 +20,15 @@ class Sandbox(NamedTuple):
     fault: LmbootError | None = None
 
 
-async def first_usable(names: Sequence[str]) -> Sandbox:
-    """Return the first of these that is usable, proven now or since the machine started."""
+async def first_usable(names: Sequence[str], wish: Wish = NO_WISH) -> Sandbox:
+    """Return the first of these that is usable, proven now or since the machine started.
+
+    It is the one that a program would get only if `wish` is the one that this is launched with.
+    """
     first: LmbootError | None = None
     for name in names:
         try:
-            chosen = await choose(name, no_border=False)
+            chosen = await choose(name, no_border=False, wish=wish)
         except LmbootError as fault:
             first = first or fault
         else:

@@ -36,6 +36,7 @@ from lmboot.session import COMMANDS
 from lmboot.text import plain, reveal
 
 _COLOURS: dict[Pane, str] = {"you": "2", "ai": "36", "rt": "32", "rt!": "33", "sys": "35"}
+_BAD = {"unclean": "31"}  # events whose line is drawn in a colour of its own, to be seen
 _INDENT = len("sys │ ")
 _PARTS = re.compile(r"\n|[^\S\n]+|\S+")
 _ROOM = 64 << 10  # characters that wait for the screen; more, and the runtime waits
@@ -118,7 +119,7 @@ class TerminalView:
         else:
             self.end_answer()
             for line in shown.text.split("\n"):
-                self._write(f"{_prefix(shown.pane)}{plain(line)}\n")
+                self._write(f"{_prefix(shown.pane)}{_coloured(plain(line), shown.event)}\n")
         while self._length > _ROOM:
             self._drawn.clear()
             await self._drawn.wait()
@@ -318,6 +319,12 @@ async def _answer_to(question: str, *, is_password: bool = False) -> str:
 def _prefix(pane: Pane | None) -> str:
     """Return what stands before a line; for None, before the rest of one."""
     return f"\x1b[{_COLOURS[pane or 'ai']}m{pane or '':>3} │\x1b[0m "
+
+
+def _coloured(line: str, event: str | None) -> str:
+    """Return a line as it is drawn, in red where it tells of what must not be missed."""
+    colour = _BAD.get(event or "")
+    return f"\x1b[{colour}m{line}\x1b[0m" if colour else line
 
 
 def _prompting() -> bool:

@@ -50,6 +50,7 @@ class Backstage:
         self._watch: BorderWatch | None = None
         self._container = "podman"
         self._tasks: set[asyncio.Task[None]] = set()
+        self._looking: asyncio.Task[None] | None = None  # for sandboxes
         settings = load(self._places.settings)
         self.desk = Desk(self._lobby, settings, self._places)
         if settings.complaint:
@@ -67,8 +68,10 @@ class Backstage:
 
     def use_settings(self) -> None:
         """Take the settings anew, as they were saved; what runs keeps its own."""
-        self.desk.settings = load(self._places.settings)
+        before, self.desk.settings = self.desk.settings, load(self._places.settings)
         self._tell_ready(self.desk.settings)
+        if self.desk.settings.container_image != before.container_image:
+            self._look_for_sandboxes()
 
     def prepare(self) -> None:
         """Import what the first session needs, before the user wants one, and see what it has."""
@@ -76,12 +79,21 @@ class Backstage:
         import lmboot.gui.view
         import lmboot.gui.watching  # noqa: F401 imported ahead of need
 
-        self._do(self._look_for_sandboxes())
+        self._look_for_sandboxes()
 
-    async def _look_for_sandboxes(self) -> None:
-        from lmboot.gui.watching import sandboxes
+    def _look_for_sandboxes(self) -> None:
+        """See what the next program can run in; what is being found out already may be wrong."""
+        self._stop_looking()
+        self._looking = self._do(self._tell_sandboxes(self.desk.settings.container_image))
 
-        found = await sandboxes()
+    def _stop_looking(self) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
+
+    async def _tell_sandboxes(self, image: str | None) -> None:
+        from lmboot.gui.watching import preparing, sandboxes
+
+        found = await sandboxes(image, lambda text: self._outbox.tell(preparing(text)))
         self._container = found.container.name or self._container
         if self.desk.sandbox != "auto":
             self.use_container(True)  # now that it is known which
@@ -176,10 +188,11 @@ class Backstage:
 
         self._do(do())
 
-    def _do(self, doing: Coroutine[Any, Any, None]) -> None:
+    def _do(self, doing: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(doing)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     def save_text(self, path: str, text: str) -> None:
         """Write a text to a file that the user chose."""
@@ -216,6 +229,7 @@ class Backstage:
 
         async def end() -> None:
             try:
+                self._stop_looking()
                 self._remember(memories.NAME, memories.dump(memory))
                 if self.desk.settings.window.remember_input and histories:
                     self._remember(HISTORY, past.dump(histories))

@@ -8,7 +8,7 @@ from lmboot.gui import bordermessages as b
 from lmboot.gui.auditing import Auditing
 from lmboot.gui.consenting import Consenting
 from lmboot.gui.sandboxing import Sandboxing
-from lmboot.runtime.kinds import KINDS, may
+from lmboot.runtime.kinds import may
 
 if TYPE_CHECKING:
     from lmboot.gui.window import Window
@@ -47,7 +47,7 @@ class Bordering:
             "revoke", f"{grant.kind} {grant.name}"
         )
         column.grants.on_folder = self._grant_folder
-        column.grants.on_host = lambda host: self._grant("fetch", host)
+        column.grants.on_host = lambda host: self._change("grant", f"fetch {host}")
 
     def toggle(self) -> None:
         """Show the column if it is hidden, hide it if it is shown."""
@@ -78,15 +78,8 @@ class Bordering:
             mustexist=True,
         )
         if folder:
-            self._grant(kind, f"{folder.rstrip('/')}/")
+            self._change("grant", f"{kind} {folder.rstrip('/')}/")
         return bool(folder)
-
-    def _grant(self, kind: str, what: str) -> None:
-        self._change("grant", f"{kind} {what}")
-        routes = self.border.routes if self.border else ()
-        if not any(each.route == "HOST" for each in routes if each.op in KINDS[kind].opens):
-            names = "the fs operations" if KINDS[kind].is_folder else kind
-            self._window.say(f"the program can use this once the route of {names} is HOST")
 
     def _change(self, verb: str, text: str) -> None:
         self._window.post(lambda stage: stage.change_border(verb, text))

@@ -131,4 +131,10 @@ class Sandboxes(NamedTuple):
     container: Sandbox
 
 
-Late = Bordered | Wanted | Withdrawn | Runs | Records | Details | Judged | Sandboxes
+class Preparing(NamedTuple):
+    """A sandbox is being made ready, once; until then it is not known what can be run in."""
+
+    words: str
+
+
+Late = Bordered | Wanted | Withdrawn | Runs | Records | Details | Judged | Sandboxes | Preparing

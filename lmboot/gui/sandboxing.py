@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from lmboot.gui import bordermessages as b
 
 if TYPE_CHECKING:
+    from lmboot.gui.sandboxpart import SandboxPart
     from lmboot.gui.window import Window
 
 
@@ -18,21 +19,26 @@ class Sandboxing:
         self._known: b.Sandboxes | None = None
 
     def begin(self) -> None:
-        """Take the message that tells it."""
-        self._window.take({b.Sandboxes: self._told})
+        """Take the messages that tell it."""
+        self._window.take({b.Sandboxes: self._told, b.Preparing: self._preparing})
 
     def _told(self, message: b.Sandboxes) -> None:
         self._known = message
         self.show()
 
+    def _preparing(self, message: b.Preparing) -> None:
+        self._known = None
+        self._part().wait(message.words)
+
+    def _part(self) -> SandboxPart:
+        part = self._window.frame.session.welcome.sandbox(self._window.memory.container)
+        part.on_container = self.use_container
+        return part
+
     def show(self) -> None:
         """Show it below the steps ahead."""
-        if self._known is None:
-            return
-        welcome, wanted = self._window.frame.session.welcome, self._window.memory.container
-        part = welcome.sandbox(wanted)
-        part.on_container = self.use_container
-        part.show(*self._known)
+        if self._known is not None:
+            self._part().show(*self._known)
 
     def use_container(self, wanted: bool) -> None:
         """Have the next program run in a container, or not; that is kept for the next time."""

@@ -9,8 +9,6 @@ from lmboot.gui.bordermessages import Sandbox
 from lmboot.gui.controls import Check
 from lmboot.gui.widgets import Box, nothing
 
-LOOKING = "The sandboxes of this machine are being looked at."
-
 
 class SandboxPart(Box):
     """A switch with the reason for how it stands, and the posture of the sandbox to be used."""
@@ -44,6 +42,15 @@ class SandboxPart(Box):
         self._words.configure(text=" ".join(_words(on, usual, container)))
         self.recolour_words("muted" if used.name else "bad")
         self._show_posture(used)
+
+    def wait(self, words: str) -> None:
+        """Show what is being made ready, in place of what is not known until then."""
+        self._shown = None
+        self.switch.takes_keys.state(["disabled"])
+        self._words.configure(text=words)
+        self.recolour_words("muted")
+        self._title.configure(text="")
+        self._posture.clear()
 
     def recolour_words(self, colour: str) -> None:
         """Say by a colour, too, that nothing could run."""

@@ -65,6 +65,8 @@ class Talking:
             self._limit = event
         elif event == "route" and {"withdrawn", "too_late"} & message.details.keys():
             window.say(message.text)
+        elif event == "grant" and "but" in message.details:
+            window.say(f"Granted, but {message.details['but']}")
         elif event == "error" and window.state in ASKING:
             window.go(Event.FAILED)  # a trigger that was typed into a session
         elif event == "ended":

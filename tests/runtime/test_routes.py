@@ -171,3 +171,27 @@ def test_nobody_can_change_a_table_behind_its_back() -> None:
     assert routes.effective("time") == "HOST"
     with pytest.raises(TypeError):
         routes.live["time"] = "DENY"  # type: ignore[index]  # that it can't be is the point
+
+
+def test_a_grant_that_no_route_lets_through_names_the_route_that_does() -> None:
+    routes = Routes.agreed(all_of("HOST"), {"fs.list": "HOST", "fs.stat": "HOST"})
+
+    assert routes.unused(["fs.list", "fetch"]) == ""
+    closed = routes.flip("fs.list", "DENY")
+    assert closed.unused(["fs.list", "fs.stat"]) == ""
+    assert closed.unused(["fs.list", "fetch"]) == "not before `:route fs.list HOST`"
+    both = closed.flip("stat", "EMULATE").unused(["fs.list", "fs.stat", "fetch"])
+    assert both == "not before `:route fs.list HOST` or `:route fs.stat HOST`"
+
+
+def test_a_grant_that_no_flip_can_let_through_says_what_rules_it_out() -> None:
+    routes = Routes.agreed({**all_of("HOST"), "time": "EMULATE"}, {"time": "HOST"})
+
+    assert routes.unused(["time"]) == "nothing comes of it: the policy allows no more than EMULATE"
+    none_asked = "nothing comes of it: the payload asked for no more than DENY"
+    assert routes.unused(["fs.list", "fs.stat"]) == none_asked
+    without = Routes.agreed(all_of("HOST"), all_of("HOST"), bordered=False)
+    assert (
+        without.unused(["time"])
+        == "nothing comes of it: without a border the host performs nothing"
+    )

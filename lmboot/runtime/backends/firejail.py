@@ -29,7 +29,7 @@ from lmboot.runtime.backends import (
     environment,
 )
 from lmboot.runtime.backends.bubblewrap import interpreter
-from lmboot.runtime.backends.programs import TRUSTED_FOLDERS, printed_by, trusted_program
+from lmboot.runtime.backends.programs import TRUSTED_FOLDERS, answer_of, trusted_program
 from lmboot.text import brief
 
 OLDEST, OLDEST_TEXT = (0, 9, 72), "0.9.72"  # the first that lets descriptors through
@@ -115,12 +115,7 @@ class Firejail:
 
     def remedy(self, said: str) -> tuple[str, str]:
         """Return (what a failure to start means, what to do)."""
-        means = f"firejail could not set up the sandbox: {brief(said)}"
-        if "not allowed to use" in said:
-            return means, "Ask root to add you: `sudo firecfg --add-users $USER`."
-        if "getpwuid" in said:
-            return means, "Run lmboot as a user that this machine's list of users names."
-        return means, "Use --sandbox auto: firejail is the weakest of all."
+        return f"firejail could not set up the sandbox: {brief(said)}", _hint(said)
 
 
 _APART = (
@@ -148,11 +143,6 @@ def find() -> Firejail:
         )
     binary = _binary()
     version = _version(binary)
-    if version < OLDEST:
-        raise SandboxFault(
-            f"{binary} is too old: it closes the descriptors by which a runtime is spoken to",
-            hint=f"Install firejail {OLDEST_TEXT} or newer.",
-        )
     python, prefix = interpreter()
     if prefix is not None:
         raise SandboxFault(
@@ -197,7 +187,24 @@ def _binary(folders: Iterable[str] = TRUSTED_FOLDERS) -> str:
 
 
 def _version(binary: str) -> tuple[int, ...]:
-    """Return (0, 9, 72); () when it does not say, which counts as old."""
-    lines = printed_by([binary, "--version"]).splitlines()
-    words = lines[0].split() if lines else []
-    return tuple(int(part) for part in words[-1].split(".") if part.isdigit()) if words else ()
+    """Return (0, 9, 72); raise SandboxFault where it is older, or does not say how old it is."""
+    said, failure = answer_of([binary, "--version"])
+    if failure:
+        raise SandboxFault(f"{binary} does not start: {brief(failure)}", hint=_hint(failure))
+    words = (said.splitlines() or [""])[0].split()
+    version = tuple(int(part) for part in words[-1].split(".") if part.isdigit()) if words else ()
+    if version < OLDEST:
+        raise SandboxFault(
+            f"{binary} is too old: it closes the descriptors by which a runtime is spoken to",
+            hint=f"Install firejail {OLDEST_TEXT} or newer.",
+        )
+    return version
+
+
+def _hint(said: str) -> str:
+    """Return what to do when firejail refuses to start with these words."""
+    if "not allowed to use" in said:
+        return "Ask root to add you: `sudo firecfg --add-users $USER`."
+    if "getpwuid" in said:
+        return "Run lmboot as a user that this machine's list of users names."
+    return "Use --sandbox auto: firejail is the weakest of all."

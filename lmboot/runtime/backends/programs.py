@@ -34,8 +34,17 @@ def trusted_program(name: str, folders: Iterable[str] = TRUSTED_FOLDERS) -> str 
 
 def printed_by(argv: list[str]) -> str:
     """Return what a program prints; nothing when it fails or can't be run."""
+    return answer_of(argv)[0]
+
+
+def answer_of(argv: list[str]) -> tuple[str, str]:
+    """Return what a program prints, or ("", why that failed)."""
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=10, env={})
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    except OSError as error:
+        return "", error.strerror or str(error)
+    except subprocess.TimeoutExpired:
+        return "", "it did not end within 10 seconds"
+    if done.returncode == 0:
+        return done.stdout.strip(), ""
+    return "", (done.stderr or done.stdout).strip() or f"it ended with status {done.returncode}"
