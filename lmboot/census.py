@@ -9,6 +9,7 @@ import contextlib
 import math
 import os
 import sys
+from collections.abc import Callable
 from typing import NamedTuple
 
 from lmboot import libproc
@@ -166,3 +167,36 @@ class CpuLedger:
         """
         used = last.own + last.waited
         return max(used, elapsed) if key in self._fresh and last.running else used
+
+
+class CpuTime:
+    """The CPU seconds of a tree of processes beneath this one, from when its payload was let in.
+
+    A control group's count where there is one; else the ledger's, which has the tree's beginning
+    in it. `counted` returns the group's, None where it counts none.
+    """
+
+    def __init__(self, counted: Callable[[], float | None]) -> None:
+        self._counted = counted
+        self._before = 0.0  # from setting the sandbox up
+        self._ledger = CpuLedger()
+
+    def begin(self) -> None:
+        """Count from here on, where a group counts."""
+        self._before = self._counted() or 0.0
+
+    def so_far(self, tree: dict[int, Facts], elapsed: float) -> float:
+        """Return what a tree has used that was found `elapsed` seconds after the last look."""
+        counted = self._counted()
+        if counted is not None:
+            return counted - self._before
+        return self._ledger.update(tree, round(elapsed * TICKS_PER_SECOND)) / TICKS_PER_SECOND
+
+    def in_all(self, elapsed: float, waited: float) -> float:
+        """Return what it had used, once nothing of it is left; `waited`: those waited for, in all.
+
+        Nobody has looked at one that ended soon, but it was waited for; one whose parent did not
+        wait for it turns up nowhere, but was looked at. The greater of the two counts.
+        """
+        seen = self.so_far({}, elapsed)
+        return seen if self._counted() is not None else max(seen, waited)

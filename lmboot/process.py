@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -60,11 +60,14 @@ class Ended:
     """The last event: `code` is the child's own status, 128 + n for signal n.
 
     `limit` names the limit that ended it, if one did; `clean` False: not all of the tree is gone.
+    `cpu_seconds` is what the tree has used, None where nobody can tell; a measure, which makes no
+    end another one.
     """
 
     code: int
     limit: str | None
     clean: bool
+    cpu_seconds: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -449,7 +452,7 @@ class Child:
             ended = Ended(KILLED, None, clean)
         else:  # a fault has neither code nor limit
             code = KILLED if answer.get("code") is None else answer["code"]
-            ended = Ended(code, answer.get("limit"), answer["clean"])
+            ended = Ended(code, answer.get("limit"), answer["clean"], answer.get("cpu"))
         _close_all(self._handles)
         self._stdin.close()
         self._gone.set_result(ended)

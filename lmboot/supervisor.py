@@ -32,6 +32,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
 import select
 import signal
 import socket
@@ -47,9 +48,7 @@ if __name__ == "__main__":
 assert sys.platform != "win32"  # noqa: S101 there, `windows_process.py` stands in its place
 
 from lmboot.census import (
-    TICKS_PER_SECOND,
-    CpuLedger,
-    Facts,
+    CpuTime,
     children,
     descendants,
     facts_of,
@@ -117,7 +116,6 @@ class Supervisor:
         self._group = group
         self._served = served  # None: the sandbox is a child of ours
         self._channel = -1  # the host's end of the launcher's socket
-        self._used_before = 0.0  # CPU seconds, from setting the sandbox up
         self._inbox: list[dict[str, Any]] = []
         self._woken = _wake_on_child()
         self._main = 0  # the child that we started: the sandbox's outer process, or the runtime
@@ -129,7 +127,7 @@ class Supervisor:
         self._limits: dict[str, float | None] = {}
         self._folders: list[int] = []
         self._holdings: Holdings | None = None  # None: the folders are bounded file systems
-        self._ledger = CpuLedger()
+        self._cpu = CpuTime(lambda: self._group.cpu_seconds() if self._group else None)
         self._born: float | None = None  # when the payload was let in
         self._looked = 0.0
         self._look_at = self._term_at = self._kill_at = NEVER
@@ -153,7 +151,13 @@ class Supervisor:
         if fault is not None:
             self._control.tell(event="fault", text=fault, clean=clean)
         else:
-            self._control.tell(event="gone", code=self._code, limit=self._limit, clean=clean)
+            # Nobody here waits for a service's processes: what those of a short life used is lost.
+            known = clean and self._served is None
+            waited = sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])  # user's and system's
+            cpu = self._cpu.in_all(time.monotonic() - self._looked, waited) if known else None
+            self._control.tell(
+                event="gone", code=self._code, limit=self._limit, clean=clean, cpu=cpu
+            )
         if not clean:
             self._kill_all(LINGER_SECONDS)
         if self._served is not None:
@@ -353,7 +357,7 @@ class Supervisor:
                     memory=None if memory is None else int(memory),
                     pids=None if processes is None else int(processes) + beside,
                 )
-            self._used_before = self._group.cpu_seconds() or 0.0
+            self._cpu.begin()
         with contextlib.suppress(OSError):  # the launcher is dead: its end is told
             os.write(self._channel, b"GO\n")
         os.close(self._channel)
@@ -383,7 +387,7 @@ class Supervisor:
         watched = [self._init or os.getpid(), *guests]
         tree = {pid: facts for pid in watched if (facts := facts_of(pid))}
         used = {
-            "cpu": self._cpu(tree, elapsed),
+            "cpu": self._cpu.so_far(tree, elapsed),
             "memory": self._memory(guests),
             "wall": now - (self._born or now),
             "inodes": self._inodes(now, guests),
@@ -394,13 +398,6 @@ class Supervisor:
                 self._limit = "disk" if name == "inodes" else name
         room = (self._limits.get("memory") or 0) - used["memory"]
         return min(max(room / FILL_BYTES_PER_SECOND, QUICKEST_LOOK), SLOWEST_LOOK)
-
-    def _cpu(self, tree: dict[int, Facts], elapsed: float) -> float:
-        """Return the tree's CPU seconds since its beginning."""
-        counted = self._group.cpu_seconds() if self._group else None
-        if counted is not None:
-            return counted - self._used_before
-        return self._ledger.update(tree, round(elapsed * TICKS_PER_SECOND)) / TICKS_PER_SECOND
 
     def _inodes(self, now: float, guests: list[int]) -> float:
         """Return how many files there are; more than any limit when they are too big."""

@@ -73,6 +73,37 @@ async def test_a_child_waits_until_it_may_begin_and_its_events_end_with_its_end(
     assert events[-1] == Ended(3, None, clean=True)
 
 
+@pytest.mark.parametrize("ignored", [False, True])
+async def test_its_end_tells_how_much_cpu_time_it_and_its_children_have_used(
+    *, ignored: bool
+) -> None:
+    child, channel = await started(
+        f"""
+import signal, time
+if {ignored}:
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the child
+os.write(3, b'RUN\\n')
+reader, writer = os.pipe()
+forked = os.fork() == 0
+while time.process_time() < 0.6:
+    pass
+if not forked:
+    os.close(writer)
+    os.read(reader, 1)
+    {ignored} or os.wait()
+"""
+    )
+    await child.begin(channel, {})
+
+    (ended,) = [event async for event in child.events()]
+
+    await child.close()
+    channel.close()
+    assert isinstance(ended, Ended)
+    assert ended.cpu_seconds is not None
+    assert ended.cpu_seconds > 0.9
+
+
 async def test_a_launcher_that_reports_a_fault_is_a_failed_start() -> None:
     child, channel = await started("os.write(3, b'FAULT no room\\n')")
 

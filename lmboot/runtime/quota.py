@@ -13,22 +13,25 @@ from time import monotonic
 
 from lmboot.runtime.operations import Refused
 
+_TOO_MUCH = "this is more than what is left for this runtime"
+
 
 class QuotaSpent(Refused):
     """There is less left than was asked for; nothing was taken."""
 
-    def __init__(self) -> None:
-        super().__init__("quota", "this is more than what is left for this runtime")
+    def __init__(self, text: str = _TOO_MUCH) -> None:
+        super().__init__("quota", text)
 
 
 class Quota:
     """So many bytes, calls or tokens in all; safe from any thread and task.
 
-    There is no way to look first: `reserve` decides and takes in one step.
+    There is no way to look first: `reserve` decides and takes in one step. `spent` is the
+    sentence for whoever finds too little left.
     """
 
-    def __init__(self, total: int) -> None:
-        self.total = total
+    def __init__(self, total: int, spent: str = _TOO_MUCH) -> None:
+        self.total, self._spent = total, spent
         self._taken = 0
         self._lock = Lock()
 
@@ -37,20 +40,26 @@ class Quota:
         """What is spent or reserved now; it may differ by the time that it is read."""
         return self._taken
 
-    def reserve(self, amount: int) -> Reservation:
-        """Take an amount, or raise QuotaSpent; taking exactly what is left is allowed."""
+    def reserve(self, amount: int, *, least: int | None = None) -> Reservation:
+        """Take an amount, or raise QuotaSpent; taking exactly what is left is allowed.
+
+        With `least`, what is left will do where it is that much: the reservation's `amount` tells.
+        """
         if amount < 0:
             raise ValueError("an amount is never negative")
         with self._lock:
-            if amount > self.total - self._taken:
-                raise QuotaSpent
+            left = self.total - self._taken
+            if (amount if least is None else least) > left:
+                raise QuotaSpent(self._spent)
+            amount = min(amount, left)
             self._taken += amount
         return Reservation(self, amount)
 
     @contextmanager
-    def spending(self, most: int) -> Iterator[Spent]:
+    def spending(self, most: int, *, least: int | None = None) -> Iterator[Spent]:
         """Take the most that one effect may use; afterwards only what it did use is gone."""
-        reservation, spent = self.reserve(most), Spent()
+        reservation = self.reserve(most, least=least)
+        spent = Spent(reservation.amount)
         try:
             yield spent
         finally:
@@ -66,7 +75,7 @@ class Reservation:
 
     def __init__(self, quota: Quota, amount: int) -> None:
         self._quota = quota
-        self._amount = amount
+        self.amount = amount
         self._open = Lock()  # held from the first settling on
 
     def settle(self, actual: int) -> None:
@@ -74,13 +83,17 @@ class Reservation:
         if actual < 0:
             raise ValueError("nobody uses less than nothing")
         if self._open.acquire(blocking=False):
-            self._quota._give_back(self._amount - actual)
+            self._quota._give_back(self.amount - actual)
 
 
 @dataclass(slots=True)
 class Spent:
-    """How much one effect has used so far; whoever causes it keeps this true, however it ends."""
+    """How much one effect may use and has used so far.
 
+    Whoever causes it keeps `used` true, however it ends.
+    """
+
+    most: int
     used: int = 0
 
 

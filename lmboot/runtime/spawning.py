@@ -1,7 +1,8 @@
 """Runs a program of the host's for a runtime: one that was granted, in a second sandbox.
 
 That sandbox is of the same kind as the runtime's own, with no network, and with an `/app` that
-holds the files which the runtime passes and nothing else. There is no shell in between.
+holds the files which the runtime passes and nothing else. There is no shell in between. All of a
+run's programs together may use as much as the run itself, once: see `shares.py`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -22,10 +22,8 @@ from lmboot.runtime.operations import Argument, Context, Files, Refused, Text, T
 from lmboot.runtime.policy import Limits
 from lmboot.runtime.programs import check_options, located, runs_others
 from lmboot.runtime.run import Job, Runtime
+from lmboot.runtime.shares import Share, Shares
 
-MOST_LIVE = 4
-WALL_SECONDS = 60.0
-OUTPUT_BYTES = 1 << 20  # both streams together
 _BECOME = Path(__file__).parent / "guest" / "become.py"
 
 
@@ -40,7 +38,11 @@ class Sandbox(Protocol):
 
 
 class Spawn:
-    """A granted program, run to its end; four at once, 60 seconds and 1 MiB of output each."""
+    """A granted program, run to its end; four at once, 60 seconds and 1 MiB of output each.
+
+    Each has a fourth of the run's other limits, and all together have them once: when the sum of
+    CPU time or of output is used up, nothing more is run (`quota`).
+    """
 
     name: ClassVar[str] = "spawn"
     arguments: ClassVar[Mapping[str, Argument]] = {
@@ -60,8 +62,7 @@ class Spawn:
     ) -> None:
         """Take what sets up a sandbox (or why there is none to be had), and the run's limits."""
         self._grants, self._sandbox, self._tell = grants, sandbox, tell
-        wall = min(limits.wall_seconds or WALL_SECONDS, WALL_SECONDS)
-        self._limits = replace(limits, wall_seconds=wall)
+        self._shares = Shares(limits)
         self._live: set[asyncio.Task[dict[str, Any]]] = set()
         self._warned: set[str] = set()
 
@@ -92,11 +93,9 @@ class Spawn:
 
     async def perform(self, args: dict[str, Any], context: Context) -> dict[str, Any]:
         """Run it; return its status and what it printed, as the guest's own emulator does."""
-        job = self._job(args)
-        if len(self._live) >= MOST_LIVE:
-            raise Refused("busy", f"{MOST_LIVE} programs run already")
-        context.commit()
-        running = asyncio.create_task(self._run(job))
+        if len(self._live) >= self._shares.most_live:
+            raise Refused("busy", f"{self._shares.most_live} programs run already")
+        running = asyncio.create_task(self._run(args, context))
         self._live.add(running)
         running.add_done_callback(self._live.discard)
         try:
@@ -105,7 +104,13 @@ class Spawn:
             running.cancel()
             raise
 
-    def _job(self, args: dict[str, Any]) -> Job:
+    async def _run(self, args: dict[str, Any], context: Context) -> dict[str, Any]:
+        with self._shares.one() as share:
+            job = self._job(args, share.limits)
+            context.commit()
+            return await self._run_job(job, share)
+
+    def _job(self, args: dict[str, Any], limits: Limits) -> Job:
         argv, files = args["argv"], args["files"]
         if b"\0" in b"".join(map(_encoded, argv)):
             raise Refused("bad_argument", "a NUL is in argv")
@@ -117,17 +122,19 @@ class Spawn:
         own = ((f"{stem}.py", _BECOME.read_bytes()), (f"{stem}.in", _encoded(args["stdin"])))
         given = tuple((path, _encoded(text)) for path, text in files.items())
         program = located(argv[0])  # once more: it may have changed while a person was asked
-        return Job((*own, *given), (f"{stem}.py", program, *argv[1:]), self._limits, {})
+        return Job((*own, *given), (f"{stem}.py", program, *argv[1:]), limits, {})
 
-    async def _run(self, job: Job) -> dict[str, Any]:
+    async def _run_job(self, job: Job, share: Share) -> dict[str, Any]:
         assert not isinstance(self._sandbox, str)  # noqa: S101 - `needs` has seen to that
         try:
-            sandbox = await self._sandbox(self._limits)
+            sandbox = await self._sandbox(job.limits)
             try:
-                return await _result(await sandbox.launch(job))
+                share.begin()
+                return await _result(await sandbox.launch(job), share)
             finally:
                 await sandbox.close()
         except SandboxFault as fault:
+            share.end(0)  # nothing of it ran
             raise Refused("failed", "the second sandbox could not be set up") from fault
 
     async def close(self) -> None:
@@ -142,7 +149,7 @@ class Spawn:
         raise Refused("denied", "spawn is emulated by the guest's library")
 
 
-async def _result(runtime: Runtime) -> dict[str, Any]:
+async def _result(runtime: Runtime, share: Share) -> dict[str, Any]:
     """Return a program's status and output; raise Refused where a limit ended it."""
     printed = {"out": bytearray(), "err": bytearray()}
     ending: asyncio.Task[None] | None = None
@@ -150,11 +157,13 @@ async def _result(runtime: Runtime) -> dict[str, Any]:
         if isinstance(event, Ended):
             if ending is not None:
                 await ending
+            share.end(event.cpu_seconds)
             return _told(event, printed)
         if ending is not None:
             continue
         printed[event.stream] += event.data
-        if sum(map(len, printed.values())) > OUTPUT_BYTES:
+        share.output.used += len(event.data)
+        if share.output.used > share.output.most:
             ending = asyncio.create_task(runtime.end("output"))
     raise AssertionError("a runtime's events always close with Ended")
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmboot.census import CpuLedger, Facts
+from lmboot.census import TICKS_PER_SECOND, CpuLedger, CpuTime, Facts
 from lmboot.runtime.backends import Plan
 from lmboot.runtime.guest import start
 from lmboot.runtime.policy import Limits
@@ -159,3 +159,25 @@ def test_short_lives_that_are_waited_for_are_charged_once() -> None:
         total = ledger.update(tree, 25)
 
     assert total == pytest.approx(99 * 25, rel=0.05)
+
+
+# ---------------------------------------------------------------- and of a tree in all
+
+
+def test_what_a_group_counts_is_told_without_the_setting_up() -> None:
+    counts = iter([2.0, 2.5, 3.25, 3.25])
+    time = CpuTime(lambda: next(counts))
+    time.begin()
+
+    assert [time.so_far({1: facts(0, 900)}, 1.0), time.in_all(1.0, 9.0)] == [0.5, 1.25]
+
+
+@pytest.mark.parametrize(("waited", "told"), [(0.0, 60.0), (59.0, 60.0), (61.5, 61.5)])
+def test_without_a_group_neither_who_was_seen_nor_who_was_waited_for_is_lost(
+    waited: float, told: float
+) -> None:
+    time = CpuTime(lambda: None)
+    time.begin()
+
+    assert time.so_far({1: facts(0, 60 * TICKS_PER_SECOND)}, 1.0) == 60
+    assert time.in_all(1.0, waited) == told

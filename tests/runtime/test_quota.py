@@ -24,6 +24,21 @@ def test_exactly_what_is_left_can_be_taken_and_nothing_after_it() -> None:
     assert quota.taken == 10
 
 
+def test_what_is_left_will_do_where_it_is_enough() -> None:
+    quota = Quota(10, "all is gone")
+    quota.reserve(7)
+
+    with pytest.raises(QuotaSpent, match="all is gone"):
+        quota.reserve(5, least=4)
+    assert quota.reserve(2, least=1).amount == 2
+    with quota.spending(5, least=1) as spent:
+        assert (spent.most, quota.taken) == (1, 10)
+        spent.used = 3
+    assert quota.taken == 12
+    with pytest.raises(QuotaSpent):
+        quota.reserve(5, least=0)
+
+
 def test_what_was_not_used_comes_back_once() -> None:
     quota = Quota(10)
     reservation = quota.reserve(10)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
-from lmboot.errors import OperationRefused
+from lmboot.errors import OperationRefused, SandboxFault
 from lmboot.runtime.grants import Grants
 from lmboot.runtime.launcher import Launcher
 from lmboot.runtime.operations import Permit, checked
 from lmboot.runtime.policy import Limits
 from lmboot.runtime.programs import located, runs_others
-from lmboot.runtime.spawning import OUTPUT_BYTES, Spawn
+from lmboot.runtime.shares import MOST_LIVE, OUTPUT_BYTES
+from lmboot.runtime.spawning import Spawn
 from tests.leaks import nothing_left
 from tests.runtime.brokers import codes, until
 from tests.runtime.persons import asked
@@ -48,6 +52,10 @@ async def spawn(request: pytest.FixtureRequest) -> AsyncIterator[Spawn]:
     yield spawn
     await spawn.close()
     await launcher.close()
+
+
+def children_named(name: str) -> bool:
+    return any(each.name() == name for each in psutil.Process().children(recursive=True))
 
 
 async def run(spawn: Spawn, *argv: str, **others: Any) -> dict[str, Any]:
@@ -102,6 +110,74 @@ async def test_the_wall_clock_ends_it() -> None:
     finally:
         await spawn.close()
         await launcher.close()
+
+
+# ---------------------------------------------------------------- one run's limits for them all
+
+
+@asynccontextmanager
+async def spawning(limits: Limits) -> AsyncIterator[Spawn]:
+    launcher = await Launcher.prepare("bubblewrap")
+    spawn = Spawn(Grants(), launcher.beside, limits, lambda text: None)
+    try:
+        yield spawn
+    finally:
+        await spawn.close()
+        await launcher.close()
+
+
+async def test_programs_one_after_another_use_up_one_sum_of_cpu_time() -> None:
+    refused: list[OperationRefused] = []
+    async with spawning(Limits(cpu_seconds=1)) as spawn:
+        while not refused or refused[-1].code == "limit":
+            with pytest.raises(OperationRefused) as one:
+                await run(spawn, "/usr/bin/sha256sum", "/dev/zero")
+            refused.append(one.value)
+
+        with pytest.raises(OperationRefused, match="used up its limit of CPU time"):
+            await run(spawn, "/usr/bin/echo")
+
+    assert {str(each) for each in refused[:-1]} == {
+        "the program went over its limit of cpu and was ended"
+    }
+    assert (refused[-1].code, 1 <= len(refused[:-1]) <= MOST_LIVE) == ("quota", True)
+
+
+async def test_what_a_program_did_not_use_is_left_for_the_next_ones(spawn: Spawn) -> None:
+    share = spawn._shares._cpu.total // MOST_LIVE
+    for count in range(MOST_LIVE + 1):  # as many whole shares there are not
+        assert (await run(spawn, "/usr/bin/echo"))["code"] == 0
+        assert count < spawn._shares._cpu.taken < share
+    assert spawn._shares._output.taken == MOST_LIVE + 1
+
+
+async def test_two_that_live_at_once_share_the_memory() -> None:
+    keeps = ("/usr/bin/head", "-c", f"-{160 << 20}", "/dev/zero")  # in memory, before it prints
+    async with spawning(Limits(memory_mb=256)) as spawn:
+        ended = await asyncio.gather(*[run(spawn, *keeps) for _ in "12"], return_exceptions=True)
+
+    assert {str(each) for each in ended} == {
+        "the program went over its limit of memory and was ended"
+    }
+
+
+async def test_what_could_not_be_set_up_used_nothing_and_what_is_withdrawn_its_whole_share() -> (
+    None
+):
+    async def broken(limits: Limits) -> Any:
+        raise SandboxFault("no room")
+
+    spawn = Spawn(Grants(), broken, Limits(cpu_seconds=4), lambda text: None)
+    with pytest.raises(OperationRefused, match="could not be set up"):
+        await run(spawn, "/usr/bin/echo")
+    assert (spawn._shares._cpu.taken, spawn._shares._output.taken) == (0, 0)
+
+    async with spawning(Limits(cpu_seconds=4)) as spawn:
+        running = asyncio.create_task(run(spawn, "/usr/bin/sleep", "600"))
+        await until(lambda: children_named("sleep"), 60)
+        running.cancel()
+        await spawn.close()
+        assert spawn._shares._cpu.taken == 1000
 
 
 async def test_it_is_asked_for_granted_and_ended_by_a_stricter_route() -> None:
