@@ -40,7 +40,7 @@ from lmboot.runtime.private import (
 from lmboot.runtime.row import Before, Begun, Gap, Row, judge, with_orphan
 
 KEPT = 100  # logs that are kept,
-KEPT_BYTES = 512 << 20  # as long as they take no more than that together,
+KEPT_BYTES = 1 << 30  # as long as they take no more than that together,
 RECENT = 16  # but so many of the newest ones whatever they take
 MOST_BYTES = KEPT_BYTES // RECENT  # of one; a guest that asks without end is denied from there on
 RESERVE_BYTES = 64 << 10
