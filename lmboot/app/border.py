@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -100,8 +100,13 @@ class Unrecorded:
         reason: str = "",
         bytes: int = 0,  # noqa: A002 - so it is called in the record
         ms: float = 0.0,
+        hops: Sequence[str] = (),
     ) -> None:
         """Write nothing; there is none without an intent."""
+
+    def emulated(self, op: str, route: str, version: int, args: object) -> None:
+        """Refuse it: where nothing is recorded, nothing is done."""
+        raise self._fault
 
     def denied(self, op: str, route: str, version: int, args: object, reason: str) -> None:
         """Write nothing."""

@@ -95,7 +95,10 @@ def row_of(record: Record) -> str:
 
 def _reason(record: Record) -> str:
     """Return the reason, or what a record that has none tells instead."""
-    if reason := _text(record, "reason", 160):
+    reason, hops = _text(record, "reason", 160), record.get("hops")
+    if isinstance(hops, list) and hops:
+        return brief(reveal(" -> ".join([reason, *map(str, hops)]).strip()), 160)
+    if reason:
         return reason
     for name in ("args", "ops", "payload", "count"):
         if record.get(name) not in (None, "", {}):

@@ -16,7 +16,7 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
@@ -25,13 +25,12 @@ from typing import Any, Literal
 from lmboot import __version__
 from lmboot.errors import AuditFault
 from lmboot.runtime.chain import BEGINNING, Head, Kind, digest, key_id, sealed
-from lmboot.runtime.redaction import one_line, preview
-from lmboot.runtime.vault import RESERVE_BYTES, Vault, first_head
+from lmboot.runtime.redaction import addresses, one_line, preview
+from lmboot.runtime.vault import MOST_BYTES, RESERVE_BYTES, Vault, first_head
 
 HEAD_RECORDS = 200  # after so many the head is kept again,
 HEAD_SECONDS = 1.0  # or after this time, the keyring's too
-DENIALS_A_SECOND = 20  # more than that are only counted
-MOST_BYTES = 256 << 20  # of one log; a guest that asks without end is denied from there on
+RECORDED_A_SECOND = 20  # denials, and as many emulated calls; more are only counted
 _ROOM = RESERVE_BYTES  # kept free below that for outcomes and the end
 _COUNTED_NAMES = 16  # operations that a summary tells apart
 _END_SECONDS = 2.0  # for a keyring that is slow when a session ends
@@ -85,7 +84,8 @@ class AuditLog:
         self._lock = threading.RLock()  # guards what follows
         self._seq, self._prev, self._size, self._kept = 0, BEGINNING, 0, 0
         self._broken = ""
-        self._flood = _Flood()
+        self._denied = _Flood("denied-summary", "deny")
+        self._emulated = _Flood("emulated-summary", "emulated")
         self._changed, self._ending = threading.Event(), threading.Event()
         self._keeper = threading.Thread(target=self._keep_up, name="audit", daemon=True)
         self._descriptor = vault.create(self.path.name)
@@ -129,30 +129,40 @@ class AuditLog:
         reason: str = "",
         bytes: int = 0,  # noqa: A002 - so it is called in the record
         ms: float = 0.0,
+        hops: Sequence[str] = (),
     ) -> None:
         """Record what became of an intent; raise AuditFault where that can't be told.
 
-        The effect has happened then, and the log has it as an open intent.
+        The effect has happened then, and the log has it as an open intent. `hops` are addresses
+        that redirects led to; the last one may be what was refused.
         """
         about = _about(intent.op, intent.route, intent.version)
         fields = {**about, "decision": one_line(decision, 32), "reason": one_line(reason)}
         measures = {"bytes": bytes, "ms": round(ms, 3), "intent": intent.seq}
-        self._write("outcome", {**fields, **measures}, room=0)
+        led = {"hops": addresses(hops)} if hops else {}
+        self._write("outcome", {**fields, **measures, **led}, room=0)
+
+    def emulated(self, op: str, route: str, version: int | None, args: object) -> None:
+        """Record a call that has no effect here, by one record; a flood of these is counted.
+
+        Raises AuditFault where that can't be.
+        """
+        if self._has_a_record(self._emulated, op):
+            about = {**_about(op, route, version), "decision": "emulated", "reason": ""}
+            self._write("outcome", {**about, **self._arguments(args)})
 
     def denied(self, op: str, route: str, version: int | None, args: object, reason: str) -> None:
         """Record what was denied before it came to an intent; a flood of these is counted.
 
         Never raises: the denial stands, and what can't be written now is counted for later.
         """
-        with self._lock:
-            if not self._flood.admits(self._clocks.mono()):
-                self._count(op)
-                return
+        if not self._has_a_record(self._denied, op):
+            return
         try:
             about = {**_about(op, route, version), "decision": "deny", "reason": one_line(reason)}
             self._write("outcome", {**about, **self._arguments(args)})
         except AuditFault:
-            self._count(op)
+            self._count(self._denied, op)
 
     def note(
         self,
@@ -228,8 +238,9 @@ class AuditLog:
 
     def _end(self) -> None:
         with contextlib.suppress(AuditFault):  # the count of all denials is in the last record too
-            self._summarise()
-        self._write("close", {"count": self._seq + 1, "denied": self._flood.total}, room=0)
+            self._summarise(room=0)
+        totals = {"denied": self._denied.total, "emulated": self._emulated.total}
+        self._write("close", {"count": self._seq + 1, **totals}, room=0)
         with self._telling_why():
             self._keep_head()
             os.fsync(self._descriptor)
@@ -303,19 +314,30 @@ class AuditLog:
         self._vault.keep_head(self._now())
         self._kept = self._seq
 
-    def _count(self, op: str) -> None:
+    def _has_a_record(self, flood: _Flood, op: str) -> bool:
+        """Say whether one more of these is to have a record of its own; if not, it is counted."""
         with self._lock:
-            self._flood.count(one_line(op, 64))
+            admitted = flood.admits(self._clocks.mono())
+        if not admitted:
+            self._count(flood, op)
+        return admitted
+
+    def _count(self, flood: _Flood, op: str) -> None:
+        with self._lock:
+            flood.count(one_line(op, 64))
         self._changed.set()
 
-    def _summarise(self) -> None:
-        """Record how much was denied without a record of its own; keep the count if that fails."""
+    def _summarise(self, room: int = _ROOM) -> None:
+        """Record how much had no record of its own; keep a count where that fails.
+
+        What is kept free for outcomes and the end is not taken by these before the end.
+        """
         with self._lock:
-            if not self._flood.waiting:
-                return
-            counts = {"count": self._flood.waiting, "ops": dict(self._flood.names)}
-            self._write("denied-summary", {"decision": "deny", **counts}, room=0)
-            self._flood.told()
+            for flood in (self._denied, self._emulated):
+                if flood.waiting:
+                    counts = {"count": flood.waiting, "ops": dict(flood.names)}
+                    self._write(flood.kind, {"decision": flood.decision, **counts}, room)
+                    flood.told()
 
     def _keep_up(self) -> None:
         """Keep head and summaries no older than HEAD_SECONDS, in a thread of its own."""
@@ -341,20 +363,21 @@ class AuditLog:
 
 
 class _Flood:
-    """Counts denials beyond so many a second; what is counted waits to be told."""
+    """Counts what comes beyond so many a second; what is counted waits to be told."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: Kind, decision: str) -> None:
+        self.kind, self.decision = kind, decision
         self.names: Counter[str] = Counter()
         self.waiting = self.total = 0
         self._second, self._written = 0.0, 0
 
     def admits(self, now: float) -> bool:
-        """Say whether one more denial may have a record of its own."""
+        """Say whether one more may have a record of its own."""
         self.total += 1
         if now - self._second >= 1.0:
             self._second, self._written = now, 0
         self._written += 1
-        return self._written <= DENIALS_A_SECOND
+        return self._written <= RECORDED_A_SECOND
 
     def count(self, name: str) -> None:
         """Count one that has none; names beyond a few are counted together."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Lock
@@ -41,11 +41,15 @@ class Audit(Protocol):
         reason: str = "",
         bytes: int = 0,  # noqa: A002 - so it is called in the record
         ms: float = 0.0,
+        hops: Sequence[str] = (),
     ) -> None:
         """Record how an intent ended: "ok" or "error" and its code.
 
-        `bytes` is the size of request and answer together.
+        `bytes` is the size of request and answer together, `hops` where redirects led.
         """
+
+    def emulated(self, op: str, route: str, version: int, args: object) -> None:
+        """Record what is about to be emulated; what raises is not done."""
 
     def denied(self, op: str, route: str, version: int, args: object, reason: str) -> None:
         """Record a request that was refused at its admission; never raises."""
@@ -73,7 +77,7 @@ class Gate(Protocol):
         """
 
     def permit_at_once(self, operation: Operation, args: dict[str, Any]) -> Permit | None:
-        """Do the same, or raise BlockingIOError where the person would have to be asked."""
+        """Do the same, or raise BlockingIOError where that takes the person's answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,16 +98,20 @@ class _Flight:
     operation: Operation
     args: dict[str, Any]
     route: Route
-    intent: Any
+    intent: Any  # None: it is emulated, and has no outcome
+    permit: Permit | None = None  # the grant that it rests on
+    asking: bool = False  # whether a person is to be asked for one, or is
     began: float = field(default_factory=monotonic)
     version: int = 0  # of the routes at the commit; 0: not committed
     stopped: OperationRefused | None = None  # why it must not go on
     task: asyncio.Task[None] | None = None  # once it runs
-    permit: Permit | None = None  # the grant that it rests on
-    asking: bool = False  # whether a person is asked for one
+    hops: list[str] = field(default_factory=list)
 
     def commit(self) -> None:
         self.broker._commit(self)
+
+    def redirected(self, url: str) -> None:
+        self.hops.append(url)
 
     def stop(self, reason: OperationRefused) -> None:
         """Let it not begin, not commit, and not wait any longer if it can be cancelled."""
@@ -113,9 +121,8 @@ class _Flight:
 
     def at_once(self, ready: Ready | None) -> Any:
         """Do it here and now, or raise BlockingIOError where it might have to wait."""
-        if ready is None or self.route != "HOST":
+        if ready is None or self.asking or self.route != "HOST":
             raise BlockingIOError
-        self.permit = self.broker._gate.permit_at_once(self.operation, self.args)
         result = ready.at_once(self.args, self)
         if not self.version:
             self.commit()
@@ -129,7 +136,8 @@ class _Flight:
         if self.route == "EMULATE":
             result = await self.operation.emulate(self.args)
         else:
-            await self._be_permitted()
+            if self.asking:
+                await self._be_permitted()
             result = await self.operation.perform(self.args, self)
         if not self.version:
             self.commit()  # to tell its result is all the effect that it has
@@ -137,7 +145,6 @@ class _Flight:
 
     async def _be_permitted(self) -> None:
         """Get hold of the grant that it needs; while a person is asked, it can be stopped."""
-        self.asking = True
         try:
             self.permit = await self.broker._gate.permit(self.operation, self.args)
         finally:
@@ -306,22 +313,35 @@ class Broker:
         )
 
     def _admit(self, request: Request) -> None:
-        """Begin a request, or refuse it."""
-        routes, route = self._routes, self._routes.effective(request.op)
+        """Begin a request, or refuse it; what is refused here leaves no more than a denial."""
+        version, route = self._routes.version, self._routes.effective(request.op)
         try:
             operation = self._operation(request.op, route)
             args = checked(operation.arguments, request.args)
-        except OperationRefused as refused:
-            version, given = routes.version, request.args
-            self._audit.denied(request.op, route, version, given, refused.code)
+            permit, asking = self._permit(operation, args, route)
+        except Exception as error:  # noqa: BLE001 an operation's fault is an answer, not our end
+            refused, reason = _in_words(error)
+            self._audit.denied(request.op, route, version, request.args, reason)
             self._refuse(request.id, refused, route)
             return
+        record = self._audit.emulated if route == "EMULATE" else self._audit.intent
         try:
-            intent = self._audit.intent(request.op, route, routes.version, request.args)
+            intent = record(request.op, route, version, request.args)
         except Exception:  # noqa: BLE001 whatever it is: what can't be recorded is not done
             self._refuse(request.id, Refused("not_recorded", "it could not be recorded"), route)
             return
-        self._begin(_Flight(self, request, operation, args, route, intent))
+        self._begin(_Flight(self, request, operation, args, route, intent, permit, asking))
+
+    def _permit(
+        self, operation: Operation, args: dict[str, Any], route: Route
+    ) -> tuple[Permit | None, bool]:
+        """Return what a request may rest on, and whether the person is to be asked for that."""
+        if route != "HOST":
+            return None, False
+        try:
+            return self._gate.permit_at_once(operation, args), False
+        except BlockingIOError:
+            return None, True
 
     def _operation(self, op: str, route: Route) -> Operation:
         """Return who performs an operation by this route; raise Refused."""
@@ -365,11 +385,7 @@ class Broker:
 
     def _fail(self, flight: _Flight, error: Exception) -> None:
         """Answer a request with what went wrong; what is no refusal is not told."""
-        if isinstance(error, OperationRefused):
-            refused, code = error, error.code
-        else:
-            refused = Refused("failed", "the operation failed")
-            code = f"failed: {type(error).__name__}"
+        refused, code = _in_words(error)
         self._answer(flight, self._failure(flight, refused), code)
 
     def _answer(self, flight: _Flight, frame: bytes, code: str) -> None:
@@ -399,11 +415,13 @@ class Broker:
 
     def _record(self, flight: _Flight, code: str, size: int) -> None:
         """Record how it ended; what is done is done, so a fault of the audit changes nothing."""
+        if flight.intent is None:
+            return
         milliseconds = (monotonic() - flight.began) * 1e3
         decision, reason = ("ok", "") if code == "ok" else ("error", code)
         # Where that can't be, the next intent meets the same fault and is denied.
         with suppress(Exception):
-            self._audit.outcome(flight.intent, decision, reason, size, milliseconds)
+            self._audit.outcome(flight.intent, decision, reason, size, milliseconds, flight.hops)
 
     def _note(self, write: Callable[[], None]) -> bool:
         """Record what has happened, or will in any case; say whether that was possible."""
@@ -422,3 +440,10 @@ class Broker:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _in_words(error: Exception) -> tuple[OperationRefused, str]:
+    """Return what the guest is told of an error, and what is recorded of it."""
+    if isinstance(error, OperationRefused):
+        return error, error.code
+    return Refused("failed", "the operation failed"), f"failed: {type(error).__name__}"

@@ -33,6 +33,7 @@ Kind = Literal[
     "revoke",
     "event",
     "denied-summary",
+    "emulated-summary",
     "close",
 ]
 Code = Literal[

@@ -28,6 +28,7 @@ from lmboot.runtime.urls import (
     Address,
     FetchPolicy,
     Target,
+    absolute,
     check_address,
     check_redirect,
     check_url,
@@ -37,6 +38,7 @@ from lmboot.text import brief
 
 Resolver = Callable[[str, int], Awaitable[Sequence[Address]]]
 Headers = Sequence[tuple[bytes, bytes]]
+Redirected = Callable[[str], object]
 
 CONNECT_SECONDS = 3.0  # for one address, that a dead one leaves time for the next
 MAX_ADDRESSES = 64  # of one name
@@ -61,12 +63,11 @@ class FetchLimits:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """An answer, whatever its status. `hops` are the URLs that were asked, the last one's last."""
+    """An answer, whatever its status."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
-    hops: tuple[str, ...]
 
     @property
     def text(self) -> str:
@@ -86,14 +87,16 @@ async def fetch(
     resolve: Resolver | None = None,
     network: httpcore.AsyncNetworkBackend | None = None,
     tls: ssl.SSLContext | None = None,
+    redirected: Redirected = lambda url: None,
 ) -> Fetched:
     """Ask for a URL with GET, follow redirects, and return what came.
 
     `resolve` says what a name means, `network` makes connections, `tls` says whom to trust: the
-    system, the system, and certifi, unless given.
+    system, the system, and certifi, unless given. `redirected` is told where each redirect leads,
+    before that is judged.
     """
     limits = limits or FetchLimits()
-    hop = _Hop(policy, limits, resolve or system_resolver, network, tls)
+    hop = _Hop(policy, limits, resolve or system_resolver, network, tls, redirected)
     try:
         async with asyncio.timeout(limits.seconds):
             return await _follow(check_url(url, policy), hop)
@@ -141,22 +144,24 @@ class _Hop:
     resolve: Resolver
     network: httpcore.AsyncNetworkBackend | None
     tls: ssl.SSLContext | None
+    redirected: Redirected
 
 
 async def _follow(target: Target, hop: _Hop) -> Fetched:
-    hops = [target.url]
+    redirects = 0
     while True:
         status, got, body = await _ask(target, hop)
         location = _value(got, b"location") if status in _REDIRECTS else None
         if location is None:
-            return Fetched(status, _told(got), body, tuple(hops))
-        if len(hops) > hop.limits.redirects:
+            return Fetched(status, _told(got), body)
+        hop.redirected(absolute(target, location))
+        redirects += 1
+        if redirects > hop.limits.redirects:
             raise OperationRefused(
                 f"there were more than {hop.limits.redirects} redirects",
                 code="too_many_redirects",
             )
         target = check_redirect(target, location, hop.policy)
-        hops.append(target.url)
 
 
 async def _ask(target: Target, hop: _Hop) -> tuple[int, Headers, bytes]:

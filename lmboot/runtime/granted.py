@@ -243,7 +243,8 @@ class Fetch:
         taken = self.volume.reserve(FetchLimits().body_bytes)
         try:
             context.commit()
-            answer = await self.get(args["url"], self._policy(context))
+            policy = self._policy(context)
+            answer = await self.get(args["url"], policy, redirected=context.redirected)
         except OperationRefused as refused:
             if refused.code not in _CAME_IN_PART:
                 taken.settle(0)

@@ -61,6 +61,9 @@ class Context(Protocol):
         result, which is withheld when the route has changed.
         """
 
+    def redirected(self, url: str) -> None:
+        """Take note that a server sent the request on to there, allowed or not: for the record."""
+
 
 class Operation(Protocol):
     """One thing that the broker can do for a guest."""

@@ -92,19 +92,16 @@ class Permits:
         question = _question(operation, args)
         if question is None:
             return None
-        held = self._grants.covering(question)
-        if held is None and question.op in self._unasked:
-            self._tell_unasked(question)
-            raise refusal(question)
-        return held or await self._wait(question)
+        return self._grants.covering(question) or await self._wait(question)
 
     def permit_at_once(self, operation: Operation, args: dict[str, Any]) -> Held | None:
-        """Return what `permit` does, but for what somebody would have to be asked about."""
+        """Do what `permit` does, or raise BlockingIOError where that takes somebody's answer."""
         question = _question(operation, args)
         if question is None:
             return None
         if held := self._grants.covering(question):
             return held
+        self._check_heard(question)
         raise BlockingIOError
 
     def _tell_unasked(self, question: Question) -> None:
@@ -134,21 +131,11 @@ class Permits:
 
     def _opened(self, question: Question) -> _Open:
         """Return the open question like this one, or open it; raise Refused."""
-        key = _key(question)
+        ask, key = self._check_heard(question), _key(question)
         if opened := self._open.get(key):
             return opened
-        if key in self._refused:
-            raise refusal(question)
-        self._check_patience(question)
-        if self._person.ask is None:
-            self._refuse(question)
-            self._person.tell(
-                f"the runtime asked for {_in_words(question)}, and nobody can be asked here; "
-                f"`{command_for(question)}` allows it"
-            )
-            raise refusal(question)
         self._asked += 1
-        settled = asyncio.create_task(self._settle(question, self._person.ask))
+        settled = asyncio.create_task(self._settle(question, ask))
         self._open[key] = _Open(question, settled)
         settled.add_done_callback(lambda _: self._closed(key))
         return self._open[key]
@@ -157,6 +144,25 @@ class Permits:
         settled = self._open.pop(key).settled
         if not settled.cancelled():
             settled.exception()  # whoever waited has it; nobody may
+
+    def _check_heard(self, question: Question) -> Ask:
+        """Return who answers a question; raise Refused where nobody would be asked."""
+        if question.op in self._unasked:
+            self._tell_unasked(question)
+            raise refusal(question)
+        key, ask = _key(question), self._person.ask
+        if key in self._refused:
+            raise refusal(question)
+        if key not in self._open:
+            self._check_patience(question)
+        if ask is None:
+            self._refuse(question)
+            self._person.tell(
+                f"the runtime asked for {_in_words(question)}, and nobody can be asked here; "
+                f"`{command_for(question)}` allows it"
+            )
+            raise refusal(question)
+        return ask
 
     def _check_patience(self, question: Question) -> None:
         """Raise Refused for a question too many."""

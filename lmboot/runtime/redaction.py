@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from math import isfinite
 from typing import Any
@@ -60,6 +60,11 @@ def preview(arguments: object) -> Any:
     text = _encoded(shown)
     # Within a text each character may need two bytes: what is cut must not break the bound.
     return shown if len(text) <= MOST_BYTES else {"cut": text[: MOST_BYTES // 2 - 16]}
+
+
+def addresses(urls: Sequence[str]) -> list[str]:
+    """Return addresses as they may be shown, MOST_ITEMS of them at most."""
+    return [one_line(url, scrub=scrubbed_url) for url in urls[:MOST_ITEMS]]
 
 
 def one_line(text: str, limit: int = LONGEST_TEXT, scrub: Callable[[str], str] = scrubbed) -> str:

@@ -132,13 +132,14 @@ def _check_host(host: str, policy: FetchPolicy) -> None:
 
 def check_redirect(base: Target, location: str, policy: FetchPolicy) -> Target:
     """Do the same with where a server sends us; an address may be relative to the last one."""
-    target = check_url(_absolute(base, location), policy)
+    target = check_url(absolute(base, location), policy)
     if (base.scheme, target.scheme) == ("https", "http"):
         raise _not_granted("a redirect leads from https to http")
     return target
 
 
-def _absolute(base: Target, location: str) -> str:
+def absolute(base: Target, location: str) -> str:
+    """Return where a server sends us as a whole address, not yet judged."""
     origin = f"{base.scheme}://{base.authority}"
     folder = base.path.partition("?")[0].rpartition("/")[0]
     if _SCHEME.match(location):

@@ -40,8 +40,11 @@ from lmboot.runtime.private import (
 from lmboot.runtime.row import Before, Begun, Gap, Row, judge, with_orphan
 
 KEPT = 100  # logs that are kept,
-KEPT_BYTES = 256 << 20  # as long as they take no more than that together
+KEPT_BYTES = 1 << 30  # as long as they take no more than that together,
+RECENT = 16  # but so many of the newest ones whatever they take
+MOST_BYTES = KEPT_BYTES // RECENT  # of one; a guest that asks without end is denied from there on
 RESERVE_BYTES = 64 << 10
+_READ_BYTES = 256 << 20  # of one that is judged: earlier versions wrote so much
 _FIRST_LINE = 64 << 10  # bytes of a log in which its first record ends
 _NAME = re.compile(r"[\w-]{1,200}\.jsonl", re.ASCII)
 _KEY = "audit-key"
@@ -257,7 +260,8 @@ class Vault:
         for number, log in enumerate(reversed(others), 1):
             with contextlib.suppress(OSError):
                 taken += log.stat().st_size
-            if (number >= KEPT or taken > KEPT_BYTES) and not _is_being_written(log.name):
+            too_much = taken > KEPT_BYTES and number >= RECENT
+            if (number >= KEPT or too_much) and not _is_being_written(log.name):
                 gone.append(log)
         return gone
 
@@ -343,12 +347,12 @@ def read_log(log: Path) -> bytes:
     """Return a log's bytes; a file that can't be one by its size is refused."""
     try:
         with log.open("rb") as file:
-            data = file.read(KEPT_BYTES + 1)
+            data = file.read(_READ_BYTES + 1)
     except OSError as error:
         raise FileUnreadable(
             f"{log} can't be read: {error.strerror}", hint="Check the name and the permissions."
         ) from error
-    if len(data) > KEPT_BYTES:
+    if len(data) > _READ_BYTES:
         raise FileUnreadable(f"{log} is too large for an audit log", hint="Check the name.")
     return data
 

@@ -83,6 +83,33 @@ async def test_cases_95_127_nothing_that_a_guest_says_forges_a_record_or_keeps_a
     assert (await bench.run("audit", "verify", str(log))).code == 0
 
 
+NOTIFIES = """\
+from guest_sys import call
+for number in range(5000):
+    call("notify", text="x" * 1000)
+print("asked", flush=True)
+"""
+
+
+@pytest.mark.sandbox
+@pytest.mark.case(122)
+async def test_case_122_a_payload_without_routes_can_not_fill_the_log_by_asking(
+    bench: Bench,
+) -> None:
+    file = bench.payload(NOTIFIES)
+    done = await bench.run("boot", "--payload", file, "--yes", "--json")
+    assert done.pane("rt")[-1] == "asked"
+
+    log = log_of(bench)
+    told = [json.loads(line) for line in log.read_bytes().splitlines()]
+    single = [each for each in told if each["kind"] == "outcome"]
+    counted = sum(each["count"] for each in told if each["kind"] == "emulated-summary")
+    seconds = told[-1]["mono"] - told[0]["mono"]
+    assert len(single) + counted == told[-1]["emulated"] == 5000
+    assert len(single) <= 20 * (seconds + 1)
+    assert (await bench.run("audit", "verify", str(log))).code == 0
+
+
 @pytest.mark.sandbox
 @pytest.mark.case(98)
 async def test_case_98_a_false_bwrap_first_in_path_is_not_run(bench: Bench) -> None:

@@ -157,9 +157,12 @@ async def test_without_a_log_it_runs_and_nothing_is_done_for_it(bench: Bench) ->
     state.mkdir(parents=True)
     (state / "audit").write_text("a file where the folder belongs")
 
-    done = await talked(bench, ":rt time", ":route time EMULATE")
+    lines = [":rt time", ':rt env {"name": "HOME"}', ":route time EMULATE", ":rt time"]
+    done = await talked(bench, *lines)
 
-    assert "it could not be recorded" in done.pane("rt")[-1]
+    _, ungranted, *emulated = done.pane("rt")
+    assert ungranted == "HostError time: time is not granted"
+    assert ["it could not be recorded" in each for each in emulated] == [True, True]
     assert "audit" in done.err
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from lmboot.runtime.broker import Broker, Gate
+from lmboot.runtime.broker import Audit, Broker, Gate
 from lmboot.runtime.operations import Argument, Context, Operation, Text
 from lmboot.runtime.policy import OPERATIONS, Route
 from lmboot.runtime.routes import Routes
@@ -23,6 +23,8 @@ class Record:
     intents: list[tuple[str, str, int, object]] = field(default_factory=list)
     outcomes: dict[int, str] = field(default_factory=dict)
     sizes: dict[int, int] = field(default_factory=dict)
+    emulations: list[tuple[str, str, int, object]] = field(default_factory=list)
+    hops: dict[int, tuple[str, ...]] = field(default_factory=dict)
     denials: list[tuple[str, str, int, str]] = field(default_factory=list)
     notes: list[tuple[str, str, str, str]] = field(default_factory=list)
     full: bool = False
@@ -39,11 +41,17 @@ class Record:
         reason: str = "",
         bytes: int = 0,  # noqa: A002 (the audit log's word)
         ms: float = 0.0,
+        hops: Sequence[str] = (),
     ) -> None:
         self._room()
         assert ms >= 0
+        self.hops[intent] = tuple(hops)
         self.sizes[intent] = bytes
         self.outcomes[intent] = reason or decision
+
+    def emulated(self, op: str, route: str, version: int, args: object) -> None:
+        self._room()
+        self.emulations.append((op, route, version, args))
 
     def denied(self, op: str, route: str, version: int, args: object, reason: str) -> None:
         self.denials.append((op, route, version, reason))
@@ -187,22 +195,23 @@ async def scene(
     partial_seconds: float = 10.0,
     already: bytes = b"",
     gate: Gate | None = None,
+    audit: Audit | None = None,
 ) -> AsyncIterator[Scene]:
-    """Serve these operations; afterwards everything has ended."""
+    """Serve these operations, recorded by `audit` if given; afterwards everything has ended."""
     ours, theirs = socket.socketpair()
-    audit = Record()
+    record = Record()
     broker = Broker(
         ours,
         routes or all_routes(),
         operations,
-        audit,
+        audit or record,
         partial_seconds=partial_seconds,
         already=already,
         gate=gate,
     )
     served = asyncio.create_task(broker.serve())
     try:
-        yield Scene(broker, Guest(theirs), audit, served)
+        yield Scene(broker, Guest(theirs), record, served)
     finally:
         theirs.close()
         broker.close()

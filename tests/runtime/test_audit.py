@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import json
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 
 from lmboot.errors import AuditFault, FileUnreadable
 from lmboot.runtime import audit, vault
-from lmboot.runtime.audit import DENIALS_A_SECOND, HEAD_RECORDS, AuditLog, Intent
+from lmboot.runtime.audit import HEAD_RECORDS, RECORDED_A_SECOND, AuditLog, Intent
 from lmboot.runtime.chain import BEGINNING, Head, OpenIntent, key_id, sealed, verify
 from lmboot.runtime.row import Row
 from lmboot.runtime.vault import RESERVE_BYTES, Vault
@@ -73,6 +74,20 @@ def test_an_outcome_names_its_intent_and_what_it_cost(log: Path) -> None:
     assert outcome["intent"] == intent["seq"]
     assert (outcome["decision"], outcome["reason"]) == ("allow", "granted")
     assert (outcome["bytes"], outcome["ms"]) == (12, 0.5)
+
+
+def test_an_outcome_has_where_redirects_led_without_secrets(logs: Logs) -> None:
+    with logs.open() as log:
+        intent = log.intent("fetch", "HOST", 1, {})
+        hops = ["http://bob:pw1@a.org/x?key=pw2", "http://a.org/\x1b" + "x" * 9000, *"abc" * 9]
+        log.outcome(intent, "ok", hops=hops)
+
+    *_, outcome, _ = records(log.path)
+    assert outcome["hops"][0] == "http://[redacted]@a.org/x?key=[redacted]"
+    assert len(outcome["hops"]) == 16
+    assert len(json.dumps(outcome)) < 4096
+    text = log.path.read_text()
+    assert not [secret for secret in ("pw1", "pw2", "\x1b") if secret in text]
 
 
 def test_every_other_kind_can_be_noted(logs: Logs) -> None:
@@ -594,29 +609,58 @@ def test_denials_of_a_flood_are_counted_not_lost(logs: Logs) -> None:
 
     told = [each for each in records(log.path) if each.get("decision") == "deny"]
     summary = [each for each in told if each["kind"] == "denied-summary"]
-    assert len(told) - len(summary) == DENIALS_A_SECOND
-    assert sum(each["count"] for each in summary) == 1000 - DENIALS_A_SECOND
+    assert len(told) - len(summary) == RECORDED_A_SECOND
+    assert sum(each["count"] for each in summary) == 1000 - RECORDED_A_SECOND
     assert all(sum(each["ops"].values()) == each["count"] for each in summary)
     assert all(len(each["ops"]) <= 17 for each in summary)
     assert records(log.path)[-1]["denied"] == 1000
+
+
+@pytest.mark.case(122)
+def test_emulated_calls_of_a_flood_are_one_record_each_and_then_counted(logs: Logs) -> None:
+    with logs.open() as log:
+        for number in range(1000):
+            log.emulated(f"op{number % 3}", "EMULATE", 1, {"text": "x" * 4000})
+        log.denied("fetch", "DENY", 1, {}, "they have a second of their own")
+
+    told = [each for each in records(log.path) if each.get("decision") == "emulated"]
+    summary = [each for each in told if each["kind"] == "emulated-summary"]
+    assert {each["kind"] for each in told} == {"outcome", "emulated-summary"}
+    assert len(told) - len(summary) == RECORDED_A_SECOND
+    assert sum(each["count"] for each in summary) == 1000 - RECORDED_A_SECOND
+    assert all(sum(each["ops"].values()) == each["count"] for each in summary)
+    assert [each["kind"] for each in records(log.path) if each.get("decision") == "deny"] == [
+        "outcome"
+    ]
+    assert (records(log.path)[-1]["emulated"], records(log.path)[-1]["denied"]) == (1000, 1)
+    assert logs.verdict(log.path).open_intents == ()
+
+
+def test_an_emulated_call_that_can_not_be_recorded_is_a_reason_to_deny(
+    logs: Logs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with logs.open() as log, monkeypatch.context() as patch:
+        patch.setattr(os, "write", lambda *_: 0)
+        with pytest.raises(AuditFault):
+            log.emulated("time", "EMULATE", 1, {})
 
 
 def test_in_the_next_second_denials_have_records_again(logs: Logs) -> None:
     with logs.open() as log:
         for _ in range(3):
             logs.hands.now += 1
-            for _ in range(DENIALS_A_SECOND):
+            for _ in range(RECORDED_A_SECOND):
                 log.denied("fetch", "DENY", 1, {}, "not allowed")
 
     kinds = [each["kind"] for each in records(log.path)]
-    assert kinds.count("outcome") == 3 * DENIALS_A_SECOND
+    assert kinds.count("outcome") == 3 * RECORDED_A_SECOND
     assert "denied-summary" not in kinds
 
 
 def test_a_flood_is_told_while_it_lasts(logs: Logs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit, "HEAD_SECONDS", 0.01)
     with logs.open() as log:
-        for _ in range(DENIALS_A_SECOND + 5):
+        for _ in range(RECORDED_A_SECOND + 5):
             log.denied("fetch", "DENY", 1, {}, "not allowed")
 
         assert wait_until(lambda: sum(r.get("count", 0) for r in records(log.path)) == 5)
@@ -657,6 +701,27 @@ def test_a_guest_that_asks_without_end_is_denied_and_the_end_still_fits(
 
     assert logs.verdict(log.path).closed
     assert log.path.stat().st_size < 100_000
+
+
+@pytest.mark.case(122)
+def test_a_flood_does_not_take_what_is_kept_free_for_outcomes_and_the_end(
+    logs: Logs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "MOST_BYTES", 100_000)
+    with logs.open() as log:
+        intents = as_many_as_fit(log)
+        for _ in range(1000):
+            log.denied("fetch", "DENY", 1, {}, "not allowed")
+            with contextlib.suppress(AuditFault):
+                log._summarise()
+        full = log.path.stat().st_size
+        for intent in intents:
+            log.outcome(intent, "allow")
+
+    assert full <= 100_000 - RESERVE_BYTES
+    *_, summary, close = records(log.path)
+    assert (summary["count"], close["denied"]) == (1000, 1000)
+    assert logs.verdict(log.path).closed
 
 
 # ---------------------------------------------------------------- a full disk, a crash
@@ -826,11 +891,27 @@ def test_the_logs_take_only_so_many_bytes(logs: Logs, monkeypatch: pytest.Monkey
     monkeypatch.setattr(vault, "_is_being_written", lambda _: False)
     size = logs.filled("r0").stat().st_size
     monkeypatch.setattr(vault, "KEPT_BYTES", int(size * 2.5))
+    monkeypatch.setattr(vault, "RECENT", 2)
 
     for number in range(1, 5):
         logs.filled(f"r{number}")
 
     assert len(logs.vault.logs()) == 3
+
+
+def test_no_log_is_so_large_that_recent_ones_are_removed_for_it(
+    logs: Logs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert vault.MOST_BYTES * vault.RECENT <= vault.KEPT_BYTES
+    monkeypatch.setattr(vault, "_is_being_written", lambda _: False)
+    size = logs.filled("r0").stat().st_size
+    monkeypatch.setattr(vault, "KEPT_BYTES", int(size * 1.5))
+    monkeypatch.setattr(vault, "RECENT", 3)
+
+    kept = [logs.filled(f"r{number}") for number in range(1, 6)]
+
+    assert logs.vault.logs() == kept[-3:]
+    assert gaps(logs) == []
 
 
 def test_a_log_that_is_being_written_is_not_removed(

@@ -31,6 +31,9 @@ class Going:
             raise RouteChanged
         self.commits += 1
 
+    def redirected(self, url: str) -> None:
+        raise AssertionError(url)
+
 
 @dataclass
 class World:
@@ -40,11 +43,11 @@ class World:
     refusal: str = ""
     asked: list[str] = field(default_factory=list)
 
-    async def get(self, url: str, policy: object) -> Fetched:
+    async def get(self, url: str, policy: object, redirected: object) -> Fetched:
         self.asked.append(url)
         if self.refusal:
             raise OperationRefused("no", code=self.refusal)
-        return Fetched(200, {}, b"x" * self.size, (url,))
+        return Fetched(200, {}, b"x" * self.size)
 
 
 def fetching(world: World, clock: Clock | None = None, volume: int = FETCHED_BYTES) -> Fetch:

@@ -16,6 +16,7 @@ import time
 import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -26,10 +27,18 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from lmboot.app.records import row_of
 from lmboot.errors import OperationRefused
 from lmboot.runtime.fetching import Fetched, FetchLimits, fetch, is_own, system_resolver
+from lmboot.runtime.granted import Fetch
+from lmboot.runtime.grants import Grants
+from lmboot.runtime.permits import Permits
 from lmboot.runtime.urls import Address, FetchPolicy
+from lmboot.runtime.vault import Vault
 from tests.leaks import descriptors
+from tests.runtime.audits import Logs, MemoryKeychain, records
+from tests.runtime.brokers import codes, scene, until
+from tests.runtime.persons import Person
 
 PUBLIC, OTHER = "93.184.216.34", "2606:4700::6810:84e5"
 OPEN = FetchPolicy(hosts=frozenset({"*"}))
@@ -139,7 +148,7 @@ async def test_an_answer_is_returned_whatever_its_status(world: World) -> None:
     async with world.serving(OK.replace(b"200 OK", b"404 No")):
         found = await world.fetch("http://a.org/x?y")
 
-    assert (found.status, found.text, found.hops) == (404, "hello", ("http://a.org/x?y",))
+    assert (found.status, found.text) == (404, "hello")
     assert found.headers == {"content-type": "text/plain"}
     assert world.requests[0].startswith(b"GET /x?y HTTP/1.1\r\n")
     assert b"\r\nhost: a.org\r\n" in world.requests[0].lower()
@@ -288,9 +297,10 @@ async def test_redirects_are_followed_and_told(world: World) -> None:
         writer.write(OK if b" /c " in request else moved("c" if b" /b " in request else "/b"))
 
     async with world.serving(serve):
-        found = await world.fetch("http://a.org/a")
+        led: list[str] = []
+        found = await world.fetch("http://a.org/a", redirected=led.append)
 
-    assert found.hops == ("http://a.org/a", "http://a.org/b", "http://a.org/c")
+    assert led == ["http://a.org/b", "http://a.org/c"]
     assert found.body == b"hello"
 
 
@@ -323,6 +333,36 @@ async def test_a_redirect_to_a_host_that_was_not_granted_is_refused(world: World
     async with world.serving(moved("http://b.org/")):
         assert await world.refused(policy=FetchPolicy(frozenset({"a.org"}))) == "not_granted"
     assert world.asked == ["a.org"]
+
+
+@pytest.mark.case(87)
+async def test_case_87_where_a_redirect_led_is_on_file_without_its_secrets(
+    world: World, tmp_path: Path
+) -> None:
+    """Also where it was refused; through the whole broker."""
+
+    async def serve(writer: asyncio.StreamWriter, request: bytes) -> None:
+        token = "a1B2" * 8
+        refused = f"http://bob:hunter2@127.0.0.1/{token}?key=hunter2&q#hunter2"
+        writer.write(moved(refused if b" /next" in request else "/next?password=hunter2"))
+
+    grants, logs = Grants(), Logs(Vault(tmp_path / "audit", MemoryKeychain()))
+    grants.add("fetch", "a.org")
+    get = partial(fetch, resolve=world.resolve, network=world)
+    gate = Permits(grants, Person(absent=True))
+    with logs.open() as log:
+        async with world.serving(serve), scene(Fetch(grants, get), gate=gate, audit=log) as it:
+            assert codes([await it.guest.call("fetch", url="http://a.org/")]) == ["bad_url"]
+            await until(lambda: len(records(log.path)) > 2)
+
+    intent, outcome = records(log.path)[1:3]
+    assert (intent["kind"], outcome["reason"]) == ("intent", "bad_url")
+    assert outcome["hops"] == [
+        "http://a.org/next?password=[redacted]",
+        "http://[redacted]@127.0.0.1/[redacted]?key=[redacted]&[redacted]#[redacted]",
+    ]
+    assert "hunter2" not in log.path.read_text()
+    assert row_of(outcome).endswith("#[redacted]")
 
 
 @pytest.mark.case(87)

@@ -30,6 +30,9 @@ class Free:
     def commit(self) -> None:
         return
 
+    def redirected(self, url: str) -> None:
+        return
+
 
 class Host:
     """The operations on a granted folder `w`."""

@@ -37,6 +37,9 @@ class Free:
     def commit(self) -> None:
         return
 
+    def redirected(self, url: str) -> None:
+        return
+
 
 @pytest.fixture(autouse=True)
 def _clean() -> Iterator[None]:
