@@ -265,7 +265,41 @@ async def test_cases_61_62_what_a_pane_shows_can_neither_draw_nor_pose() -> None
     assert shown == ["ok", "sys| runtime ended", "[HOST] approved", ""]
 
 
+READS_LATE = """
+import sys, time
+try:
+    print("ready", flush=True)
+    time.sleep(600)
+except KeyboardInterrupt:
+    print("reads", flush=True)
+for number, line in enumerate(sys.stdin.buffer, 1):
+    print(number, len(line), flush=True)
+"""
+
+
 @pytest.mark.case(63)
+async def test_case_63_input_that_nobody_reads_neither_blocks_nor_grows() -> None:
+    """Ten megabytes are sent; some are taken, the rest is refused, and what was taken is whole."""
+    own, line = psutil.Process().memory_info().rss, b"x" * 65535 + b"\n"
+    async with started(READS_LATE) as guest:
+        await guest.until(b"ready\n")
+        async with asyncio.timeout(60):
+            taken = [await guest.runtime.send(line) for _ in range(160)]
+        count = taken.index(False)
+        grown = psutil.Process().memory_info().rss - own
+
+        guest.runtime.interrupt()
+        await guest.until(f"\n{count} 65536\n".encode())
+        await guest.stop()
+
+    assert 0 < count <= (2 << 20) // len(line)  # what waits here, and in pipes on the way
+    assert not any(taken[count:])
+    assert grown < 64 << 20
+    assert f"\n{count + 1} " not in guest.text
+    assert guest.ended is not None
+    assert guest.ended.clean
+
+
 @pytest.mark.case(64)
 async def test_case_64_closed_output_does_not_hide_it_from_the_clock() -> None:
     guest = await run(

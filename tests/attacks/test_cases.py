@@ -6,9 +6,21 @@ import pytest
 
 from lmboot.runtime import posture
 from lmboot.runtime.posture import BACKENDS
-from lmboot.runtime.properties import PROPERTIES, short_of
-from tests.attacks.cases import BY_HAND, COLUMNS, EXEMPT, INSIDE, NOT_HERE, SECTIONS, WORDS
+from lmboot.runtime.properties import MEDIUM, PROPERTIES, REQUIRED, short_of
+from tests import portable
+from tests.attacks.cases import (
+    BESIDE_THE_CASES,
+    BY_CONTROL_GROUP,
+    BY_HAND,
+    COLUMNS,
+    EXEMPT,
+    INSIDE,
+    NOT_HERE,
+    SECTIONS,
+    WORDS,
+)
 from tests.attacks.census import census
+from tests.attacks.probes import EVERYWHERE
 from tests.attacks.table import BEGIN, END, FAILED, README, Results, block, replaced
 
 pytestmark = pytest.mark.timeout(300)  # all tests are collected, once
@@ -45,6 +57,19 @@ def test_what_can_be_tried_from_inside_is_tried_in_every_back_end(number: int) -
 @pytest.mark.parametrize("number", sorted(set(WORDS) - INSIDE - set(NOT_HERE)))
 def test_what_is_beside_any_sandbox_has_a_test_that_needs_no_certain_one(number: int) -> None:
     assert None in {each.backend for each in census()[number]}
+
+
+@pytest.mark.parametrize(
+    ("number", "backend"), [key for key, exempt in EXEMPT.items() if exempt.tried]
+)
+def test_what_is_tried_though_it_is_partial_is_run_as_in_any_back_end(
+    number: int, backend: str
+) -> None:
+    def tests(name: str) -> set[str]:
+        return {each.test.replace(name, "") for each in census()[number] if each.backend == name}
+
+    assert EXEMPT[number, backend].level == "partial"
+    assert tests(backend) >= tests("bubblewrap") != set()
 
 
 @pytest.mark.parametrize(("number", "backend"), EXEMPT)
@@ -85,3 +110,25 @@ async def test_an_exemption_agrees_with_the_posture_of_its_back_end(sandbox: str
     for (number, backend), exempt in EXEMPT.items():
         if backend == sandbox and exempt.property:
             assert proven.properties[exempt.property] == exempt.level, number
+
+
+@pytest.mark.attack
+@pytest.mark.sandbox
+@pytest.mark.timeout(portable.SECONDS)
+@pytest.mark.parametrize("sandbox", EVERYWHERE, indirect=True)
+async def test_what_a_proof_calls_partial_is_named_by_a_case_of_the_table(sandbox: str) -> None:
+    """The table calls no back end better than its own posture does."""
+    proven = await posture.prove(BACKENDS[sandbox].find())
+    partial = {name for name, level in proven.properties.items() if level == "partial"}
+    named = {exempt.property for (_, backend), exempt in EXEMPT.items() if backend == sandbox}
+
+    assert proven.usable, proven.reason
+    assert partial - named - set(BESIDE_THE_CASES) <= (
+        set() if proven.grouped else set(BY_CONTROL_GROUP)
+    )
+
+
+def test_what_stands_beside_the_cases_is_required_of_no_level() -> None:
+    """Only what no level of a sandbox asks for may hold in part without a case that says so."""
+    assert set(BESIDE_THE_CASES) <= set(PROPERTIES) - {*REQUIRED, *MEDIUM}
+    assert set(BY_CONTROL_GROUP) <= set(PROPERTIES) - set(BESIDE_THE_CASES)
