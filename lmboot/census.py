@@ -180,6 +180,7 @@ class CpuTime:
         self._counted = counted
         self._before = 0.0  # from setting the sandbox up
         self._ledger = CpuLedger()
+        self._seen = 0.0  # by the ledger, at its last look
 
     def begin(self) -> None:
         """Count from here on, where a group counts."""
@@ -190,13 +191,15 @@ class CpuTime:
         counted = self._counted()
         if counted is not None:
             return counted - self._before
-        return self._ledger.update(tree, round(elapsed * TICKS_PER_SECOND)) / TICKS_PER_SECOND
+        ticks = self._ledger.update(tree, round(elapsed * TICKS_PER_SECOND))
+        self._seen = ticks / TICKS_PER_SECOND
+        return self._seen
 
-    def in_all(self, elapsed: float, waited: float) -> float:
+    def in_all(self, waited: float) -> float:
         """Return what it had used, once nothing of it is left; `waited`: those waited for, in all.
 
         Nobody has looked at one that ended soon, but it was waited for; one whose parent did not
         wait for it turns up nowhere, but was looked at. The greater of the two counts.
         """
-        seen = self.so_far({}, elapsed)
-        return seen if self._counted() is not None else max(seen, waited)
+        counted = self._counted()
+        return max(self._seen, waited) if counted is None else counted - self._before

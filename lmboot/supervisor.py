@@ -152,9 +152,8 @@ class Supervisor:
             self._control.tell(event="fault", text=fault, clean=clean)
         else:
             # Nobody here waits for a service's processes: what those of a short life used is lost.
-            known = clean and self._served is None
             waited = sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])  # user's and system's
-            cpu = self._cpu.in_all(time.monotonic() - self._looked, waited) if known else None
+            cpu = self._cpu.in_all(waited) if clean and self._served is None else None
             self._control.tell(
                 event="gone", code=self._code, limit=self._limit, clean=clean, cpu=cpu
             )

@@ -500,6 +500,20 @@ async def test_a_program_that_was_granted_runs_in_a_sandbox_of_its_own(
     assert "spawn   /usr/bin/sort: it may run it in a sandbox of its own" in done.pane("sys")
 
 
+async def test_a_payloads_own_limit_holds_for_all_programs_that_are_run_for_it(
+    bench: Bench,
+) -> None:
+    spin = ':rt spawn {"argv": ["/usr/bin/sha256sum", "/dev/zero"]}'
+    file = bench.payload(ASKS, routes={"spawn": "HOST"}, limits={"cpu_seconds": 2})
+    lines = [":grant spawn /usr/bin/sha256sum", *[spin] * 5]
+    done = await bench.run("boot", "--payload", file, "--yes", "--json", lines=lines)
+
+    told = done.pane("rt")[1:]
+    assert "over its limit of cpu" in told[0]
+    assert told[-1].startswith("HostError spawn: the programs that were run for this runtime")
+    assert (len(told), done.code) == (5, 0)
+
+
 # ---------------------------------------------------------------- without a border
 
 NONE = ["--yes", "--no-border", "--sandbox", "none", "--json"]
