@@ -106,7 +106,7 @@ class Backstage:
     @staticmethod
     def prepare_saving() -> None:
         """Import what saving settings needs, before the window needs it."""
-        import tomlkit  # noqa: F401 the same
+        import tomlkit  # noqa: F401 imported ahead of need
 
     # ------------------------------------------------------------------ sessions
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import sysconfig
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -21,7 +22,10 @@ _Identity = tuple[int, int]
 
 
 def things() -> list[Path]:
-    """Return the folders in which lmboot keeps what is the user's and its own, there or not."""
+    """Return where lmboot keeps what is the user's and its own, there or not.
+
+    The settings by themselves, too: that file may be a link to where somebody keeps such files.
+    """
     of_the_user = (
         platformdirs.user_config_path,
         platformdirs.user_data_path,
@@ -29,13 +33,17 @@ def things() -> list[Path]:
         platformdirs.user_cache_path,
     )
     own = [where("lmboot", appauthor=False) for where in of_the_user]
-    return [*own, platformdirs.user_cache_path("lmboot"), PASSABLE.parent, EVERYBODYS.parent]
+    others = [platformdirs.user_cache_path("lmboot"), PASSABLE.parent, EVERYBODYS.parent]
+    return [*own, own[0] / "settings.toml", *others]
 
 
 def program() -> list[Path]:
-    """Return the folders that lmboot itself is run from, as far as they are no system's."""
-    in_environment = sys.prefix != sys.base_prefix
-    return [Path(lmboot.__file__).parent, *([Path(sys.prefix)] if in_environment else [])]
+    """Return the folders that lmboot is run from, and all that it imports."""
+    paths = sysconfig.get_paths()
+    imported = ("stdlib", "platstdlib", "purelib", "platlib", "scripts")
+    environment = [sys.prefix] if sys.prefix != sys.base_prefix else []
+    found = [*environment, *(paths[name] for name in imported)]
+    return [Path(lmboot.__file__).parent, *map(Path, dict.fromkeys(found))]
 
 
 def reached_from(folder: Path, places: Iterable[Path]) -> Path | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import pydantic
 import pytest
 
 import lmboot
@@ -61,6 +63,26 @@ def test_what_a_dot_hides_is_out_of_reach_but_not_from_within(tmp_path: Path) ->
     assert reached_from(tmp_path / "home", [place]) is None
     assert reached_from(tmp_path / "home" / ".config", [place]) == place
     assert reached_from(place, [place]) == place
+
+
+def test_settings_that_are_a_link_are_guarded_where_they_lie(home: Path) -> None:
+    """As those have them who keep such files in one folder of theirs."""
+    (home / "dotfiles").mkdir()
+    (home / "dotfiles" / "lmboot.toml").write_text("")
+    places().settings.parent.mkdir(parents=True)
+    places().settings.symlink_to(home / "dotfiles" / "lmboot.toml")
+
+    with pytest.raises(UsageFault, match="lmboot's own files"):
+        Folder.open(home / "dotfiles", writable=True)
+
+
+def test_what_the_program_imports_is_not_written() -> None:
+    """Without an environment of its own, too, as in a Python that lies among the user's files."""
+    for module in (json, pydantic):
+        folder = Path(module.__file__ or "").parent
+
+        with pytest.raises(UsageFault, match="lmboot's own files"):
+            Folder.open(folder, writable=True)
 
 
 def test_a_folder_is_known_by_another_name(tmp_path: Path) -> None:
