@@ -89,7 +89,8 @@ class Routes:
             return ""
         if free := [f"`:route {op} HOST`" for op in why if not why[op]]:
             return f"not before {' or '.join(free)}"
-        return f"nothing comes of it: {'; '.join(dict.fromkeys(why.values()))}"
+        freest = max(why, key=lambda op: _RANK[self.effective(op)])  # one reason will do
+        return f"nothing comes of it: {why[freest]}"
 
     def flip(self, op: str, route: Route) -> Routes:
         """Return the next version, with the user's own setting of one operation changed.
