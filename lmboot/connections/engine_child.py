@@ -11,6 +11,7 @@ Run on Linux; elsewhere a parent that is killed while a model loads is noticed o
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -73,10 +74,28 @@ def _wait_for_end_of_input() -> None:
 def _serve_inside(order: dict[str, Any], answers: int) -> NoReturn:
     import xllamacpp  # 100 MB: only where it is needed
 
-    server = xllamacpp.Server(_parameters(xllamacpp, order))  # holds the GIL until it is loaded
+    try:
+        server = xllamacpp.Server(
+            _parameters(xllamacpp, order)
+        )  # holds the GIL until it is loaded
+    except RuntimeError:
+        finish_log(xllamacpp.xllamacpp.__file__)
+        raise
     _say_ready(answers, server.listening_address)
     _wait_for_end_of_input()
     os._exit(0)  # dropping the server would wait for the answer in progress
+
+
+def finish_log(library: str) -> None:
+    """Have llama.cpp's log written to its end: a thread writes it, which `_exit` would cut short.
+
+    Where the library does not show these functions, as on Windows, the cause may be missing.
+    """
+    llama = ctypes.CDLL(library)
+    with contextlib.suppress(AttributeError):
+        log, pause = llama._Z15common_log_mainv, llama._Z16common_log_pauseP10common_log
+        log.restype, pause.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+        pause(log())  # returns when the thread has written all and ended
 
 
 def _parameters(xllamacpp: Any, order: dict[str, Any]) -> Any:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import subprocess
 import sys
 import textwrap
 from collections.abc import AsyncIterator, Callable
@@ -251,6 +252,33 @@ async def test_a_model_whose_parts_contradict_each_other_gives_llama_cpps_words(
 
     with pytest.raises(EngineFailed, match=r"model: check_tensor_dims: tensor 'blk\.1\.ffn_up"):
         await Engine.start(path, alias="odd")
+
+
+TALKATIVE = """
+import ctypes, os, sys, xllamacpp
+from lmboot.connections.engine_child import finish_log
+library = xllamacpp.xllamacpp.__file__
+llama = ctypes.CDLL(library)
+log = llama._Z15common_log_mainv
+log.restype = ctypes.c_void_p
+add = llama._Z14common_log_addP10common_log14ggml_log_levelPKcz
+for number in range(5000):
+    add(ctypes.c_void_p(log()), 4, b"line %d\\n", ctypes.c_int(number))
+finish_log(library)
+os._exit(1)
+"""
+
+
+@needs_xllamacpp
+def test_llama_cpps_last_words_are_written_before_its_process_ends() -> None:
+    """A thread of its own writes them, some time later."""
+    done = subprocess.run(
+        [sys.executable, "-c", TALKATIVE], capture_output=True, text=True, check=False
+    )
+
+    assert [line.partition("line ")[2] for line in done.stderr.splitlines()] == [
+        str(number) for number in range(5000)
+    ]
 
 
 async def test_a_file_that_is_no_model_is_refused_before_any_process(tmp_path: Path) -> None:

@@ -538,6 +538,10 @@ async def test_somebody_else_at_the_door_is_refused_and_the_container_ended(
     assert (said, given) == (b"", [])
 
 
+def children_of(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    return psutil.Process(process.pid).children()
+
+
 @pytest_sandbox
 async def test_another_process_than_the_service_tells_of_is_refused_and_not_killed(
     fake: FakeDocker,
@@ -557,8 +561,9 @@ async def test_another_process_than_the_service_tells_of_is_refused_and_not_kill
         ]
     )
     try:
-        assert leaks.wait_until(lambda: bool(psutil.Process(other.pid).children()))
-        fake.told_pid = psutil.Process(other.pid).children()[0].pid
+        # Not before it is what it will be: until then it would outlive the process above it.
+        assert leaks.wait_until(lambda: "sleep" in map(psutil.Process.name, children_of(other)))
+        fake.told_pid = children_of(other)[0].pid
         await refused(fake, "docker could not set up")
 
         assert other.poll() is None
