@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Thread
 
 from platformdirs import user_cache_path
 
@@ -56,7 +57,7 @@ class Workspace:
 
     @classmethod
     def create(cls, base: Path | None = None, *, owner: int | None = None) -> Workspace:
-        """Make one in the user's private folder, after removing what dead runs left there.
+        """Make one in the user's private folder; what dead runs left there is removed meanwhile.
 
         With an `owner` (lmboot is root then) it is where he can go, and his.
         """
@@ -112,10 +113,9 @@ class Workspace:
         """
         if self._lock < 0:
             return not self.path.exists()
-        with _locked(self._base / "lock"):
-            gone = _discard(self._base, self._name)
-            os.close(self._lock)
-            self._lock = -1
+        gone = _discard(self._base, self._name)
+        os.close(self._lock)
+        self._lock = -1
         return gone
 
 
@@ -154,15 +154,39 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _reap(base: Path) -> None:
-    """Remove the folders of runs whose lmboot is dead: their locks can be taken."""
+    """Have the folders of runs whose lmboot is dead removed: their locks can be taken.
+
+    A run can leave so much that nobody should wait for it, neither a start nor lmboot's end: what
+    is not gone by then is gone at a later start.
+    """
+    dead = list(_dead(base))
+    if not dead:
+        return
+    try:
+        Thread(target=_discard_all, args=(base, dead), name="reaper", daemon=True).start()
+    except RuntimeError:  # no thread can be had
+        for lock, _ in dead:
+            os.close(lock)
+
+
+def _dead(base: Path) -> Iterator[tuple[int, str]]:
+    """Yield the locks of dead runs, taken, and their names."""
     for path in base.glob("run-*.lock"):
         with contextlib.suppress(OSError):
             descriptor = os.open(path, os.O_RDWR | system.O_NOFOLLOW | system.O_CLOEXEC)
             try:
                 system.lock(descriptor, wait=False)
-                _discard(base, path.stem)
-            finally:
+            except OSError:
                 os.close(descriptor)
+            else:
+                yield descriptor, path.stem
+
+
+def _discard_all(base: Path, runs: Iterable[tuple[int, str]]) -> None:
+    for lock, name in runs:
+        with contextlib.suppress(OSError):
+            _discard(base, name)
+        os.close(lock)
 
 
 def _discard(base: Path, name: str) -> bool:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import psutil
 from platformdirs import user_cache_path
@@ -20,6 +21,7 @@ from lmboot.workspace import PASSABLE
 
 PATIENCE_SECONDS = 5.0  # for what is already dying
 SHIM = "containerd-shim"  # with its version behind it
+FRESH_SECONDS = 1.0  # others may come and go
 OTHERS_SECONDS = 20.0  # for the runs of others, who may be at work on this machine
 
 
@@ -169,15 +171,60 @@ def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS)
     return True
 
 
+class Found(NamedTuple):
+    """What there is of all that a test could leave behind."""
+
+    processes: set[int]
+    folders: set[Path]
+    groups: set[str]
+
+
+class _Watch:
+    """Counts what this process starts and makes: where that is nothing, nobody looks at all."""
+
+    STARTS = frozenset({"os.fork", "os.forkpty", "os.posix_spawn", "subprocess.Popen"})
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._look = Found(set(), set(), set())
+        self._for, self._at = -1, 0.0  # what the count was then, and the time
+        sys.addaudithook(self._told)
+
+    def _told(self, event: str, args: tuple[object, ...]) -> None:
+        if event in self.STARTS or (event == "os.mkdir" and _is_watched(args[0])):
+            self.count += 1
+
+    def found(self) -> Found:
+        """Return what there is: by the last look, if nothing was started since and it is fresh."""
+        if self._for != self.count or time.monotonic() > self._at + FRESH_SECONDS:
+            self._for, self._at = self.count, time.monotonic()
+            self._look = Found(processes(), folders(), groups())
+        return self._look
+
+
+def _is_watched(path: object) -> bool:
+    return os.path.basename(os.fsdecode(cast(str, path))).startswith(("run-", "lmboot-probe-"))
+
+
+_watch = _Watch()
+
+
 @contextlib.contextmanager
 def nothing_left() -> Iterator[None]:
     """Fail unless all that was started and made inside is gone at the end.
 
     What somebody else starts or makes later is not looked at: the very things must go.
     """
-    before = processes(), folders(), groups()
+    before, count = _watch.found(), _watch.count
     yield
-    left = processes() - before[0], folders() - before[1], groups() - before[2]
+    if _watch.count == count:
+        return
+    now = _watch.found()
+    left = (
+        now.processes - before.processes,
+        now.folders - before.folders,
+        now.groups - before.groups,
+    )
 
     def gone() -> bool:
         nonlocal left

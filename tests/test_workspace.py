@@ -74,20 +74,47 @@ def test_two_workspaces_are_two(tmp_path: Path) -> None:
     assert second.remove()
 
 
-def test_what_a_dead_run_left_is_removed_at_the_next_start(tmp_path: Path) -> None:
+def left_by_a_dead_run(base: Path, files: int) -> Path:
+    """Return the folder of a run whose lmboot ended without a word."""
     script = (
-        "import sys, pathlib\n"
+        "import os, pathlib, sys\n"
         "from lmboot.workspace import Workspace\n"
         "made = Workspace.create(pathlib.Path(sys.argv[1]))\n"
-        "(made.app / 'file').write_text('x')\n"
-        "import os; os._exit(9)\n"
+        "for number in range(int(sys.argv[2])):\n"
+        "    (made.app / str(number)).touch()\n"
+        "os._exit(9)\n"
     )
-    subprocess.run([sys.executable, "-c", script, tmp_path], check=False)
-    assert len(list(tmp_path.glob("run-*"))) == 2
+    subprocess.run([sys.executable, "-c", script, base, str(files)], check=False)
+    (found,) = (path for path in base.glob("run-*") if path.suffix != ".lock")
+    return found
+
+
+def test_what_a_dead_run_left_is_removed_after_the_next_start(tmp_path: Path) -> None:
+    left = left_by_a_dead_run(tmp_path, 1)
 
     Workspace.create(tmp_path).remove()
 
-    assert list(tmp_path.glob("run-*")) == []
+    assert wait_until(lambda: not left.exists() and not any(tmp_path.glob("run-*")))
+
+
+def test_nobody_waits_for_what_a_dead_run_left(tmp_path: Path) -> None:
+    left = left_by_a_dead_run(tmp_path, 20_000)
+
+    first, second = Workspace.create(tmp_path), Workspace.create(tmp_path)
+    assert first.remove()
+    assert second.remove()
+
+    assert left.exists()
+    assert wait_until(lambda: not any(tmp_path.glob("run-*")), 60)
+
+
+def test_a_run_is_removed_while_another_starts(tmp_path: Path) -> None:
+    made = Workspace.create(tmp_path)
+
+    with open(tmp_path / "lock") as starting:
+        fcntl.flock(starting, fcntl.LOCK_EX)
+
+        assert made.remove()
 
 
 def test_what_a_living_run_uses_is_left_alone(tmp_path: Path) -> None:

@@ -60,7 +60,8 @@ class Pages:
         if self._tab:
             frame.tabs.show(self._tab)
             self._tab = ""
-            window.root.after_idle(self._focus)  # what is not there yet would not take it
+            window.root.update_idletasks()  # what is not there yet would not take the keyboard,
+            self._focus()  # and what is typed meanwhile would be lost
 
     def _focus(self) -> None:
         """Put the keyboard where a state begins; never on the button that agrees."""

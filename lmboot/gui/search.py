@@ -7,6 +7,7 @@ Windows), a row that takes too long ends the search. On Windows such a pattern s
 
 from __future__ import annotations
 
+import gc
 import re
 import signal
 import sys
@@ -124,7 +125,8 @@ def pattern(sought: str) -> re.Pattern[str] | None:
 def limited(seconds: float) -> Iterator[None]:
     """Raise TooSlow in what takes longer, where the system can; only Python's first thread can.
 
-    The regular expressions look for signals while they match, so that even one match ends.
+    The regular expressions look for signals while they match, so that even one match ends. No
+    garbage is collected meanwhile: that would count, and what is raised in it is lost.
     """
     if sys.platform != "win32" and threading.current_thread() is threading.main_thread():
         armed = True
@@ -133,13 +135,17 @@ def limited(seconds: float) -> Iterator[None]:
             if armed:
                 raise TooSlow
 
+        collecting = gc.isenabled()
         before = signal.signal(signal.SIGVTALRM, ring)
         try:
+            gc.disable()
             signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
             yield
         finally:
             armed = False
             signal.setitimer(signal.ITIMER_VIRTUAL, 0)
             signal.signal(signal.SIGVTALRM, before)
+            if collecting:
+                gc.enable()
     else:
         yield

@@ -44,7 +44,6 @@ class Standing:
         word, figures = self._words()
         word, hollow = word[0].upper() + word[1:], state in HOLLOW
         self._window.frame.status.show(COLOURS[state], word, figures, hollow=hollow)
-        self._show_title()
 
     def _words(self) -> tuple[str, str]:
         """Return the word of the state, and what is to be said beside it."""
@@ -57,7 +56,8 @@ class Standing:
         word, _, figures = whole.partition(" · ")
         return word.removeprefix("○ ").removeprefix("● "), figures
 
-    def _show_title(self) -> None:
+    def show_title(self) -> None:
+        """Say it in the title, when all else is done: whoever reads it finds the window so."""
         window = self._window
         about = window.facts.get("runtime", "") if window.state in TALKING else ""
         parts = ("lmboot", window.state.value, brief(about))

@@ -170,6 +170,8 @@ class Window:
         try:
             more = self._drain()
             self._show_times()
+            if not self.closed:
+                self.standing.show_title()
         finally:
             if not self.closed:
                 self._timer = self.root.after(self._pause(more), self._tick)

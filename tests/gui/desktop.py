@@ -89,7 +89,10 @@ class App:
         titles = [window.title for window in self.windows()]
         code = self.process.poll()
         state = "it runs" if code is None else f"it ended with {code}"
-        return f"{state}; windows: {titles}; standard error:\n{self.errors()}"
+        shown = "\n".join(str(each) for each in self.transcripts()[-8:])
+        return (
+            f"{state}; windows: {titles}; shown last:\n{shown}\nstandard error:\n{self.errors()}"
+        )
 
     def windows(self) -> list[Window]:
         """Return its windows on the screen, the main one first."""
