@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import itertools
 import os
 import secrets
 import stat
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,15 +21,14 @@ from platformdirs import user_cache_path
 from lmboot import system
 from lmboot.errors import SandboxFault, UsageFault
 from lmboot.paths import collision_key, problem_with
+from lmboot.removal import FOLDER, entries_of, make_usable, remove_tree
 
 MAX_COPIED_FILES = 10_000
 MAX_COPIED_BYTES = 1 << 30
 MAX_SEEN_ENTRIES = 200_000
-REMOVE_SECONDS = 20.0
 CHUNK = 1 << 20
 PASSABLE = Path("/run/lmboot/workspaces")  # root's, for runs as somebody else
 
-_FOLDER = os.O_RDONLY | system.O_DIRECTORY | system.O_NOFOLLOW | system.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | system.O_NOFOLLOW | system.O_CLOEXEC
 # NONBLOCK: a FIFO that nobody writes to must not hold us.
 _FILE = os.O_RDONLY | system.O_NOFOLLOW | system.O_NONBLOCK | system.O_CLOEXEC | system.O_NOCTTY
@@ -88,7 +85,7 @@ class Workspace:
 
     def write(self, files: Iterable[tuple[str, bytes]]) -> None:
         """Write the run's own files, whose paths were checked."""
-        folder = os.open(self.app, _FOLDER)
+        folder = os.open(self.app, FOLDER)
         try:
             write_files(folder, files)
         finally:
@@ -96,7 +93,7 @@ class Workspace:
 
     def copy_out(self, known: Mapping[str, bytes], target: Path) -> CopyReport:
         """Copy what the run has written to a new or empty folder."""
-        folder = os.open(self.app, _FOLDER)
+        folder = os.open(self.app, FOLDER)
         try:
             return copy_out(folder, known, target)
         finally:
@@ -191,106 +188,13 @@ def _discard_all(base: Path, runs: Iterable[tuple[int, str]]) -> None:
 
 def _discard(base: Path, name: str) -> bool:
     """Remove a run's folder, then its lock file; the lock stays while something is left."""
-    folder = os.open(base, _FOLDER)
+    folder = os.open(base, FOLDER)
     try:
         if not remove_tree(folder, name):
             return False
         os.unlink(f"{name}.lock", dir_fd=folder)
     finally:
         os.close(folder)
-    return True
-
-
-def remove_tree(parent: int, name: str, *, seconds: float = REMOVE_SECONDS) -> bool:
-    """Remove a folder beneath an open one, following no link; say whether it is gone.
-
-    Its time is bounded; another call takes up where one had to leave off.
-    """
-    deadline = time.monotonic() + seconds
-    try:
-        root = _open_to_empty(parent, name)
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return False
-    try:
-        if not _empty(root, deadline):
-            return False
-    except OSError:
-        return False
-    finally:
-        os.close(root)
-    os.rmdir(name, dir_fd=parent)
-    return True
-
-
-def _empty(root: int, deadline: float) -> bool:
-    """Empty a folder; say whether the time was enough.
-
-    Folders in it are dissolved one by one, those in them moving up to the root first, so that
-    depth costs neither stack nor descriptors.
-    """
-    while names := list(itertools.islice(_entries(root), 1000)):
-        for name in names:
-            if time.monotonic() > deadline:
-                return False
-            if not _unlink(root, name) and not _dissolve(root, name, deadline):
-                return False
-    return True
-
-
-def _dissolve(root: int, name: str, deadline: float) -> bool:
-    folder = _open_to_empty(root, name)
-    try:
-        for entry in _entries(folder):
-            if time.monotonic() > deadline:
-                return False
-            if not _unlink(folder, entry):
-                _make_usable(folder, entry)
-                moved = secrets.token_hex(16)
-                os.rename(entry, moved, src_dir_fd=folder, dst_dir_fd=root)
-    finally:
-        os.close(folder)
-    try:
-        os.rmdir(name, dir_fd=root)
-    except OSError as error:
-        if error.errno != errno.ENOTEMPTY:  # a listing may miss what changes under it: once more
-            raise
-    return True
-
-
-def _open_to_empty(parent: int, name: str) -> int:
-    _make_usable(parent, name)
-    return os.open(name, _FOLDER, dir_fd=parent)
-
-
-def _make_usable(parent: int, name: str) -> None:
-    """Give ourselves all rights to a folder that its owner may have locked; never to a link."""
-    if not system.O_PATH:
-        os.chmod(name, 0o700, dir_fd=parent, follow_symlinks=False)
-        return
-    handle = os.open(name, system.O_PATH | system.O_NOFOLLOW | system.O_CLOEXEC, dir_fd=parent)
-    try:
-        if stat.S_ISDIR(os.fstat(handle).st_mode):
-            os.chmod(f"/proc/self/fd/{handle}", 0o700)
-    finally:
-        os.close(handle)
-
-
-def _entries(folder: int) -> Iterator[str]:
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            yield entry.name
-
-
-def _unlink(folder: int, name: str) -> bool:
-    """Remove whatever is no folder; False when it is one."""
-    try:
-        os.unlink(name, dir_fd=folder)
-    except OSError as error:
-        if error.errno not in (errno.EISDIR, errno.EPERM):
-            raise
-        return False
     return True
 
 
@@ -314,7 +218,7 @@ def _open_parent(folder: int, path: str) -> tuple[int, str]:
         for part in parts:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(part, 0o700, dir_fd=current)
-            below = os.open(part, _FOLDER, dir_fd=current)
+            below = os.open(part, FOLDER, dir_fd=current)
             os.close(current)
             current = below
     except OSError:
@@ -362,7 +266,7 @@ def copy_out(source: int, known: Mapping[str, bytes], target: Path) -> CopyRepor
     progress = _Progress()
     try:
         target.mkdir(parents=True, exist_ok=True)
-        into = os.open(target, _FOLDER)
+        into = os.open(target, FOLDER)
     except OSError as error:
         return CopyReport(problem=f"{target}: {error.strerror}")
     try:
@@ -410,7 +314,7 @@ def _regular_files(source: int, progress: _Progress) -> Iterator[str]:
             progress.refuse(folder, f"can't be opened: {error.strerror}")
             continue
         try:
-            for name in _entries(descriptor):
+            for name in entries_of(descriptor):
                 progress.seen += 1
                 path = f"{folder}/{name}" if folder else name
                 if progress.seen > MAX_SEEN_ENTRIES:
@@ -447,7 +351,7 @@ def _open_beneath(source: int, folder: str) -> int:
     for part in filter(None, folder.split("/")):
         try:
             _make_readable(current, part)
-            below = os.open(part, _FOLDER, dir_fd=current)
+            below = os.open(part, FOLDER, dir_fd=current)
         finally:
             os.close(current)
         current = below
@@ -457,7 +361,7 @@ def _open_beneath(source: int, folder: str) -> int:
 def _make_readable(parent: int, name: str) -> None:
     """Undo a `chmod 000` where we may; where not, the opening tells."""
     with contextlib.suppress(OSError, NotImplementedError):
-        _make_usable(parent, name)
+        make_usable(parent, name)
 
 
 def _copy_one(

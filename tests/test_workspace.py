@@ -14,13 +14,13 @@ import pytest
 
 from lmboot import workspace
 from lmboot.errors import SandboxFault, UsageFault
+from lmboot.removal import remove_tree
 from lmboot.workspace import (
     CopyReport,
     Workspace,
     check_target,
     copy_out,
     private_folder,
-    remove_tree,
     write_files,
 )
 from tests.leaks import wait_until
