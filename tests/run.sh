@@ -11,28 +11,34 @@ unset PYTHONDONTWRITEBYTECODE # or each process would compile all tests anew
 beside=
 trap 'kill $beside 2>/dev/null || :' EXIT
 
+others() { # what is left to another process: each folder that lies in this one
+    for other in $apart; do
+        case tests/$other in "$1"/*) echo "--ignore=tests/$other" ;; esac
+    done
+}
+
 round() { # the reports' name, the folders that run beside the rest, then pytest's arguments
-    name=$1 apart=$2 rest= failed=0
+    name=$1 apart=$2 failed=0
     pytest=".venv/bin/python -m pytest --require=sandbox"
     shift 2
     beside=
     for folder in $apart; do
-        report=$reports/$name-$folder
-        $pytest "tests/$folder" --junitxml "$report.xml" "$@" >"$report.log" 2>&1 &
+        report=$reports/$name-$(echo "$folder" | tr / -)
+        $pytest "tests/$folder" $(others "tests/$folder") --junitxml "$report.xml" "$@" \
+            >"$report.log" 2>&1 &
         beside="$beside $!"
-        rest="$rest --ignore=tests/$folder"
     done
-    $pytest $rest --junitxml "$reports/$name.xml" "$@" || failed=1
+    $pytest $(others tests) --junitxml "$reports/$name.xml" "$@" || failed=1
     for process in $beside; do
         wait "$process" || failed=1
     done
     for folder in $apart; do
-        cat "$reports/$name-$folder.log"
+        cat "$reports/$name-$(echo "$folder" | tr / -).log"
     done
     return $failed
 }
 
 status=0
-round usual "gui runtime cli" "$@" || status=1
+round usual "gui gui/window runtime cli" "$@" || status=1
 round attacks "gui plain_user" -m attack "$@" || status=1
 exit $status

@@ -23,12 +23,17 @@ import sys, tkinter as tk
 
 root = tk.Tk(className="Lmboot")
 root.geometry("600x300")
-root.title("ready")
 text = tk.StringVar()
 text.trace_add("write", lambda *_: root.title(f"typed: {text.get()}"))
 entry = tk.Entry(root, textvariable=text, width=60)
 entry.place(x=20, y=20)
 entry.focus_set()
+
+def seen(_):  # before, it takes no keys
+    entry.unbind("<Visibility>")
+    root.title("ready")
+
+entry.bind("<Visibility>", seen)
 button = tk.Button(root, text="Press", command=lambda: root.title("pressed"))
 button.place(x=300, y=200, width=100, height=40)
 root.bind("<Control-b>", lambda _: root.title("control b"))
