@@ -282,6 +282,8 @@ class Window:
         """Do what a button, a menu or a key stands for, if the state allows it."""
         if self.can(action) and not self.closed:
             _DO[action](self)
+            if not self.closed:
+                self.standing.show_title()
 
     def step_back(self) -> None:
         """Refuse what a program asks for, call off an asking, or go back from what is shown."""

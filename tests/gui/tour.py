@@ -234,6 +234,7 @@ class Tour:
     def talking(self, app: App, server: Server) -> None:
         self._agree(app)
         app.wait_title("running")
+        app.key("ctrl+l")  # the last key of the consent may have come after it was taken
         server.play("plain", replies=[ANSWER])
         for line in (":rt add buy oak planks", "sync https://example.org/notes", "list"):
             say(app, line)
