@@ -74,10 +74,9 @@ def _wait_for_end_of_input() -> None:
 def _serve_inside(order: dict[str, Any], answers: int) -> NoReturn:
     import xllamacpp  # 100 MB: only where it is needed
 
+    parameters = _parameters(xllamacpp, order)
     try:
-        server = xllamacpp.Server(
-            _parameters(xllamacpp, order)
-        )  # holds the GIL until it is loaded
+        server = xllamacpp.Server(parameters)  # holds the GIL until it is loaded
     except RuntimeError:
         finish_log(xllamacpp.xllamacpp.__file__)
         raise
