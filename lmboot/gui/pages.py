@@ -60,8 +60,12 @@ class Pages:
         if self._tab:
             frame.tabs.show(self._tab)
             self._tab = ""
-            window.root.update_idletasks()  # what is not there yet would not take the keyboard,
-            self._focus()  # and what is typed meanwhile would be lost
+            # What is not there yet would not take the keyboard.
+            if state is State.IDLE or state in WAITING:
+                window.root.after_idle(self._focus)  # in its time: the window is to be seen soon
+            else:
+                window.root.update_idletasks()
+                self._focus()  # before the next key: what is typed meanwhile would be lost
 
     def _focus(self) -> None:
         """Put the keyboard where a state begins; never on the button that agrees."""
