@@ -146,7 +146,8 @@ class Child:
         self._link, self._theirs = link, theirs
         self._payload, self._bounds = payload, bounds
         self._interrupts = interrupts
-        self._threads = ThreadPoolExecutor(7, "lmboot-runtime")
+        self._threads = ThreadPoolExecutor(6, "lmboot-runtime")
+        self._writer = ThreadPoolExecutor(1, "lmboot-stdin")  # one: what comes first goes first
         self._streams: dict[Literal["out", "err"], int] = {"out": stdio[1], "err": stdio[2]}
         self._stdin, self._unread = stdio[0], 0
         self._stdin_open = True
@@ -212,7 +213,7 @@ class Child:
         if not self._stdin_open or self._unread > MAX_UNREAD_BYTES:
             return False
         self._unread += len(data)
-        writing = self._loop.run_in_executor(self._threads, write_to, self._stdin, data)
+        writing = self._loop.run_in_executor(self._writer, write_to, self._stdin, data)
         writing.add_done_callback(partial(self._written, len(data)))
         return True
 
@@ -250,7 +251,8 @@ class Child:
         self._stdin_open = False
         with contextlib.suppress(OSError):
             self._theirs.shutdown(socket.SHUT_RDWR)
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._threads, self._writer):
+            threads.shutdown(wait=False, cancel_futures=True)
         await self._held.close()
 
     def _close_stdin(self) -> None:

@@ -67,6 +67,18 @@ async def test_what_it_writes_comes_before_its_end(tmp_path: Path) -> None:
         assert made.gone
 
 
+async def test_lines_arrive_in_the_order_in_which_they_were_sent(tmp_path: Path) -> None:
+    lines = [b"%d\n" % number for number in range(300)]
+    async with child(tmp_path, "import sys; print(sys.stdin.read(), end='')") as (made, _):
+        for line in lines:
+            assert await made.send(line)
+        stopping = asyncio.create_task(made.stop())
+        out, _, _ = await outcome(made)
+        await stopping
+
+    assert out.splitlines(keepends=True) == lines
+
+
 async def test_lines_go_in_and_the_job_has_its_limits(tmp_path: Path) -> None:
     limits = Limits(memory_mb=64, processes=5, cpu_seconds=9)
     async with child(tmp_path, "print(input() + input())", limits) as (made, started):

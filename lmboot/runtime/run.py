@@ -259,11 +259,15 @@ class Box:
     async def launch(self, job: Job) -> Runtime:
         """Start the job; raise SandboxFault if it could not be set up (nothing ran then)."""
         _check_size(job)
+        waited = self._standby
         standby = await self._stand(_disk_bytes(job.limits))
         try:
             already = await standby.begin(job)
         except (StartFailed, OSError) as failure:
             await self.close()
+            self._standby = None
+            if standby is waited:  # it may have died meanwhile, and nobody was told yet
+                return await self.launch(job)
             raise self._fault(failure) from None
         return Runtime(standby, job, already)
 

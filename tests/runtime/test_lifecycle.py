@@ -392,7 +392,6 @@ async def test_a_sandbox_that_died_while_it_waited_is_replaced() -> None:
         await asyncio.to_thread(
             leaks.wait_until, lambda: not any(map(_lives, [c.pid for c in children]))
         )
-        await asyncio.sleep(0.1)
 
         guest = await Guest(await launcher.launch(job("print('fine')"))).finish()
     finally:
