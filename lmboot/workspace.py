@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import secrets
 import stat
@@ -27,6 +28,7 @@ MAX_COPIED_FILES = 10_000
 MAX_COPIED_BYTES = 1 << 30
 MAX_SEEN_ENTRIES = 200_000
 CHUNK = 1 << 20
+MAX_REAPED = 64  # dead runs in one go: each is a descriptor until it is gone
 PASSABLE = Path("/run/lmboot/workspaces")  # root's, for runs as somebody else
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | system.O_NOFOLLOW | system.O_CLOEXEC
@@ -156,7 +158,7 @@ def _reap(base: Path) -> None:
     A run can leave so much that nobody should wait for it, neither a start nor lmboot's end: what
     is not gone by then is gone at a later start.
     """
-    dead = list(_dead(base))
+    dead = list(itertools.islice(_dead(base), MAX_REAPED))
     if not dead:
         return
     try:

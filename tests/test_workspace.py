@@ -108,6 +108,19 @@ def test_nobody_waits_for_what_a_dead_run_left(tmp_path: Path) -> None:
     assert wait_until(lambda: not any(tmp_path.glob("run-*")), 60)
 
 
+def test_of_very_many_dead_runs_each_start_removes_some(tmp_path: Path) -> None:
+    """All at once would be more descriptors than a process may have."""
+    for number in range(workspace.MAX_REAPED + 5):
+        (tmp_path / f"run-{number}").mkdir()
+        (tmp_path / f"run-{number}.lock").touch()
+
+    Workspace.create(tmp_path).remove()
+    assert wait_until(lambda: len(list(tmp_path.glob("run-*.lock"))) == 5)
+    Workspace.create(tmp_path).remove()
+
+    assert wait_until(lambda: not any(tmp_path.glob("run-*")))
+
+
 def test_a_run_is_removed_while_another_starts(tmp_path: Path) -> None:
     made = Workspace.create(tmp_path)
 
